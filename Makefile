@@ -1,0 +1,84 @@
+# otpq: `make help` lists the targets. Two commands are all anybody needs: `make run`, `make test`.
+#
+# Variables: BUILD=dir (default build), SAN=1 (ASan + UBSan, into build/asan), CC=clang, WERROR=1.
+
+CC      ?= gcc
+BUILD   ?= build$(if $(SAN),/asan)
+VERSION := 0.1.0
+PYTHON  ?= /usr/bin/python3
+
+# ---- flags ------------------------------------------------------------------------------------
+PACKAGES_PC := libzmq libczmq libcurl hiredis libevent msgpack jansson yaml-0.1 libpcre2-8 libcrypto libsystemd
+WARN  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wvla
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE \
+          -D_FORTIFY_SOURCE=2 -Wformat -Wformat-security
+ifdef SAN
+OPT   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDOPT := -fsanitize=address,undefined
+else
+OPT   := -O2 -g $(HARDEN)
+LDOPT := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+endif
+ifdef WERROR
+WARN  += -Werror
+endif
+PC_CFLAGS = $(shell pkg-config --cflags $(PACKAGES_PC) 2>/dev/null)
+PC_LIBS   = $(shell pkg-config --libs $(PACKAGES_PC) 2>/dev/null)
+CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -DOTPQ_VERSION='"$(VERSION)"' $(WARN) $(OPT) -I. \
+             -Iclients/libotpq $(PC_CFLAGS) $(CFLAGS)
+LDLIBS_ALL = $(PC_LIBS) -lm -lpthread
+
+# ---- what there is ----------------------------------------------------------------------------
+common_src  := $(wildcard common/base/*.c common/meaning/*.c common/adapters/*.c)
+libotpq_src := $(wildcard clients/libotpq/*.c)
+broker_src  := $(filter-out broker/main.c,$(wildcard broker/core/*.c broker/*.c))
+workers_src := $(filter-out workers/main.c,$(wildcard workers/*.c))
+gateway_src := $(filter-out gateway/main.c,$(wildcard gateway/*.c))
+command_src := $(filter-out clients/otpq/main.c,$(wildcard clients/otpq/*.c))
+lib_src     := $(common_src) $(libotpq_src) $(broker_src) $(workers_src) $(gateway_src) $(command_src)
+unit_src    := $(wildcard tests/unit/test_*.c)
+ASSETS      := $(wildcard common/adapters/lua/*.lua deploy/*.yaml)
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+PROGRAMS := $(patsubst %,$(BUILD)/bin/%,otpq-broker otpq-worker otpq-gateway otpq)
+UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
+ARCHIVE  := $(BUILD)/libotpq-all.a
+
+.PHONY: all help unit clean
+.DEFAULT_GOAL := all
+
+all: $(PROGRAMS) ## build everything into build/
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+$(call obj,$(shell grep -ls 'base/asset.h' $(lib_src) 2>/dev/null)): $(ASSETS)
+
+$(ARCHIVE): $(call obj,$(lib_src))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/bin/otpq-broker: $(call obj,broker/main.c) $(ARCHIVE)
+$(BUILD)/bin/otpq-worker: $(call obj,workers/main.c) $(ARCHIVE)
+$(BUILD)/bin/otpq-gateway: $(call obj,gateway/main.c) $(ARCHIVE)
+$(BUILD)/bin/otpq: $(call obj,clients/otpq/main.c) $(ARCHIVE)
+$(PROGRAMS):
+	@mkdir -p $(@D)
+	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) $(LDFLAGS) -o $@
+
+$(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) -lcmocka $(LDFLAGS) -o $@
+
+unit: $(UNITS) ## build and run the unit tests
+	@for t in $(UNITS); do echo "== $$t"; $$t || exit 1; done
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+.SECONDARY:

@@ -1,0 +1,146 @@
+/*
+ * core.h: the pure dispatch core of the broker. No clock, no socket, no thread: every function takes
+ * now_ms and tells its effects through struct core_effects, so the simulator runs the same code.
+ *
+ * One job = one allocation (header, id, tenant-free; body and trace behind it). A queued 250-byte
+ * job costs at most 400 bytes all in. All maps, heaps and caches have ceilings (struct core_limits).
+ *
+ * States and where the job is then (only job_set_state moves it):
+ *   QUEUED     in the lane of its (route, band, tenant), a heap by deadline
+ *   DELAYED    in the heap of delayed jobs, by min(ready time, deadline)
+ *   DISPATCHED in the list of its worker
+ *   STARTED    in the list of its worker (the worker won the claim)
+ *   ENDED      in the result cache, oldest first, body freed, result kept
+ */
+#ifndef OTPQ_BROKER_CORE_H
+#define OTPQ_BROKER_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/slice.h"
+#include "common/meaning/wire.h"
+
+struct core;
+struct job; /* opaque */
+
+struct core_limits {
+    uint32_t jobs_max;          /* live jobs */
+    uint64_t bytes_max;         /* memory of live jobs */
+    uint32_t route_jobs_max;    /* queued in one route */
+    uint32_t tenant_jobs_max;   /* queued of one tenant in one route */
+    uint32_t routes_max;
+    uint32_t tenants_max;       /* distinct names alive */
+    uint32_t workers_max;
+    uint32_t results_max;       /* ended jobs kept */
+    uint64_t results_bytes_max;
+    uint32_t result_ttl_ms;
+    uint32_t attempts_max;      /* dispatches of one job before it ends: refused, its last reason */
+};
+
+/* What a route bears; from the integration's record. */
+struct core_route_policy {
+    bool known;                 /* there is such an integration; unknown routes answer integration_not_found */
+    bool paused;
+    uint32_t calls_per_s, burst, calls_at_once;
+    uint32_t breaker_percent, breaker_calls, breaker_window_ms, breaker_open_ms;
+};
+
+/* Where answers to a job go. owner is a client handle of the shell (never 0); several may wait for
+ * one job (bounded, CORE_WAITERS_MAX; the oldest is dropped). */
+enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3 };
+
+/* The core calls these while it works; they must not call back into the core. Slices live until the
+ * callback returns. */
+struct core_effects {
+    void *context;
+    /* Put this job into the worker's outgoing batch. */
+    void (*dispatch)(void *context, uint32_t worker, const struct wire_job *job, struct slice body);
+    /* Put this result into the client's outgoing batch. */
+    void (*answer)(void *context, uint64_t client, const struct wire_result *result,
+                   struct slice body);
+};
+
+struct core *core_new(const struct core_limits *limits, const struct core_effects *effects,
+                      int64_t now_ms);
+void core_destroy(struct core **core);
+
+enum core_admit {
+    CORE_QUEUED,      /* new job, in memory */
+    CORE_DUPLICATE,   /* same id, same body: the client waits for (or just got) the first one's result */
+    CORE_CONFLICT,    /* same id, other body (or op or route) */
+    CORE_FULL_TOTAL, CORE_FULL_BYTES, CORE_FULL_ROUTE, CORE_FULL_TENANT, CORE_FULL_ROUTES,
+    CORE_FULL_TENANTS,
+    CORE_UNKNOWN_ROUTE
+};
+/* Takes a copy of all it keeps. *retry_after_ms is set with CORE_FULL_*: an estimate from the
+ * route's drain rate, 50..10000. For a duplicate of an ended job effects.answer runs at once. */
+MUST_CHECK enum core_admit core_submit(struct core *core, const struct wire_submit *s,
+                                       struct slice body, uint64_t client, int64_t now_ms,
+                                       uint32_t *retry_after_ms);
+
+enum core_state { CORE_STATE_NONE, CORE_STATE_DELAYED, CORE_STATE_QUEUED, CORE_STATE_DISPATCHED,
+                  CORE_STATE_STARTED, CORE_STATE_ENDED };
+/* G: the state; when ended, effects.answer(client) ran with the result; when live, the client now
+ * waits for the result too. */
+enum core_state core_get(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
+/* X: QUEUED/DELAYED jobs end as cancelled (all waiters and `client` get R). Otherwise nothing
+ * happens and the state tells why. */
+enum core_state core_cancel(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
+/* The client is gone: nobody waits under this handle any more. Its jobs go on. */
+void core_client_gone(struct core *core, uint64_t client);
+
+/* Workers. `worker` is a small handle chosen by the shell, < workers_max, free to reuse after gone. */
+void core_worker_joined(struct core *core, uint32_t worker, int64_t now_ms);
+/* Cumulative credit since joined: total jobs that may have been dispatched to it. Never goes down. */
+void core_worker_credit(struct core *core, uint32_t worker, uint64_t total, int64_t now_ms);
+/* Death or goodbye: everything DISPATCHED or STARTED there is queued again with attempt + 1, ahead of its
+ * lane. That is safe for started ones too: the claim in the store decides, and the next worker
+ * settles it as unknown when the lease has run out. */
+void core_worker_gone(struct core *core, uint32_t worker, int64_t now_ms);
+
+/* Reports from a worker. Ignored (false) when the id is not with this worker or the attempt is old. */
+bool core_started(struct core *core, uint32_t worker, struct slice id, uint32_t attempt,
+                  int64_t now_ms);
+bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_back *g,
+                     int64_t now_ms);
+/* The end. A result from a worker that no longer owns the job is still taken when the job is live:
+ * it comes from the claim's owner. */
+bool core_result(struct core *core, uint32_t worker, const struct wire_result *r, struct slice body,
+                 int64_t now_ms);
+
+/* Replaces a route's policy; `known` false leaves queued jobs to end as refused/integration_not_found. */
+void core_route_policy(struct core *core, struct slice route, const struct core_route_policy *p,
+                       int64_t now_ms);
+
+/* Moves time: expires deadlines, readies delayed jobs, refills buckets, dispatches all that may go
+ * now, at most dispatch_max of them. Returns when it wants to run again: the next moment at which
+ * time alone changes something (INT64_MAX: never; now_ms: more is ready). */
+int64_t core_step(struct core *core, int64_t now_ms, uint32_t dispatch_max);
+
+/* For I, /metrics and top. */
+struct core_route_stats {
+    struct slice name;
+    uint64_t queued, delayed, in_flight;   /* gauges */
+    int64_t oldest_ms;                     /* age of the oldest queued job, 0: none */
+    uint64_t accepted, done, refused, unknown, expired, cancelled, redispatched; /* counters */
+    bool paused;
+    int breaker;                           /* 0 closed, 1 half open, 2 open */
+};
+struct core_stats {
+    uint64_t queued, delayed, in_flight, results_kept, bytes;
+    int64_t oldest_ms;
+    uint64_t accepted, duplicates, conflicts, refused_full;
+    uint64_t ended[JOB_ENDS];
+    uint64_t redispatched;
+    uint32_t workers, routes;
+    uint64_t credit_free;                  /* jobs that workers would still take */
+};
+void core_stats(const struct core *core, int64_t now_ms, struct core_stats *out);
+/* Walks the routes: *at = 0 to begin, false at the end. */
+MUST_CHECK bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
+                                 struct core_route_stats *out);
+/* Checks every internal invariant, slowly: for the simulator and tests. Crashes when one is broken. */
+void core_check(const struct core *core, int64_t now_ms);
+
+#endif

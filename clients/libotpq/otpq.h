@@ -1,0 +1,99 @@
+/*
+ * otpq.h: push OTP jobs to otpq's brokers (libotpq, pkg-config otpq).
+ *
+ * A handle connects to several brokers. A job that is not answered is submitted again, under the
+ * same id, to the next one: the id is the idempotency key, so the advertiser is called once.
+ * A handle belongs to one thread; use one handle a thread. Nothing here blocks except otpq_call and
+ * otpq_wait. Bodies are msgpack maps (docs/job-protocol.md). All times are milliseconds.
+ */
+#ifndef OTPQ_H
+#define OTPQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define OTPQ_API __attribute__((visibility("default")))
+
+typedef struct otpq otpq;
+
+/* How a submit ended for the caller. */
+enum otpq_outcome {
+    OTPQ_RESULT,      /* the broker's result: state, code and body are set */
+    OTPQ_NOT_TAKEN,   /* the broker said no: code and detail are set, retry_after_ms may be */
+    OTPQ_TIMED_OUT    /* no broker answered within the job's time: ask later with otpq_get */
+};
+
+struct otpq_job {
+    const char *id;       /* [A-Za-z0-9_.:-]{1,64}; NULL: a random one is made */
+    const char *op;       /* "send", "verify", … */
+    const char *route;    /* integration */
+    const char *tenant;   /* NULL: "" */
+    const char *trace;    /* W3C traceparent or NULL */
+    const void *body;     /* one msgpack map, copied */
+    size_t body_bytes;    /* at most 65536 */
+    uint32_t ttl_ms;      /* 0: 30000 */
+    uint32_t delay_ms;
+    int pri;              /* 0..9, -1: by op */
+};
+
+struct otpq_answer {
+    enum otpq_outcome outcome;
+    const char *id;
+    const char *state;        /* "done", "refused", "unknown", "expired", "cancelled", or "" */
+    const char *code;         /* word of the vocabulary, or "" */
+    const char *detail;       /* for people; may be "" */
+    const void *body;         /* msgpack map of the result; valid during the callback */
+    size_t body_bytes;
+    uint32_t queued_ms, run_ms, attempts, retry_after_ms;
+};
+typedef void otpq_callback(void *context, const struct otpq_answer *answer);
+
+struct otpq_options {
+    const char *const *brokers; /* "tcp://127.0.0.1:5560", … */
+    size_t broker_count;        /* 1..16 */
+    uint32_t silence_ms;        /* a broker silent this long with jobs waiting is left for the next; 0: 1000 */
+    uint32_t jobs_max;          /* unanswered jobs kept; 0: 100000 */
+    void *zmq_context;          /* NULL: own */
+};
+
+/* NULL on a bad option: *error (static text) says which. */
+OTPQ_API otpq *otpq_new(const struct otpq_options *options, const char **error);
+/* Unanswered callbacks do not run. Takes NULL, nulls the pointer. */
+OTPQ_API void otpq_destroy(otpq **q);
+
+/* Queues a job for sending; 0, or -1 with *error ("full", "id", "body", …). The callback runs exactly
+ * once from otpq_process. Jobs submitted in one turn leave in one message (a batch) at the next
+ * otpq_flush or otpq_process. */
+OTPQ_API int otpq_submit(otpq *q, const struct otpq_job *job, otpq_callback *done, void *context,
+                         const char **error);
+OTPQ_API void otpq_flush(otpq *q);
+/* For event loops: readable when there may be work (edge-triggered: call otpq_process after every
+ * submit too), and how long until it wants to be called anyway (-1: no time). */
+OTPQ_API int otpq_fd(otpq *q);
+OTPQ_API int64_t otpq_next_ms(otpq *q);
+OTPQ_API void otpq_process(otpq *q);
+/* Runs otpq_process until nothing is unanswered or timeout_ms is over; how many are unanswered. */
+OTPQ_API size_t otpq_wait(otpq *q, uint32_t timeout_ms);
+
+/* Blocking submit. Returns the outcome; answer's texts live until the next call on this handle. */
+OTPQ_API enum otpq_outcome otpq_call(otpq *q, const struct otpq_job *job, uint32_t timeout_ms,
+                                     struct otpq_answer *answer);
+/* Blocking: state or result of an id (verb G), cancel (X), information (I: body is a msgpack map). */
+OTPQ_API enum otpq_outcome otpq_get(otpq *q, const char *id, uint32_t timeout_ms,
+                                    struct otpq_answer *answer);
+OTPQ_API enum otpq_outcome otpq_cancel(otpq *q, const char *id, uint32_t timeout_ms,
+                                       struct otpq_answer *answer);
+OTPQ_API enum otpq_outcome otpq_info(otpq *q, uint32_t timeout_ms, struct otpq_answer *answer);
+/* True while a broker answered within silence_ms or none has been asked yet. */
+OTPQ_API bool otpq_connected(const otpq *q);
+OTPQ_API const char *otpq_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

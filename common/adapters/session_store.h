@@ -1,0 +1,127 @@
+/*
+ * session_store.h: claims, sessions, expiry, clicks and conversions as typed calls over store.h. One
+ * script a transition; each is replay-safe. Only workers use it. docs/redis.md lists keys and scripts.
+ *
+ * Keys (prefix otpq:, TAG = msisdn_tag): j:{TAG}:JOB claim and result, s:{TAG}:RID session, n:{TAG}:AID:ROUTE:MSISDN
+ * newest session, v:{TAG}:ROUTE:MSISDN velocity, t:{TAG}:RID time-line, ev:{TAG} events stream,
+ * c:{TAG}:YYYYMMDD day counters. Floor 3.
+ */
+#ifndef OTPQ_ADAPTERS_SESSION_STORE_H
+#define OTPQ_ADAPTERS_SESSION_STORE_H
+
+#include "common/adapters/store.h"
+#include "common/meaning/job.h"
+#include "common/meaning/record.h"
+#include "common/meaning/result.h"
+
+struct session_store;
+
+struct session_store_options {
+    const char *prefix;
+    const char *owner;        /* this worker's random name: the claim's owner */
+    uint64_t session_keep_s;
+    uint64_t events_keep_s;
+    uint64_t result_keep_ms;  /* claims and results: at least ttl + the clients' retry horizon */
+};
+struct session_store *session_store_new(struct store *store, const struct session_store_options *o);
+void session_store_destroy(struct session_store **s);
+
+/* What a claim is about. Slices must live until the callback (the worker's flow owns them). */
+struct session_job {
+    struct slice job_id;
+    uint32_t attempt;
+    uint64_t fingerprint;      /* of op, route, body: same id + other body = conflict */
+    struct slice route;
+    struct slice msisdn;       /* E.164 digits */
+    uint64_t aid;
+    uint32_t lease_ms;         /* call time-out + 2 s: after it a started claim is unknown */
+};
+
+enum claim_outcome {
+    CLAIM_WON,        /* go on; the point of no return is behind us */
+    CLAIM_ENDED,      /* the job has its result: answer it again */
+    CLAIM_ELSEWHERE,  /* another owner runs it: ask again in wait_ms (it becomes ENDED or, when the lease is
+                         over, the script ends it as unknown and answers ENDED) */
+    CLAIM_STALE,      /* attempt is older than attempt_seen: give back */
+    CLAIM_REFUSED,    /* a rule of the session says no (code): already written as this job's result */
+    CLAIM_CONFLICT,   /* same id, other body */
+    CLAIM_BUSY,       /* verify: another verify of this session is at the advertiser: again in wait_ms */
+    CLAIM_NO_STORE    /* down or no answer: nothing may start; give back with store_unavailable */
+};
+
+struct claim {
+    enum claim_outcome outcome;
+    enum job_end end;             /* ENDED, REFUSED, and WON+checked verify */
+    enum result_code code;
+    struct slice result_body;     /* ENDED: the stored msgpack result body */
+    char request_id[64];          /* the session's */
+    char advertiser_request_id[128];
+    uint32_t attempt_seen;
+    uint32_t wait_ms;
+    int64_t attempts_left;        /* -1 none */
+    int64_t retry_after_s;        /* -1 none */
+    int64_t expires_in_s;         /* -1 none */
+    bool resend;                  /* send: this session existed: same request id */
+};
+typedef void claim_callback(void *context, const struct claim *c);
+
+/* op send. new_request_id is used when no live unverified session asks for a resend (otpq codes
+ * only: cooldown, sends_max). */
+void session_claim_send(struct session_store *s, const struct session_job *job,
+                        const struct integration *route, const char *new_request_id,
+                        claim_callback *done, void *context);
+
+/* op verify. request_id may be empty: newest live session of (aid, route, msisdn); the callback's
+ * request_id says which. otpq codes: the code is checked, counted and consumed in the same script
+ * (constant time over MACs; mac is computed inside from pepper: code given here never leaves): then
+ * outcome is CLAIM_ENDED with the verdict already written, conversion and result included. Advertiser codes: CLAIM_WON
+ * locks the session for this job until finish or the lease's end. */
+void session_claim_verify(struct session_store *s, const struct session_job *job,
+                          const struct integration *route, struct slice request_id,
+                          struct slice code, struct slice pepper, claim_callback *done,
+                          void *context);
+
+/* One step of the time-line. */
+struct session_step {
+    const char *step;      /* "accepted", "dispatched", "started", "connect", "first_byte", "answer", … */
+    int64_t at_ms;         /* wall clock */
+    char detail[64];       /* "" or a short fact: "http 200", "attempt 2"; no secrets, no numbers */
+};
+enum { SESSION_STEPS_MAX = 16 };
+
+/* How it ended. The scripts write session, result, click or conversion, counters and time-line in
+ * one go; "session_written" is stamped by the script. */
+struct session_finish {
+    enum job_end end;
+    enum result_code code;
+    struct slice advertiser_request_id;
+    struct slice user_id;
+    struct slice code_mac;        /* otpq codes, send: hex; else empty */
+    const struct job_result *result; /* encoded by the store after its own fields are known */
+    uint32_t run_ms;
+    size_t step_count;
+    const struct session_step *steps;
+};
+enum finish_outcome {
+    FINISH_WRITTEN,  /* result_body is what to answer */
+    FINISH_LOST,     /* the claim is no longer ours (lease over, ended by another): answer what is there */
+    FINISH_NO_STORE  /* outcome happened but is not on record: call again until the lease's end */
+};
+struct finish {
+    enum finish_outcome outcome;
+    enum job_end end;
+    enum result_code code;
+    struct slice result_body;
+};
+typedef void finish_callback(void *context, const struct finish *f);
+void session_finish_send(struct session_store *s, const struct session_job *job,
+                         const struct integration *route, const char *request_id,
+                         const struct session_finish *f, finish_callback *done, void *context);
+void session_finish_verify(struct session_store *s, const struct session_job *job,
+                           const struct integration *route, const char *request_id,
+                           const struct session_finish *f, finish_callback *done, void *context);
+/* Provably nothing was sent: the claim is open again for a higher attempt. */
+void session_release(struct session_store *s, const struct session_job *job,
+                     void (*done)(void *context, bool written), void *context);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * store.h: Redis, asynchronously: one connection, pipelined, own deadlines, reconnect with backoff.
+ *
+ * A command that timed out is *unknown*, not failed: every script is therefore safe to send again.
+ * Lua lives in common/adapters/lua/, is embedded at build time and called by SHA. Floor 3.
+ */
+#ifndef OTPQ_ADAPTERS_STORE_H
+#define OTPQ_ADAPTERS_STORE_H
+
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/slice.h"
+
+struct store;
+
+struct store_options {
+    const char *address;      /* unix:/path or tcp://host:port */
+    const char *password;     /* NULL or "": none; wiped by the caller after store_new */
+    uint32_t timeout_ms;      /* per command */
+    uint32_t pending_max;     /* commands in flight; beyond: refused at once */
+    void (*on_state)(void *context, bool up); /* connection became usable / was lost */
+    void *context;
+};
+
+struct store *store_new(struct event_base *base, const struct store_options *o);
+void store_destroy(struct store **s);
+bool store_up(const struct store *s);
+
+enum store_outcome {
+    STORE_OK,          /* reply is set (may be an error reply of the script: REDIS_REPLY_ERROR) */
+    STORE_REFUSED,     /* not sent: down or over pending_max. Nothing happened */
+    STORE_UNKNOWN      /* sent, no answer: time-out or lost connection. May have happened */
+};
+typedef void store_callback(void *context, enum store_outcome outcome, const redisReply *reply);
+
+/* argv as bytes; the callback runs exactly once, later or (STORE_REFUSED) before it returns. */
+void store_command(struct store *s, store_callback *done, void *context, int argc,
+                   const struct slice *argv);
+
+enum store_script { STORE_CLAIM_SEND, STORE_FINISH_SEND, STORE_CLAIM_VERIFY, STORE_FINISH_VERIFY,
+                    STORE_RELEASE, STORE_APPLY, STORE_SCRIPTS };
+/* EVALSHA, falling back to EVAL when the server does not have it (restart, fail-over). */
+void store_eval(struct store *s, enum store_script script, store_callback *done, void *context,
+                int keys, int argc, const struct slice *argv);
+/* Name and source, for tests and docs. */
+struct slice store_script_source(enum store_script script);
+
+/* Checks at start what the store must be: reachable, maxmemory-policy noeviction. Blocking, for
+ * main(); false: *error (512 bytes) says what to change. */
+MUST_CHECK bool store_check(const char *address, const char *password, uint32_t timeout_ms,
+                            char error[512]);
+/* A blocking connection for commands (apply, export, trace); NULL: error filled. hiredis owned by
+ * the caller (redisFree). */
+MUST_CHECK redisContext *store_blocking(const char *address, const char *password,
+                                        uint32_t timeout_ms, char error[512]);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * config.h: one option table for every program. One row, many readers: the parser, OTPQ_…
+ * overrides, --help, `otpq-* --check-config`, deploy/otpq.yaml and docs/configuration.md.
+ *
+ * Order: built-in default, then the file (YAML, section.key), then the environment
+ * (gateway.listen is OTPQ_GATEWAY_LISTEN), last wins. Secrets are never values, only *_file paths.
+ * Errors are file:line:column with a suggestion (or the variable's name). Floor 1.
+ */
+#ifndef OTPQ_MEANING_CONFIG_H
+#define OTPQ_MEANING_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/meaning/yaml.h"
+
+enum config_type { CONFIG_TEXT, CONFIG_UINT, CONFIG_BOOL, CONFIG_CHOICE, CONFIG_LIST /* of text */ };
+
+struct config_option {
+    const char *key;        /* "gateway.listen" */
+    enum config_type type;
+    const char *fallback;   /* default as text; lists comma-separated */
+    const char *choices;    /* CONFIG_CHOICE: "info|debug|…"; else NULL */
+    uint64_t min, max;      /* CONFIG_UINT */
+    const char *unit;       /* "ms", "bytes", "jobs", … or "" */
+    const char *meaning;    /* one sentence */
+    size_t offset;          /* of the member in struct config */
+};
+
+enum { CONFIG_LIST_MAX = 32 };
+
+struct config_list {
+    size_t count;
+    char *at[CONFIG_LIST_MAX];
+};
+
+/* The values of all options; see config_options for the meaning of each. Owned texts. */
+struct config {
+    char *dir;
+    char *log_level;
+    char *log_format;
+
+    char *redis_address;          /* unix:/path or tcp://host:port; "" = unix:<dir>/redis.sock */
+    char *redis_password_file;
+    char *redis_prefix;           /* "otpq:" */
+    uint64_t redis_timeout_ms;
+
+    char *broker_clients;         /* bind address of the clients' ROUTER */
+    char *broker_workers;         /* bind address of the workers' ROUTER */
+    char *broker_metrics;         /* host:port of /metrics, /livez, /readyz */
+    uint64_t broker_jobs_max;     /* queued jobs, all together */
+    uint64_t broker_bytes_max;    /* bytes of all live jobs */
+    uint64_t broker_route_jobs_max;
+    uint64_t broker_tenant_jobs_max;
+    uint64_t broker_routes_max;
+    uint64_t broker_tenants_max;
+    uint64_t broker_clients_max;
+    uint64_t broker_workers_max;
+    uint64_t broker_results_max;
+    uint64_t broker_results_bytes_max;
+    uint64_t broker_result_ttl_ms;  /* 600000 */
+    uint64_t broker_worker_silence_ms; /* a worker silent this long is dead: 1000 */
+    uint64_t broker_attempts_max;
+
+    struct config_list worker_brokers; /* workers' addresses of brokers */
+    char *worker_name;
+    uint64_t worker_capacity;       /* calls at once, 5000 */
+    uint64_t worker_multi_handles;  /* 64 */
+    uint64_t worker_body_bytes_max; /* of an advertiser's answer, 64 KiB */
+    uint64_t worker_drain_ms;
+
+    char *gateway_listen;           /* host:port */
+    struct config_list gateway_brokers; /* clients' addresses of brokers */
+    uint64_t gateway_request_ms;    /* time a request may take to arrive, 10000 */
+    uint64_t gateway_inflight_max;
+    uint64_t gateway_job_ttl_ms;
+    uint64_t gateway_connections_max;
+
+    struct config_list client_brokers; /* what the otpq command talks to */
+
+    char *sandbox_listen;           /* host:port */
+
+    struct config_list outgoing_allow; /* hosts, host:port or CIDR that may be special addresses */
+    char *outgoing_proxy;           /* "" none */
+
+    char *secrets_file;             /* {secret.NAME} values, YAML map, mode 0600 */
+    char *secrets_pepper_file;      /* key of code MACs; "" = <dir>/pepper */
+
+    uint64_t node_workers;          /* 0: as many as cores */
+    uint64_t node_gateways;
+    uint64_t events_keep_s;         /* retention of events and day counters */
+    uint64_t session_keep_s;        /* how long a session and its time-line stay after it ends */
+};
+
+extern const struct config_option config_options[];
+extern const size_t config_option_count;
+
+/* Fills *c. path may be NULL (defaults and environment alone). False: *error says where and how. */
+MUST_CHECK bool config_load(struct config *c, const char *path, struct yaml_error *error);
+void config_free(struct config *c);
+/* <dir>/<name> unless value is set; the caller frees. */
+char *config_path(const struct config *c, const char *value, const char *name);
+/* "unix:<dir>/redis.sock" unless redis.address is set; the caller frees. */
+char *config_redis_address(const struct config *c);
+/* OTPQ_GATEWAY_LISTEN of "gateway.listen", into out (64 bytes). */
+void config_env_name(const char *key, char out[64]);
+
+/* What every program understands before it does anything: --config F, --check-config, --version,
+ * --help. Returns an exit code to leave with, or -1 to go on with *c loaded and log set up. */
+MUST_CHECK int config_main(int argc, char **argv, const char *program, const char *purpose,
+                           struct config *c);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * dialect.h: what it takes to speak to an advertiser. A dialect never does I/O: values in, a request
+ * in bytes out; an answer in bytes in, values out. Floor 1.
+ */
+#ifndef OTPQ_MEANING_DIALECT_H
+#define OTPQ_MEANING_DIALECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/slice.h"
+#include "common/meaning/result.h"
+#include "common/meaning/template.h"
+#include "common/meaning/yaml.h"
+
+enum dialect_call { DIALECT_SEND, DIALECT_VERIFY, DIALECT_CALLS };
+
+enum { DIALECT_HEADERS_MAX = 24, DIALECT_REQUEST_BYTES_MAX = 128 * 1024 };
+
+/* A request, ready for the HTTP client. */
+struct dialect_request {
+    const char *method;      /* "GET", "POST", …: static */
+    struct buf url;          /* absolute, encoded */
+    struct buf body;         /* empty: none */
+    struct buf headers;      /* "Name: value" lines, each NUL-terminated */
+    size_t header_count;
+    uint32_t timeout_ms;     /* whole call */
+    uint32_t connect_ms;     /* resolve, connect, TLS */
+};
+void dialect_request_init(struct dialect_request *r);
+void dialect_request_free(struct dialect_request *r);
+
+/* The advertiser's answer as it came. */
+struct dialect_answer {
+    int http;                /* status */
+    struct slice body;       /* capped */
+};
+
+/* What the answer means. */
+struct dialect_verdict {
+    enum job_end end;        /* JOB_END_DONE, JOB_END_REFUSED or JOB_END_UNKNOWN */
+    enum result_code code;
+    bool retry;              /* the mapping says: refused, and repeating it is safe and useful */
+    char advertiser_request_id[128]; /* "" when there is none */
+};
+
+struct integration; /* record.h */
+
+struct dialect {
+    const char *name; /* "template" */
+    /* Reads the dialect's own keys of an integration; NULL and *error on a bad one. */
+    void *(*configure)(const char *file, const struct yaml_node *integration,
+                       struct yaml_error *error);
+    void (*release)(void *settings);
+    /* True when the dialect's settings have this call at all (no verify URL: otpq checks). */
+    bool (*has)(const void *settings, enum dialect_call call);
+    /* Builds the request. False: *error says which value cannot be sent. */
+    bool (*build)(const void *settings, enum dialect_call call, const struct template_values *v,
+                  bool masked, struct dialect_request *out, struct template_error *error);
+    void (*parse)(const void *settings, enum dialect_call call, const struct dialect_answer *a,
+                  struct dialect_verdict *out);
+};
+
+extern const struct dialect dialect_template;
+/* All dialects, NULL-terminated. */
+extern const struct dialect *const dialects[];
+const struct dialect *dialect_find(const char *name);
+
+/* "****" over every secret value in the advertiser's body; writes at most bytes_max. */
+void dialect_redact(struct slice body, const struct slice *secrets, size_t count, struct buf *out);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * job.h: what is inside a job: the bodies of each op and of a result, as msgpack maps
+ * (job-protocol.md, "Bodies by op"). Slices borrow from the bytes decoded. Floor 1.
+ */
+#ifndef OTPQ_MEANING_JOB_H
+#define OTPQ_MEANING_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/slice.h"
+#include "common/meaning/result.h"
+
+enum { JOB_PARAMS_MAX = 32, JOB_PARAM_BYTES_MAX = 1024, JOB_ADVERTISER_BODY_BYTES_MAX = 2048 };
+
+struct job_param {
+    struct slice name;
+    struct slice value;
+};
+
+struct job_params {
+    uint32_t count;
+    struct job_param at[JOB_PARAMS_MAX];
+};
+
+/* op send and op verify share a shape: {msisdn, aid?, user_id?, type?, ip?, user_agent?, lang?,
+ * text?, params?} and {msisdn, otp, request_id?, aid?, user_id?, params?}. aid comes as an integer
+ * or as digits. Unknown keys are ignored. */
+struct job_body {
+    struct slice msisdn;     /* as given; normalise with msisdn.h */
+    struct slice otp;        /* verify: required */
+    struct slice request_id; /* verify: may be empty: the newest live session is meant */
+    uint64_t aid;            /* affiliate, 0: none */
+    struct slice user_id;
+    struct slice type;
+    struct slice ip;
+    struct slice user_agent;
+    struct slice lang;
+    struct slice text;       /* send, otpq makes the code: text with {otp}; empty: the integration's */
+    struct job_params params;
+};
+
+/* False: *error is a static text that names the key and the rule broken. */
+MUST_CHECK bool job_body_decode(struct slice bytes, bool verify, struct job_body *out,
+                                const char **error);
+void job_body_encode(struct buf *b, const struct job_body *body, bool verify);
+
+/* Result body: {request_id, response?, error?, data?, url?, attempts_left?, retry_after?,
+ * expires_in?, advertiser?: {http, body, ms}}. -1: the number is absent. */
+struct job_result {
+    struct slice request_id;
+    struct slice response;   /* vocabulary word on success */
+    struct slice error;      /* vocabulary word on failure */
+    struct slice data;
+    struct slice url;
+    int64_t attempts_left;
+    int64_t retry_after_s;
+    int64_t expires_in_s;
+    int64_t advertiser_http; /* status, 0: no answer, -1: no call */
+    struct slice advertiser_body; /* <= 2 KiB, secrets removed */
+    int64_t advertiser_ms;
+};
+
+void job_result_init(struct job_result *r);
+MUST_CHECK bool job_result_decode(struct slice bytes, struct job_result *out, const char **error);
+void job_result_encode(struct buf *b, const struct job_result *r);
+
+#endif

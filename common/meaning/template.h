@@ -1,0 +1,73 @@
+/*
+ * template.h: text with macros, compiled once when an integration is saved and expanded per call.
+ *
+ * {name}, {param.NAME}, {secret.NAME}, {name|filter|filter:ARG}; "{{" and "}}" are literal braces.
+ * A value is encoded for the place it stands in, so that a macro can never inject a second
+ * parameter, header or JSON field. An unknown macro or filter is an error with its position.
+ * Macros and filters are tables here; docs read them. Floor 1.
+ */
+#ifndef OTPQ_MEANING_TEMPLATE_H
+#define OTPQ_MEANING_TEMPLATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/buf.h"
+#include "common/base/slice.h"
+
+/* Where the expanded text will stand; decides the encoder of every value. */
+enum template_place {
+    TEMPLATE_PATH,   /* URL path segment: RFC 3986 unreserved stay, all else %XX */
+    TEMPLATE_QUERY,  /* query key or value: the same */
+    TEMPLATE_FORM,   /* application/x-www-form-urlencoded: the same, space as + */
+    TEMPLATE_JSON,   /* inside a JSON string: escaped, controls as \u00XX */
+    TEMPLATE_HEADER, /* header value: CR, LF, NUL and other controls make expansion fail */
+    TEMPLATE_TEXT    /* plain: SMS text */
+};
+
+enum template_macro {
+    MACRO_MSISDN, MACRO_OTP, MACRO_TEXT, MACRO_USER_ID, MACRO_AID, MACRO_MID, MACRO_PARTNER,
+    MACRO_REQUEST_ID, MACRO_ADVERTISER_REQUEST_ID, MACRO_CLICK_ID, MACRO_IP, MACRO_USER_AGENT,
+    MACRO_COUNTRY, MACRO_TIMESTAMP, MACRO_TIMESTAMP_MS, MACRO_UUID, MACRO_TYPE, MACRO_LANG,
+    MACRO_PARAM,  /* {param.NAME} */
+    MACRO_SECRET, /* {secret.NAME} */
+    MACROS
+};
+
+struct template_macro_row {
+    const char *name;    /* "msisdn"; "param." and "secret." take a name behind the dot */
+    const char *meaning; /* one sentence for docs and the wizard */
+};
+extern const struct template_macro_row template_macros[MACROS];
+
+/* The values a call has. Empty slice: the macro expands to nothing. */
+struct template_values {
+    struct slice macro[MACROS];      /* by enum; PARAM and SECRET unused */
+    const char *country_code;        /* for msisdn|national; digits or NULL */
+    /* value of {param.NAME}; empty when there is none */
+    struct slice (*param)(void *context, struct slice name);
+    /* value of {secret.NAME}; false when the store has no such secret (expansion fails) */
+    bool (*secret)(void *context, struct slice name, struct slice *value);
+    void *context;
+};
+
+struct template; /* opaque, immutable after compile */
+
+struct template_error {
+    size_t offset;  /* byte offset in the source text */
+    char text[256]; /* what is wrong, with a suggestion */
+};
+
+MUST_CHECK struct template *template_compile(struct slice source, enum template_place place,
+                                             struct template_error *error);
+void template_destroy(struct template **t);
+/* True when the template uses this macro (for "{msisdn} is mandatory"). */
+bool template_uses(const struct template *t, enum template_macro macro);
+/* Appends. False: a value cannot stand in this place or a secret is missing; *error says which. */
+MUST_CHECK bool template_expand(const struct template *t, const struct template_values *v,
+                                struct buf *out, struct template_error *error);
+/* For dry runs and logs: secrets as "***", the OTP as "******". */
+MUST_CHECK bool template_expand_masked(const struct template *t, const struct template_values *v,
+                                       struct buf *out, struct template_error *error);
+
+#endif

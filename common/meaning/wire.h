@@ -1,0 +1,181 @@
+/*
+ * wire.h: OTPQ/1, the envelopes and verbs between clients and the broker, and OTPQ-W/1, between the
+ * broker and its workers. Bytes in, values out; never touches a socket. docs/job-protocol.md is the
+ * prose of this header. Floor 1.
+ *
+ * A message is one frame: three magic bytes, one verb letter, then (envelope map, body map)*.
+ */
+#ifndef OTPQ_MEANING_WIRE_H
+#define OTPQ_MEANING_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/slice.h"
+#include "common/meaning/pack.h"
+#include "common/meaning/result.h"
+
+enum {
+    WIRE_MESSAGE_BYTES_MAX = 1024 * 1024,
+    WIRE_PAIRS_MAX = 1000,
+    WIRE_BODY_BYTES_MAX = 64 * 1024,
+    WIRE_ID_BYTES_MAX = 64,
+    WIRE_ROUTE_BYTES_MAX = 64,
+    WIRE_TENANT_BYTES_MAX = 64,
+    WIRE_TRACE_BYTES_MAX = 64,
+    WIRE_TTL_DEFAULT_MS = 30000,
+    WIRE_TTL_MAX_MS = 24 * 3600 * 1000,
+    WIRE_PRI_MAX = 9
+};
+
+#define WIRE_CLIENT_MAGIC "OQ1"
+#define WIRE_WORKER_MAGIC "OW1"
+
+enum wire_op { WIRE_OP_SEND, WIRE_OP_VERIFY, WIRE_OP_FLASH_CREATE, WIRE_OP_FLASH_QUERY,
+               WIRE_OP_CALLBACK, WIRE_OPS };
+
+struct wire_op_row {
+    const char *name;     /* "send", "verify", "flash.create", … */
+    uint8_t pri;          /* default priority: verify 7, send 5, callback 3, flash.* 5 */
+};
+extern const struct wire_op_row wire_ops[WIRE_OPS];
+
+enum wire_ack { WIRE_ACK_RESULT, WIRE_ACK_QUEUED, WIRE_ACK_STORED, WIRE_ACKS };
+
+/* S: submit. All slices borrow from the message. */
+struct wire_submit {
+    struct slice id;     /* [A-Za-z0-9_.:-]{1,64}, checked */
+    struct slice route;  /* 1..64 bytes of the same alphabet, checked */
+    struct slice tenant; /* 0..64 bytes, may be empty */
+    struct slice trace;  /* W3C traceparent or empty */
+    enum wire_op op;
+    enum wire_ack ack;
+    uint8_t pri;         /* 0..9, the op's default when absent */
+    uint32_t ttl_ms;     /* 1..WIRE_TTL_MAX_MS */
+    uint32_t delay_ms;   /* 0..WIRE_TTL_MAX_MS */
+};
+
+/* R: the result's envelope. Also the worker's. */
+struct wire_result {
+    struct slice id;
+    enum job_end end;
+    enum result_code code;
+    uint32_t queued_ms;  /* accepted to dispatched */
+    uint32_t run_ms;     /* dispatched to result */
+    uint32_t attempts;   /* dispatches that it took */
+    struct slice trace_id; /* worker side only: request id whose time-line gets "answered"; or empty */
+};
+
+/* N: not accepted. */
+struct wire_nack {
+    struct slice id;          /* empty for a malformed message */
+    struct slice error;       /* "malformed", "queue_full", "conflict", "not_supported", "invalid", … */
+    struct slice detail;      /* what, where, how to mend */
+    uint32_t retry_after_ms;  /* 0: none */
+};
+
+/* OTPQ-W/1 J: one job on its way to a worker. */
+struct wire_job {
+    struct slice id;
+    struct slice route;
+    struct slice tenant;
+    struct slice trace;
+    enum wire_op op;
+    uint32_t attempt;    /* 1 for the first dispatch; goes up by one each time */
+    uint32_t ttl_ms;     /* time left until the deadline, when the broker sent it */
+    uint32_t queued_ms;  /* how long it waited: for the time-line */
+};
+
+/* OTPQ-W/1 B: given back, provably not sent to the advertiser. */
+struct wire_give_back {
+    struct slice id;
+    uint32_t attempt;     /* of the dispatch given back */
+    uint32_t attempt_seen; /* highest attempt that the claim key knows: the next one must be higher */
+    uint32_t delay_ms;    /* not again before */
+    enum result_code code; /* why: advertiser_unreachable, store_unavailable, … RESULT_NONE: drain */
+};
+
+/* OTPQ-W/1 H: hello. */
+struct wire_hello {
+    struct slice name;    /* logical name, for people */
+    uint64_t pid;
+    struct slice version; /* of otpq */
+    uint32_t protocol;    /* OTPQ-W version, 1 */
+    uint32_t capacity;    /* calls it will run at once */
+};
+
+/* Verbs of OTPQ-W/1. worker → broker: H C Y R B P O Q; broker → worker: J P O W. */
+enum {
+    WIRE_W_HELLO = 'H',   /* one wire_hello pair: first message of a worker, and again after W */
+    WIRE_W_CREDIT = 'C',  /* {total}: jobs the broker may have sent since hello, cumulative */
+    WIRE_W_JOB = 'J',     /* wire_job, body pairs */
+    WIRE_W_STARTED = 'Y', /* {id, attempt} pairs: claim won, the call begins */
+    WIRE_W_RESULT = 'R',  /* wire_result, body pairs */
+    WIRE_W_BACK = 'B',    /* wire_give_back pairs */
+    WIRE_W_PING = 'P',
+    WIRE_W_PONG = 'O',
+    WIRE_W_WHO = 'W',     /* broker does not know this worker: say hello again */
+    WIRE_W_QUIT = 'Q'     /* goodbye: everything is given back or answered */
+};
+
+/* Verbs of OTPQ/1. */
+enum {
+    WIRE_SUBMIT = 'S', WIRE_GET = 'G', WIRE_CANCEL = 'X', WIRE_INFO = 'I', WIRE_PING = 'P',
+    WIRE_ACCEPTED = 'A', WIRE_RESULT = 'R', WIRE_NACK = 'N', WIRE_PONG = 'O'
+};
+
+/* A walk over the pairs of one message. */
+struct wire_reader {
+    struct pack p;     /* cursor; p.error and pack_offset(&p) say what and where on failure */
+    char verb;
+    uint32_t pairs;    /* read so far */
+};
+
+enum wire_next { WIRE_NEXT_PAIR, WIRE_NEXT_END, WIRE_NEXT_BAD };
+
+/* False: too long, too short, or wrong magic; r->p.error says which. */
+MUST_CHECK bool wire_open(struct wire_reader *r, struct slice message, const char *magic);
+
+/* Each reads one (envelope, body) pair. After WIRE_NEXT_BAD the reader is finished: everything
+ * before stays taken, nothing after is read. `invalid` reports an envelope that is well-formed
+ * msgpack but breaks a rule of its keys: the pair is consumed, the walk goes on, and nack holds the
+ * id (if readable), error "invalid" and the detail. */
+struct wire_submit_read {
+    struct wire_submit submit; /* valid when !invalid */
+    struct slice body;         /* raw msgpack bytes of the body map */
+    bool invalid;
+    struct wire_nack nack;     /* valid when invalid; texts are static */
+};
+MUST_CHECK enum wire_next wire_next_submit(struct wire_reader *r, struct wire_submit_read *out);
+MUST_CHECK enum wire_next wire_next_id(struct wire_reader *r, struct slice *id); /* G, X */
+MUST_CHECK enum wire_next wire_next_job(struct wire_reader *r, struct wire_job *j, struct slice *body);
+MUST_CHECK enum wire_next wire_next_result(struct wire_reader *r, struct wire_result *out,
+                                           struct slice *body);
+MUST_CHECK enum wire_next wire_next_nack(struct wire_reader *r, struct wire_nack *out);
+/* A: state is "queued", "stored" or "duplicate". */
+MUST_CHECK enum wire_next wire_next_accepted(struct wire_reader *r, struct slice *id,
+                                             struct slice *state);
+MUST_CHECK enum wire_next wire_next_hello(struct wire_reader *r, struct wire_hello *out);
+MUST_CHECK enum wire_next wire_next_credit(struct wire_reader *r, uint64_t *total);
+MUST_CHECK enum wire_next wire_next_started(struct wire_reader *r, struct slice *id,
+                                            uint32_t *attempt);
+MUST_CHECK enum wire_next wire_next_back(struct wire_reader *r, struct wire_give_back *out);
+
+/* Writing: wire_begin puts magic and verb, each wire_put_* one pair. An empty body is {} . */
+void wire_begin(struct buf *b, const char *magic, char verb);
+void wire_put_submit(struct buf *b, const struct wire_submit *s, struct slice body);
+void wire_put_id(struct buf *b, struct slice id);
+void wire_put_job(struct buf *b, const struct wire_job *j, struct slice body);
+void wire_put_result(struct buf *b, const struct wire_result *r, struct slice body);
+void wire_put_nack(struct buf *b, const struct wire_nack *n);
+void wire_put_accepted(struct buf *b, struct slice id, const char *state);
+void wire_put_hello(struct buf *b, const struct wire_hello *h);
+void wire_put_credit(struct buf *b, uint64_t total);
+void wire_put_started(struct buf *b, struct slice id, uint32_t attempt);
+void wire_put_back(struct buf *b, const struct wire_give_back *g);
+
+/* True for [A-Za-z0-9_.:-]{1,max}. */
+MUST_CHECK bool wire_id_ok(struct slice id, size_t max);
+
+#endif
