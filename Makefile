@@ -2,7 +2,9 @@
 #
 # Variables: BUILD=dir (default build), SAN=1 (ASan + UBSan, into build/asan), CC=clang, WERROR=1.
 
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 BUILD   ?= build$(if $(SAN),/asan)
 VERSION := 0.1.0
 PYTHON  ?= /usr/bin/python3
