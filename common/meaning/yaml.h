@@ -1,7 +1,7 @@
 /*
  * yaml.h: a YAML document as a tree in which every node knows its line and column (libyaml's event
  * parser). Used for the configuration and for record files. One document, no anchors, no tags,
- * duplicate keys refused, depth at most 16, at most 100,000 nodes. Floor 1.
+ * duplicate keys refused, everything bounded (below). An empty document is an empty map. Floor 1.
  */
 #ifndef OTPQ_MEANING_YAML_H
 #define OTPQ_MEANING_YAML_H
@@ -11,6 +11,13 @@
 
 #include "common/base/buf.h"
 #include "common/base/slice.h"
+
+enum {
+    YAML_BYTES_MAX = 8 * 1024 * 1024, /* of a document */
+    YAML_NODES_MAX = 500000,
+    YAML_DEPTH_MAX = 16,
+    YAML_KEY_BYTES_MAX = 200 /* libyaml wants a key within 1,024 characters, escapes included */
+};
 
 enum yaml_kind { YAML_SCALAR, YAML_MAP, YAML_LIST };
 
@@ -49,11 +56,18 @@ void yaml_destroy(struct yaml_node **node);
 /* The value under key in a map, or NULL. */
 struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 
-/* Of the words (n of them), the nearest to `word` by edit distance when it is near enough to be a
+/* Of the words (n of them; NULLs are passed over), the nearest to `word` by edit distance when it is near enough to be a
  * slip of the finger, else NULL. For "did you mean". */
 const char *yaml_suggest(const char *word, const char *const *words, size_t n);
 
-/* A scalar as YAML would need it written: plain when safe, else double-quoted and escaped. */
+/* A scalar as YAML would need it written: plain when safe, else double-quoted and escaped. A string
+ * that a reader could take for a number, a date, a boolean or null is quoted. */
 void yaml_put_scalar(struct buf *b, struct slice text, bool is_string);
+/* A key and its colon at `indent` spaces. */
+void yaml_put_key(struct buf *b, const char *key, int indent);
+/* What comes behind a key or a dash: " value\n", or "\n" and the children at `indent` + 2. Block
+ * style, two spaces, map keys in file order, no folding: reading it gives the same tree, and writing
+ * that gives the same bytes. */
+void yaml_write_node(struct buf *b, const struct yaml_node *node, int indent);
 
 #endif
