@@ -48,13 +48,16 @@ struct dialect_verdict {
 struct integration; /* record.h */
 
 struct dialect {
-    const char *name; /* "template" */
+    const char *name;        /* "template" */
+    const char *const *keys; /* the dialect's own keys of an integration, NULL-terminated */
     /* Reads the dialect's own keys of an integration; NULL and *error on a bad one. */
     void *(*configure)(const char *file, const struct yaml_node *integration,
                        struct yaml_error *error);
     void (*release)(void *settings);
     /* True when the dialect's settings have this call at all (no verify URL: otpq checks). */
     bool (*has)(const void *settings, enum dialect_call call);
+    /* True when the call sends this value anywhere: "{msisdn} is mandatory" is judged by it. */
+    bool (*uses)(const void *settings, enum dialect_call call, enum template_macro macro);
     /* Builds the request. False: *error says which value cannot be sent. */
     bool (*build)(const void *settings, enum dialect_call call, const struct template_values *v,
                   bool masked, struct dialect_request *out, struct template_error *error);
@@ -67,7 +70,18 @@ extern const struct dialect dialect_template;
 extern const struct dialect *const dialects[];
 const struct dialect *dialect_find(const char *name);
 
-/* "****" over every secret value in the advertiser's body; writes at most bytes_max. */
+/* Appends the request as a person reads it: method and URL, headers, an empty line, the body. */
+void dialect_request_write(const struct dialect_request *r, struct buf *out);
+/* A dry run: the exact request, with secrets as "***" and the OTP as "******". False as build. */
+MUST_CHECK bool dialect_preview(const struct dialect *d, const void *settings,
+                                enum dialect_call call, const struct template_values *v,
+                                struct buf *out, struct template_error *error);
+
+/*
+ * "****" over every secret value in the advertiser's body, as it is or percent- or JSON-encoded. The
+ * OTP is a secret too: the caller passes it. Writes what fits below out's ceiling, without overflow,
+ * and always valid UTF-8 without NUL.
+ */
 void dialect_redact(struct slice body, const struct slice *secrets, size_t count, struct buf *out);
 
 #endif

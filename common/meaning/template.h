@@ -4,7 +4,8 @@
  * {name}, {param.NAME}, {secret.NAME}, {name|filter|filter:ARG}; "{{" and "}}" are literal braces.
  * A value is encoded for the place it stands in, so that a macro can never inject a second
  * parameter, header or JSON field. An unknown macro or filter is an error with its position.
- * Macros and filters are tables here; docs read them. Floor 1.
+ * Macros and filters are tables here; docs read them. Expansion reads no clock and no randomness:
+ * {timestamp} and {uuid} are values of the call, so they are the same everywhere in it. Floor 1.
  */
 #ifndef OTPQ_MEANING_TEMPLATE_H
 #define OTPQ_MEANING_TEMPLATE_H
@@ -21,8 +22,9 @@ enum template_place {
     TEMPLATE_QUERY,  /* query key or value: the same */
     TEMPLATE_FORM,   /* application/x-www-form-urlencoded: the same, space as + */
     TEMPLATE_JSON,   /* inside a JSON string: escaped, controls as \u00XX */
+    TEMPLATE_XML,    /* XML text or attribute: & < > " ' as entities, controls fail */
     TEMPLATE_HEADER, /* header value: CR, LF, NUL and other controls make expansion fail */
-    TEMPLATE_TEXT    /* plain: SMS text */
+    TEMPLATE_TEXT    /* plain: SMS text; only NUL fails */
 };
 
 enum template_macro {
@@ -39,6 +41,19 @@ struct template_macro_row {
     const char *meaning; /* one sentence for docs and the wizard */
 };
 extern const struct template_macro_row template_macros[MACROS];
+
+enum template_filter { FILTER_NATIONAL, FILTER_PLUS, FILTER_MD5, FILTER_SHA256, FILTER_HMAC_SHA256,
+                       FILTER_BASE64, FILTER_UPPER, FILTER_LOWER, FILTERS };
+
+struct template_filter_row {
+    const char *name;    /* "md5" */
+    const char *argument; /* what stands behind the colon, or NULL when it takes nothing */
+    const char *meaning; /* one sentence for docs and the wizard */
+};
+extern const struct template_filter_row template_filters[FILTERS];
+
+enum { TEMPLATE_SOURCE_BYTES_MAX = 32 * 1024, TEMPLATE_OPS_MAX = 1024, TEMPLATE_CHAIN_MAX = 8,
+       TEMPLATE_NAME_BYTES_MAX = 64, TEMPLATE_VALUE_BYTES_MAX = 64 * 1024, TEMPLATE_UUID_CHARS = 36 };
 
 /* The values a call has. Empty slice: the macro expands to nothing. */
 struct template_values {
@@ -58,16 +73,26 @@ struct template_error {
     char text[256]; /* what is wrong, with a suggestion */
 };
 
+/* The text between the macros is plain text as well: it is encoded for the place like the values. */
 MUST_CHECK struct template *template_compile(struct slice source, enum template_place place,
                                              struct template_error *error);
+/* The text between the macros is of the place's syntax already (a URL, a JSON document) and stays as
+ * it is. In a JSON document a macro must stand inside a string. */
+MUST_CHECK struct template *template_compile_raw(struct slice source, enum template_place place,
+                                                 struct template_error *error);
 void template_destroy(struct template **t);
 /* True when the template uses this macro (for "{msisdn} is mandatory"). */
 bool template_uses(const struct template *t, enum template_macro macro);
+/* True when there is no macro at all: it always expands to the same text. */
+bool template_is_literal(const struct template *t);
 /* Appends. False: a value cannot stand in this place or a secret is missing; *error says which. */
 MUST_CHECK bool template_expand(const struct template *t, const struct template_values *v,
                                 struct buf *out, struct template_error *error);
 /* For dry runs and logs: secrets as "***", the OTP as "******". */
 MUST_CHECK bool template_expand_masked(const struct template *t, const struct template_values *v,
                                        struct buf *out, struct template_error *error);
+
+/* A fresh random UUID (RFC 9562, version 4) for values.macro[MACRO_UUID]. */
+void template_uuid(char out[TEMPLATE_UUID_CHARS + 1]);
 
 #endif
