@@ -18,15 +18,26 @@ struct session_store;
 
 struct session_store_options {
     const char *prefix;
-    const char *owner;        /* this worker's random name: the claim's owner */
+    const char *owner;        /* this worker's random name: with a claim's token its owner */
+    struct slice pepper;      /* key of code MACs and of number hashes in events; copied, wiped */
     uint64_t session_keep_s;
     uint64_t events_keep_s;
     uint64_t result_keep_ms;  /* claims and results: at least ttl + the clients' retry horizon */
 };
+/* Everything is copied. The store must outlive it. */
 struct session_store *session_store_new(struct store *store, const struct session_store_options *o);
 void session_store_destroy(struct session_store **s);
 
-/* What a claim is about. Slices must live until the callback (the worker's flow owns them). */
+/* One step of the time-line. */
+struct session_step {
+    const char *step;      /* "accepted", "dispatched", "started", "connect", "first_byte", "answer", … */
+    int64_t at_ms;         /* wall clock */
+    char detail[64];       /* "" or a short fact: "http 200", "attempt 2"; no secrets, no numbers */
+};
+enum { SESSION_STEPS_MAX = 16 };
+
+/* What a claim is about: one run of one job, zeroed before its first claim. Slices and steps must
+ * live until the callback of each call (the worker's flow owns them). */
 struct session_job {
     struct slice job_id;
     uint32_t attempt;
@@ -35,6 +46,10 @@ struct session_job {
     struct slice msisdn;       /* E.164 digits */
     uint64_t aid;
     uint32_t lease_ms;         /* call time-out + 2 s: after it a started claim is unknown */
+    size_t step_count;         /* steps known before the claim (accepted, dispatched): written only */
+    const struct session_step *steps; /* when the claim itself ends the job (refused, checked) */
+    uint64_t token;            /* 0 before the first claim, which sets it: asking again is the same
+                                  claim, while a second copy of the job in this process is not */
 };
 
 enum claim_outcome {
@@ -67,27 +82,18 @@ typedef void claim_callback(void *context, const struct claim *c);
 
 /* op send. new_request_id is used when no live unverified session asks for a resend (otpq codes
  * only: cooldown, sends_max). */
-void session_claim_send(struct session_store *s, const struct session_job *job,
+void session_claim_send(struct session_store *s, struct session_job *job,
                         const struct integration *route, const char *new_request_id,
                         claim_callback *done, void *context);
 
 /* op verify. request_id may be empty: newest live session of (aid, route, msisdn); the callback's
  * request_id says which. otpq codes: the code is checked, counted and consumed in the same script
- * (constant time over MACs; mac is computed inside from pepper: code given here never leaves): then
+ * (constant time over MACs; the MAC is made here: the code itself never leaves): then
  * outcome is CLAIM_ENDED with the verdict already written, conversion and result included. Advertiser codes: CLAIM_WON
  * locks the session for this job until finish or the lease's end. */
-void session_claim_verify(struct session_store *s, const struct session_job *job,
+void session_claim_verify(struct session_store *s, struct session_job *job,
                           const struct integration *route, struct slice request_id,
-                          struct slice code, struct slice pepper, claim_callback *done,
-                          void *context);
-
-/* One step of the time-line. */
-struct session_step {
-    const char *step;      /* "accepted", "dispatched", "started", "connect", "first_byte", "answer", … */
-    int64_t at_ms;         /* wall clock */
-    char detail[64];       /* "" or a short fact: "http 200", "attempt 2"; no secrets, no numbers */
-};
-enum { SESSION_STEPS_MAX = 16 };
+                          struct slice code, claim_callback *done, void *context);
 
 /* How it ended. The scripts write session, result, click or conversion, counters and time-line in
  * one go; "session_written" is stamped by the script. */
@@ -97,7 +103,8 @@ struct session_finish {
     struct slice advertiser_request_id;
     struct slice user_id;
     struct slice code_mac;        /* otpq codes, send: hex; else empty */
-    const struct job_result *result; /* encoded by the store after its own fields are known */
+    const struct job_result *result; /* request_id, attempts_left and expires_in are set by the store
+                                        when they are absent; then it is encoded */
     uint32_t run_ms;
     size_t step_count;
     const struct session_step *steps;

@@ -25,9 +25,18 @@ struct store_options {
     void *context;
 };
 
+/* Connects by itself and reconnects for ever (50 ms to 1 s, jittered). on_state runs from the loop. */
 struct store *store_new(struct event_base *base, const struct store_options *o);
+/* Commands in flight get their callback (STORE_UNKNOWN) first. Never from inside a callback of it. */
 void store_destroy(struct store **s);
 bool store_up(const struct store *s);
+struct event_base *store_base(const struct store *s);
+
+/* A second connection with the same address and password that listens on one pub/sub channel;
+ * takes no commands. on_message runs for every message, and once after every (re)connect, because
+ * messages may have been missed meanwhile. */
+struct store *store_subscriber(const struct store *like, const char *channel,
+                               void (*on_message)(void *context), void *context);
 
 enum store_outcome {
     STORE_OK,          /* reply is set (may be an error reply of the script: REDIS_REPLY_ERROR) */
@@ -36,16 +45,20 @@ enum store_outcome {
 };
 typedef void store_callback(void *context, enum store_outcome outcome, const redisReply *reply);
 
-/* argv as bytes; the callback runs exactly once, later or (STORE_REFUSED) before it returns. */
+/* True for an error reply that means "not now" (LOADING, READONLY, MISCONF, OOM, …): nothing was
+ * written, and callers treat it as a store that is away. */
+MUST_CHECK bool store_reply_unavailable(const redisReply *reply);
+
+/* argv as bytes, copied; the callback runs exactly once, later or (STORE_REFUSED) before it returns. */
 void store_command(struct store *s, store_callback *done, void *context, int argc,
                    const struct slice *argv);
 
 enum store_script { STORE_CLAIM_SEND, STORE_FINISH_SEND, STORE_CLAIM_VERIFY, STORE_FINISH_VERIFY,
-                    STORE_RELEASE, STORE_APPLY, STORE_SCRIPTS };
+                    STORE_RELEASE, STORE_APPLY, STORE_RECORDS, STORE_SCRIPTS };
 /* EVALSHA, falling back to EVAL when the server does not have it (restart, fail-over). */
 void store_eval(struct store *s, enum store_script script, store_callback *done, void *context,
                 int keys, int argc, const struct slice *argv);
-/* Name and source, for tests and docs. */
+/* The whole source: shared part and script. Lives as long as the process. */
 struct slice store_script_source(enum store_script script);
 
 /* Checks at start what the store must be: reachable, maxmemory-policy noeviction. Blocking, for
