@@ -7,15 +7,16 @@ CC := gcc
 endif
 BUILD   ?= build$(if $(SAN),/asan)
 VERSION := 0.1.0
-PYTHON  ?= /usr/bin/python3
+PYTHON  := /usr/bin/python3
+JOBS    := -j$(shell nproc)
 
 # ---- flags ------------------------------------------------------------------------------------
-PACKAGES_PC := libzmq libczmq libcurl hiredis libevent msgpack jansson yaml-0.1 libpcre2-8 libcrypto libsystemd
-WARN  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wvla
-HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE \
+PACKAGES_PC := libzmq libcurl hiredis libevent jansson yaml-0.1 libpcre2-8 libcrypto libsystemd
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wvla
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIC \
           -D_FORTIFY_SOURCE=2 -Wformat -Wformat-security
 ifdef SAN
-OPT   := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT   := -O1 -g -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDOPT := -fsanitize=address,undefined
 else
 OPT   := -O2 -g $(HARDEN)
@@ -24,8 +25,10 @@ endif
 ifdef WERROR
 WARN  += -Werror
 endif
-PC_CFLAGS = $(shell pkg-config --cflags $(PACKAGES_PC) 2>/dev/null)
-PC_LIBS   = $(shell pkg-config --libs $(PACKAGES_PC) 2>/dev/null)
+ifneq ($(shell command -v pkg-config),)
+PC_CFLAGS := $(shell pkg-config --cflags $(PACKAGES_PC) 2>/dev/null)
+PC_LIBS   := $(shell pkg-config --libs $(PACKAGES_PC) 2>/dev/null)
+endif
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -DOTPQ_VERSION='"$(VERSION)"' $(WARN) $(OPT) -I. \
              -Iclients/libotpq $(PC_CFLAGS) $(CFLAGS)
 LDLIBS_ALL = $(PC_LIBS) -lm -lpthread
@@ -46,11 +49,51 @@ PROGRAMS := $(patsubst %,$(BUILD)/bin/%,otpq-broker otpq-worker otpq-gateway otp
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 ARCHIVE  := $(BUILD)/libotpq-all.a
 
-.PHONY: all help unit clean
+.PHONY: all help run demo test tests-built unit deps deps-test bench clean
 .DEFAULT_GOAL := all
 
-all: $(PROGRAMS) ## build everything into build/
+all: $(PROGRAMS) ## build the programs into build/bin/ (SAN=1: sanitized, into build/asan/bin/)
 
+# ---- the two commands, and what they stand on ---------------------------------------------------
+run: deps ## install what is missing, build, run a whole node, show a first OTP; Ctrl-C ends it
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@exec $(BUILD)/bin/otpq up --demo
+
+demo: deps ## the same with one flow, for machines without a person: exit code 0 or 1
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	    $(BUILD)/bin/otpq up --demo --once --dir "$$dir"
+
+test: deps-test ## install what tests need, build, run every test; ends with "N passed, N failed"
+	@$(MAKE) --no-print-directory $(JOBS) -s tests-built
+	@$(MAKE) --no-print-directory $(JOBS) -s tests-built SAN=1
+	@$(PYTHON) tests/run.py $(if $(ONLY),--only $(ONLY))
+
+tests-built: all $(UNITS) libotpq sim-built
+
+unit: $(UNITS) ## build and run the unit tests alone
+	@for t in $(UNITS); do echo "== $$t"; $$t || exit 1; done
+
+bench: deps-bench ## measure: broker, whole way, calls in flight, memory; prints ratios
+	@$(MAKE) --no-print-directory $(JOBS) all bench-built
+	@$(MAKE) --no-print-directory bench-broker bench-whole bench-worker
+
+# Debian's packages, from the one list; asks for nothing when all are there.
+deps: KINDS := build|run
+deps-test: KINDS := build|run|test
+deps-bench: KINDS := build|run|bench
+deps deps-test deps-bench: ## (deps) install the Debian packages of deploy/packages.txt
+	@missing=$$(awk '$$1 ~ /^($(KINDS))$$/ { print $$2 }' deploy/packages.txt | while read -r p; do \
+	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "installing:" $$missing; \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    $$sudo apt-get update -qq && \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing \
+	        </dev/null >/dev/null || exit 1; \
+	fi
+
+# ---- rules --------------------------------------------------------------------------------------
 $(BUILD)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
@@ -73,14 +116,14 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) -lcmocka $(LDFLAGS) -o $@
 
-unit: $(UNITS) ## build and run the unit tests
-	@for t in $(UNITS); do echo "== $$t"; $$t || exit 1; done
+include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk)
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | \
+	    sed -E 's/^([a-z-]+)[^#]*## /\1\t/' | expand -t 14
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:

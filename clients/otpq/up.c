@@ -1,0 +1,479 @@
+/*
+ * `otpq up`: a whole node under one supervisor. What runs, with which arguments, in which order, is
+ * decided here; how processes are kept running is supervisor.c.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clients/otpq/commands.h"
+#include "clients/otpq/supervisor.h"
+#include "common/base/asset.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/rng.h"
+#include "common/meaning/config.h"
+
+ASSET(demo_records, "deploy/demo.yaml");
+
+enum { PATH_BYTES = 4096, DEMO_RECORDS_BYTES_MAX = 1024 * 1024, PEPPER_BYTES = 32 };
+
+/* Ended in this order: first who takes work in, last who remembers it. */
+enum stop_rank { RANK_WATCHERS, RANK_GATEWAYS, RANK_BROKER, RANK_WORKERS, RANK_SANDBOX, RANK_REDIS };
+
+struct node {
+    struct config config;
+    const char *config_path;      /* NULL: embedded defaults */
+    bool demo;                    /* demo records, sandbox, a first flow */
+    bool once;                    /* end after the first flow */
+    char bin[PATH_BYTES];         /* folder of the programs */
+    char dir[PATH_BYTES];         /* absolute */
+    char env_dir[PATH_BYTES + 32];
+    int lock_fd;
+    int64_t began_ms;
+    struct event_base *base;
+    struct supervisor *supervisor;
+    int signals;                  /* SIGINT and SIGTERM seen */
+    bool failed;
+};
+
+static const char usage[] =
+    "usage: otpq up [--demo [--once]] [--dir DIR] [--config FILE]\n"
+    "\n"
+    "Runs a whole node in the foreground: its own redis-server on a unix socket inside DIR (when\n"
+    "redis.address is empty), a broker, node.workers workers, node.gateways gateways. A process that\n"
+    "dies is started again. Ctrl-C or SIGTERM drains and ends all in order, a second one at once;\n"
+    "SIGHUP restarts the processes one after the other with the configuration as it is then.\n"
+    "\n"
+    "  --dir DIR      state of the node (default: dir of the configuration)\n"
+    "  --config FILE  configuration (default: embedded defaults and OTPQ_… variables)\n"
+    "  --demo         load the demo records, start the sandbox advertiser, send and verify a first OTP\n"
+    "  --once         with --demo: end after the first flow; exit code 0 when it was verified\n";
+
+/* ---- the node's folder ------------------------------------------------------------------------ */
+
+static bool make_folder(const char *path)
+{
+    char part[PATH_BYTES];
+    (void)snprintf(part, sizeof(part), "%s", path);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(part, 0755);
+        *slash = '/';
+    }
+    if (mkdir(part, 0700) < 0 && errno != EEXIST) {
+        (void)fprintf(stderr, "otpq: cannot make %s: %s; choose another with --dir\n", path,
+                      strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* One node a folder: two would share a Redis socket and a queue. */
+static bool lock_folder(struct node *n)
+{
+    char path[PATH_BYTES + 8];
+    (void)snprintf(path, sizeof(path), "%s/lock", n->dir);
+    n->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (n->lock_fd < 0 || flock(n->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        (void)fprintf(stderr,
+                      "otpq: %s is in use by another `otpq up` (or cannot be locked: %s);\n"
+                      "      end that one, or choose another folder with --dir\n",
+                      n->dir, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+static bool write_file(const char *path, struct slice text, bool keep_existing)
+{
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (keep_existing ? O_EXCL : O_TRUNC);
+    int fd = open(path, flags, 0600);
+    if (fd < 0 && keep_existing && errno == EEXIST) {
+        return true;
+    }
+    bool written = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n;
+    if (!written) {
+        (void)fprintf(stderr, "otpq: cannot write %s: %s\n", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return written;
+}
+
+/* The key under which codes are kept (as MACs): made once, on the first start. */
+static bool make_pepper(const struct node *n)
+{
+    if (n->config.secrets_pepper_file[0] != '\0') {
+        return true;
+    }
+    uint8_t bytes[PEPPER_BYTES];
+    char hex[PEPPER_BYTES * 2 + 2];
+    char path[PATH_BYTES + 16];
+    rng_secure(bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        (void)snprintf(hex + i * 2, 3, "%02x", bytes[i]);
+    }
+    (void)strcat(hex, "\n");
+    (void)snprintf(path, sizeof(path), "%s/pepper", n->dir);
+    bool made = write_file(path, slice_of(hex), true);
+    explicit_bzero(hex, sizeof(hex));
+    explicit_bzero(bytes, sizeof(bytes));
+    return made;
+}
+
+static bool write_redis_config(const struct node *n)
+{
+    char path[PATH_BYTES + 16];
+    struct buf text;
+    buf_init(&text, 64 * 1024);
+    buf_printf(&text,
+               "# written by `otpq up` at every start\n"
+               "port 0\nunixsocket \"%s/redis.sock\"\nunixsocketperm 700\n"
+               "dir \"%s/redis\"\nappendonly yes\nappendfsync everysec\nsave \"\"\n"
+               "maxmemory-policy noeviction\nsupervised systemd\ndaemonize no\nlogfile \"\"\n",
+               n->dir, n->dir);
+    (void)snprintf(path, sizeof(path), "%s/redis", n->dir);
+    bool written = make_folder(path);
+    (void)snprintf(path, sizeof(path), "%s/redis.conf", n->dir);
+    written = written && write_file(path, buf_slice(&text), false);
+    buf_free(&text);
+    return written;
+}
+
+/* The demo records name the sandbox's default address; a node with another one gets that. */
+static bool write_demo_records(const struct node *n)
+{
+    static const char usual[] = "127.0.0.1:8090";
+    char path[PATH_BYTES + 16];
+    struct buf text;
+    buf_init(&text, DEMO_RECORDS_BYTES_MAX);
+    struct slice rest = demo_records();
+    while (rest.n > 0) {
+        const char *hit = memmem(rest.p, rest.n, usual, sizeof(usual) - 1);
+        size_t before = hit != NULL ? (size_t)(hit - rest.p) : rest.n;
+        buf_put(&text, rest.p, before);
+        rest = slice_make(rest.p + before, rest.n - before);
+        if (hit != NULL) {
+            buf_puts(&text, n->config.sandbox_listen);
+            rest = slice_make(rest.p + sizeof(usual) - 1, rest.n - (sizeof(usual) - 1));
+        }
+    }
+    (void)snprintf(path, sizeof(path), "%s/demo.yaml", n->dir);
+    bool written = buf_ok(&text) && write_file(path, buf_slice(&text), false);
+    buf_free(&text);
+    return written;
+}
+
+static bool prepare_folder(struct node *n, const char *dir)
+{
+    if (!make_folder(dir)) {
+        return false;
+    }
+    if (realpath(dir, n->dir) == NULL) {
+        (void)fprintf(stderr, "otpq: %s: %s\n", dir, strerror(errno));
+        return false;
+    }
+    (void)snprintf(n->env_dir, sizeof(n->env_dir), "OTPQ_DIR=%s", n->dir);
+    return lock_folder(n) && make_pepper(n) &&
+           (n->config.redis_address[0] != '\0' || write_redis_config(n)) &&
+           (!n->demo || write_demo_records(n));
+}
+
+/* ---- what runs -------------------------------------------------------------------------------- */
+
+static struct child_spec spec_of(const struct node *n, const char *name, const char *program,
+                                 enum stop_rank rank)
+{
+    struct child_spec spec = {.name = name, .argv = {program}, .env = {n->env_dir},
+                              .stop_rank = rank, .drain_ms = 10000};
+    return spec;
+}
+
+static void add_argument(struct child_spec *spec, const char *argument)
+{
+    size_t i = 0;
+    while (spec->argv[i] != NULL) {
+        i++;
+    }
+    must(i + 1 < CHILD_ARGS_MAX);
+    spec->argv[i] = argument;
+}
+
+static void add_program(struct node *n, const char *name, const char *program,
+                        const char *subcommand, enum stop_rank rank, const char *env)
+{
+    char path[PATH_BYTES + 32];
+    (void)snprintf(path, sizeof(path), "%s/%s", n->bin, program);
+    struct child_spec spec = spec_of(n, name, path, rank);
+    if (subcommand != NULL) {
+        add_argument(&spec, subcommand);
+    }
+    if (n->config_path != NULL) {
+        add_argument(&spec, "--config");
+        add_argument(&spec, n->config_path);
+    }
+    spec.env[1] = env;
+    spec.drain_ms = (int)n->config.worker_drain_ms + 2000;
+    supervisor_add(n->supervisor, &spec);
+}
+
+static void add_numbered(struct node *n, const char *name, const char *program, uint64_t count,
+                         enum stop_rank rank, const char *extra_env)
+{
+    for (uint64_t i = 1; i <= count; i++) {
+        char full[64];
+        (void)snprintf(full, sizeof(full), "%s-%llu", name, (unsigned long long)i);
+        add_program(n, full, program, NULL, rank, extra_env);
+    }
+}
+
+static void add_redis(struct node *n)
+{
+    char config[PATH_BYTES + 16];
+    (void)snprintf(config, sizeof(config), "%s/redis.conf", n->dir);
+    struct child_spec spec = spec_of(n, "redis", "redis-server", RANK_REDIS);
+    add_argument(&spec, config);
+    supervisor_add(n->supervisor, &spec);
+}
+
+static void add_records(struct node *n)
+{
+    char program[PATH_BYTES + 32];
+    char records[PATH_BYTES + 16];
+    (void)snprintf(program, sizeof(program), "%s/otpq", n->bin);
+    (void)snprintf(records, sizeof(records), "%s/demo.yaml", n->dir);
+    struct child_spec spec = spec_of(n, "demo-records", program, RANK_WATCHERS);
+    add_argument(&spec, "apply");
+    add_argument(&spec, "-f");
+    add_argument(&spec, records);
+    if (n->config_path != NULL) {
+        add_argument(&spec, "--config");
+        add_argument(&spec, n->config_path);
+    }
+    spec.oneshot = true;
+    supervisor_add(n->supervisor, &spec);
+}
+
+static void add_flow(struct node *n)
+{
+    char program[PATH_BYTES + 32];
+    (void)snprintf(program, sizeof(program), "%s/otpq", n->bin);
+    struct child_spec spec = spec_of(n, "first-flow", program, RANK_WATCHERS);
+    add_argument(&spec, "demo");
+    if (n->config_path != NULL) {
+        add_argument(&spec, "--config");
+        add_argument(&spec, n->config_path);
+    }
+    spec.oneshot = true;
+    spec.shown = true;
+    supervisor_add(n->supervisor, &spec);
+}
+
+/* The live line on a terminal: `otpq top --line`. */
+static void run_live_line(struct node *n)
+{
+    char program[PATH_BYTES + 32];
+    (void)snprintf(program, sizeof(program), "%s/otpq", n->bin);
+    struct child_spec spec = spec_of(n, "live-line", program, RANK_WATCHERS);
+    add_argument(&spec, "top");
+    add_argument(&spec, "--line");
+    if (n->config_path != NULL) {
+        add_argument(&spec, "--config");
+        add_argument(&spec, n->config_path);
+    }
+    spec.shown = true;
+    spec.drain_ms = 2000;
+    supervisor_run(n->supervisor, &spec);
+}
+
+static void add_processes(struct node *n)
+{
+    char allow[512] = "";
+    if (n->demo && n->config.outgoing_allow.count == 0) {
+        (void)snprintf(allow, sizeof(allow), "OTPQ_OUTGOING_ALLOW=%s", n->config.sandbox_listen);
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t workers = n->config.node_workers > 0 ? n->config.node_workers : (uint64_t)cores;
+    if (n->config.redis_address[0] == '\0') {
+        add_redis(n);
+    }
+    if (n->demo) {
+        add_records(n);
+        add_program(n, "sandbox", "otpq", "sandbox", RANK_SANDBOX, NULL);
+    }
+    add_program(n, "broker", "otpq-broker", NULL, RANK_BROKER, NULL);
+    add_numbered(n, "worker", "otpq-worker", workers, RANK_WORKERS, allow[0] ? allow : NULL);
+    add_numbered(n, "gateway", "otpq-gateway", n->config.node_gateways, RANK_GATEWAYS, NULL);
+    if (n->demo) {
+        add_flow(n);
+    }
+}
+
+/* ---- what the person sees --------------------------------------------------------------------- */
+
+static void print_addresses(const struct node *n)
+{
+    const struct config *c = &n->config;
+    char *redis = config_redis_address(c);
+    (void)printf("\nThe node is up (%lld ms). Addresses:\n"
+                 "  gateway   http://%s          system 2: /api/af/otp_gen, health: /healthz\n"
+                 "  broker    %s    clients push jobs here (OTPQ/1)\n"
+                 "            %s    workers\n"
+                 "  metrics   http://%s/metrics  and /livez, /readyz\n",
+                 (long long)(clock_mono_ms() - n->began_ms), c->gateway_listen, c->broker_clients,
+                 c->broker_workers, c->broker_metrics);
+    if (n->demo) {
+        (void)printf("  sandbox   http://%s          the advertiser: /inbox?msisdn=, /ledger\n",
+                     c->sandbox_listen);
+    }
+    (void)printf("  redis     %s\n  logs      %s/log/\n", redis, n->dir);
+    if (n->demo) {
+        (void)printf("\nTry:  curl 'http://%s/api/af/otp_gen?key=demo-key-1001&aid=1001&mid=1"
+                     "&partner=demo&msisdn=66812340000&userId=u1'\n",
+                     c->gateway_listen);
+    }
+    (void)printf("Ctrl-C drains and ends it.\n\n");
+    (void)fflush(stdout);
+    free(redis);
+}
+
+static void on_up(void *context)
+{
+    struct node *n = context;
+    if (n->once) {
+        supervisor_stop(n->supervisor);
+        return;
+    }
+    print_addresses(n);
+    if (isatty(STDOUT_FILENO)) {
+        run_live_line(n);
+    }
+}
+
+static void on_ended(void *context, bool failed)
+{
+    struct node *n = context;
+    n->failed = failed;
+    (void)event_base_loopbreak(n->base);
+}
+
+static void on_stop_signal(evutil_socket_t signal_number UNUSED, short what UNUSED, void *context)
+{
+    struct node *n = context;
+    (void)fprintf(stderr, n->signals++ == 0 ? "\notpq: draining; once more ends it at once\n"
+                                            : "\notpq: ending at once\n");
+    supervisor_stop(n->supervisor);
+}
+
+static void on_reload_signal(evutil_socket_t signal_number UNUSED, short what UNUSED, void *context)
+{
+    struct node *n = context;
+    struct config fresh;
+    struct yaml_error error;
+    if (!config_load(&fresh, n->config_path, &error)) {
+        (void)fprintf(stderr, "otpq: not reloaded: %s\n", error.text);
+        return;
+    }
+    config_free(&fresh);
+    supervisor_restart(n->supervisor);
+}
+
+static int run(struct node *n)
+{
+    n->base = event_base_new();
+    must(n->base != NULL);
+    struct supervisor_options o = {.dir = n->dir, .on_up = on_up, .on_ended = on_ended,
+                                   .context = n};
+    n->supervisor = supervisor_new(n->base, &o);
+    if (n->supervisor == NULL) {
+        event_base_free(n->base);
+        return 1;
+    }
+    struct event *signals[] = {
+        evsignal_new(n->base, SIGINT, on_stop_signal, n),
+        evsignal_new(n->base, SIGTERM, on_stop_signal, n),
+        evsignal_new(n->base, SIGHUP, on_reload_signal, n),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        (void)event_add(signals[i], NULL);
+    }
+    add_processes(n);
+    supervisor_start(n->supervisor);
+    (void)event_base_dispatch(n->base);
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        event_free(signals[i]);
+    }
+    supervisor_destroy(&n->supervisor);
+    event_base_free(n->base);
+    return n->failed ? 1 : 0;
+}
+
+static bool find_programs(struct node *n)
+{
+    ssize_t length = readlink("/proc/self/exe", n->bin, sizeof(n->bin) - 1);
+    if (length <= 0) {
+        return false;
+    }
+    n->bin[length] = '\0';
+    *strrchr(n->bin, '/') = '\0';
+    return true;
+}
+
+int cmd_up(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"demo", no_argument, NULL, 'd'},         {"once", no_argument, NULL, 'o'},
+        {"dir", required_argument, NULL, 'D'},    {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    struct node n = {.lock_fd = -1, .began_ms = clock_mono_ms()};
+    const char *dir = NULL;
+    for (int o = getopt_long(argc, argv, "", options, NULL); o != -1;
+         o = getopt_long(argc, argv, "", options, NULL)) {
+        switch (o) {
+        case 'd':
+            n.demo = true;
+            break;
+        case 'o':
+            n.once = true;
+            break;
+        case 'D':
+            dir = optarg;
+            break;
+        case 'c':
+            n.config_path = optarg;
+            break;
+        default:
+            (void)fputs(usage, o == 'h' ? stdout : stderr);
+            return o == 'h' ? 0 : 2;
+        }
+    }
+    if (optind < argc || (n.once && !n.demo)) {
+        (void)fputs(usage, stderr);
+        return 2;
+    }
+    if (dir != NULL) {
+        (void)setenv("OTPQ_DIR", dir, 1);
+    }
+    struct yaml_error error;
+    if (!config_load(&n.config, n.config_path, &error)) {
+        (void)fprintf(stderr, "%s\n", error.text);
+        return 2;
+    }
+    int code = find_programs(&n) && prepare_folder(&n, n.config.dir) ? run(&n) : 1;
+    if (n.lock_fd >= 0) {
+        (void)close(n.lock_fd);
+    }
+    config_free(&n.config);
+    return code;
+}
