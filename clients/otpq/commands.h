@@ -26,5 +26,6 @@ OTPQ_COMMAND(cmd_apply);   /* apply.c: records from a file */
 OTPQ_COMMAND(cmd_export);  /* export.c: records as a file */
 OTPQ_COMMAND(cmd_sandbox); /* sandbox.c: an advertiser to try things with */
 OTPQ_COMMAND(cmd_trace);   /* trace.c: the time-line of a request */
+OTPQ_COMMAND(cmd_demo);    /* demo.c: a first OTP, sent and verified through a running node */
 
 #endif
