@@ -5,12 +5,13 @@
  * One job = one allocation (header, id, tenant-free; body and trace behind it). A queued 250-byte
  * job costs at most 400 bytes all in. All maps, heaps and caches have ceilings (struct core_limits).
  *
- * States and where the job is then (only job_set_state moves it):
- *   QUEUED     in the lane of its (route, band, tenant), a heap by deadline
- *   DELAYED    in the heap of delayed jobs, by min(ready time, deadline)
- *   DISPATCHED in the list of its worker
- *   STARTED    in the list of its worker (the worker won the claim)
- *   ENDED      in the result cache, oldest first, body freed, result kept
+ * The core knows five states from outside (enum core_state); where the job is in each of them
+ * stands at enum job_state in internal.h.
+ *
+ * What may have started is never ended by the broker alone: jobs of a dead worker are sent to
+ * another one, whose claim in the store decides. Those that had started, and those whose deadline
+ * passed meanwhile, are sent with ttl_ms 0: such a worker must ask the store and may not call. They
+ * need credit only, no route's leave. If nobody settles one within two minutes it ends as unknown.
  */
 #ifndef OTPQ_BROKER_CORE_H
 #define OTPQ_BROKER_CORE_H
@@ -36,18 +37,26 @@ struct core_limits {
     uint64_t results_bytes_max;
     uint32_t result_ttl_ms;
     uint32_t attempts_max;      /* dispatches of one job before it ends: refused, its last reason */
+    uint64_t seed;              /* random: clients must not be able to aim ids at one hash place */
+    bool unknown_routes_accepted; /* a route never heard of is made, without limits of its own */
 };
 
 /* What a route bears; from the integration's record. */
 struct core_route_policy {
     bool known;                 /* there is such an integration; unknown routes answer integration_not_found */
-    bool paused;
-    uint32_t calls_per_s, burst, calls_at_once;
-    uint32_t breaker_percent, breaker_calls, breaker_window_ms, breaker_open_ms;
+    bool paused;                /* its jobs wait */
+    uint32_t calls_per_s;       /* token bucket, 0: no limit */
+    uint32_t burst;             /* bucket size, 0: calls_per_s; never less than what 1 ms brings */
+    uint32_t calls_at_once;     /* concurrency cap, 0: no limit */
+    uint32_t breaker_percent;   /* failures of the calls in the window that open it, 0: off */
+    uint32_t breaker_calls;     /* at least this many calls in the window */
+    uint32_t breaker_window_ms; /* sliding, in two halves */
+    uint32_t breaker_open_ms;   /* then probes, one at a time */
 };
 
-/* Where answers to a job go. owner is a client handle of the shell (never 0); several may wait for
- * one job (bounded, CORE_WAITERS_MAX; the oldest is dropped). */
+/* Where answers to a job go: client handles of the shell, never 0 and never used again for another
+ * client; the shell drops answers to clients that have gone. Several may wait for one job (bounded,
+ * CORE_WAITERS_MAX; the oldest is dropped). */
 enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3 };
 
 /* The core calls these while it works; they must not call back into the core. Slices live until the
@@ -79,29 +88,35 @@ MUST_CHECK enum core_admit core_submit(struct core *core, const struct wire_subm
                                        struct slice body, uint64_t client, int64_t now_ms,
                                        uint32_t *retry_after_ms);
 
-enum core_state { CORE_STATE_NONE, CORE_STATE_DELAYED, CORE_STATE_QUEUED, CORE_STATE_DISPATCHED,
-                  CORE_STATE_STARTED, CORE_STATE_ENDED };
+enum core_state {
+    CORE_STATE_NONE,       /* no such id */
+    CORE_STATE_DELAYED,    /* not before its time */
+    CORE_STATE_QUEUED,     /* waits for its turn */
+    CORE_STATE_DISPATCHED, /* with a worker */
+    CORE_STATE_STARTED,    /* a worker began the call, or died and may have begun it */
+    CORE_STATE_ENDED       /* result kept */
+};
 /* G: the state; when ended, effects.answer(client) ran with the result; when live, the client now
  * waits for the result too. */
 enum core_state core_get(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
-/* X: QUEUED/DELAYED jobs end as cancelled (all waiters and `client` get R). Otherwise nothing
+/* X: QUEUED/DELAYED jobs that cannot have started end as cancelled (all waiters and `client` get R):
+ * CORE_STATE_ENDED. For one that had ended before, `client` gets its result. Otherwise nothing
  * happens and the state tells why. */
 enum core_state core_cancel(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
-/* The client is gone: nobody waits under this handle any more. Its jobs go on. */
-void core_client_gone(struct core *core, uint64_t client);
 
 /* Workers. `worker` is a small handle chosen by the shell, < workers_max, free to reuse after gone. */
 void core_worker_joined(struct core *core, uint32_t worker, int64_t now_ms);
 /* Cumulative credit since joined: total jobs that may have been dispatched to it. Never goes down. */
 void core_worker_credit(struct core *core, uint32_t worker, uint64_t total, int64_t now_ms);
-/* Death or goodbye: everything DISPATCHED or STARTED there is queued again with attempt + 1, ahead of its
- * lane. That is safe for started ones too: the claim in the store decides, and the next worker
- * settles it as unknown when the lease has run out. */
+/* Death or goodbye: everything DISPATCHED there is queued again with attempt + 1, ahead of its lane;
+ * what was STARTED goes to the next worker for settling (above). */
 void core_worker_gone(struct core *core, uint32_t worker, int64_t now_ms);
 
 /* Reports from a worker. Ignored (false) when the id is not with this worker or the attempt is old. */
 bool core_started(struct core *core, uint32_t worker, struct slice id, uint32_t attempt,
                   int64_t now_ms);
+/* Provably not sent. Counts against attempts_max unless the reason is none (drain) or
+ * store_unavailable: without a store jobs wait until their deadline. */
 bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_back *g,
                      int64_t now_ms);
 /* The end. A result from a worker that no longer owns the job is still taken when the job is live:
@@ -109,8 +124,9 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
 bool core_result(struct core *core, uint32_t worker, const struct wire_result *r, struct slice body,
                  int64_t now_ms);
 
-/* Replaces a route's policy; `known` false leaves queued jobs to end as refused/integration_not_found. */
-void core_route_policy(struct core *core, struct slice route, const struct core_route_policy *p,
+/* Replaces a route's policy; `known` false leaves queued jobs to end as refused/integration_not_found
+ * in the next steps. False: a new route over routes_max; nothing was kept. */
+MUST_CHECK bool core_route_policy(struct core *core, struct slice route, const struct core_route_policy *p,
                        int64_t now_ms);
 
 /* Moves time: expires deadlines, readies delayed jobs, refills buckets, dispatches all that may go
@@ -128,12 +144,12 @@ struct core_route_stats {
     int breaker;                           /* 0 closed, 1 half open, 2 open */
 };
 struct core_stats {
-    uint64_t queued, delayed, in_flight, results_kept, bytes;
+    uint64_t queued, delayed, in_flight, results_kept, results_bytes, bytes; /* gauges */
     int64_t oldest_ms;
-    uint64_t accepted, duplicates, conflicts, refused_full;
-    uint64_t ended[JOB_ENDS];
-    uint64_t redispatched;
-    uint32_t workers, routes;
+    uint64_t accepted, duplicates, conflicts, refused_full; /* counters */
+    uint64_t ended[JOB_ENDS];              /* counters */
+    uint64_t redispatched;                 /* counter: jobs taken back from dead workers */
+    uint32_t workers, routes, tenants;     /* gauges */
     uint64_t credit_free;                  /* jobs that workers would still take */
 };
 void core_stats(const struct core *core, int64_t now_ms, struct core_stats *out);
