@@ -24,6 +24,7 @@ enum {
     WIRE_ROUTE_BYTES_MAX = 64,
     WIRE_TENANT_BYTES_MAX = 64,
     WIRE_TRACE_BYTES_MAX = 64,
+    WIRE_INFO_ROUTES_MAX = 200,
     WIRE_TTL_DEFAULT_MS = 30000,
     WIRE_TTL_MAX_MS = 24 * 3600 * 1000,
     WIRE_PRI_MAX = 9
@@ -119,23 +120,59 @@ enum {
     WIRE_W_QUIT = 'Q'     /* goodbye: everything is given back or answered */
 };
 
-/* Verbs of OTPQ/1. */
+/* Verbs of OTPQ/1. Answers: S as its ack says. G: R when it ended; A with the state of a live one
+ * ("delayed", "queued", "dispatched", "started"), and R when it ends; N "not_found". X: R cancelled,
+ * or N "too_late" (it started or ended; the detail says which), or N "not_found". I: I. P: O. */
 enum {
     WIRE_SUBMIT = 'S', WIRE_GET = 'G', WIRE_CANCEL = 'X', WIRE_INFO = 'I', WIRE_PING = 'P',
     WIRE_ACCEPTED = 'A', WIRE_RESULT = 'R', WIRE_NACK = 'N', WIRE_PONG = 'O'
+};
+
+/* I, the answer: envelope {id?} as the question had it; the body is {broker: wire_info's
+ * members, routes: [wire_info_route's members, …]}, the deepest routes first, at most
+ * WIRE_INFO_ROUTES_MAX of them. */
+struct wire_info_route {
+    struct slice name;
+    uint64_t queued, delayed, in_flight; /* jobs, now */
+    uint64_t oldest_ms;                  /* age of the oldest queued job, 0: none */
+    uint64_t accepted;                   /* counters since the broker's start */
+    uint64_t done, refused, unknown, expired, cancelled;
+    uint64_t redispatched;
+    bool paused;
+    uint8_t breaker;                     /* 0 closed, 1 half open, 2 open */
+};
+
+struct wire_info {
+    struct slice version;                /* of otpq */
+    uint64_t uptime_ms;
+    uint64_t queued, delayed, in_flight; /* jobs, now */
+    uint64_t oldest_ms;                  /* age of the oldest queued job, 0: none */
+    uint64_t workers;                    /* alive */
+    uint64_t credit_free;                /* jobs that workers would take at once */
+    uint64_t clients;                    /* peers known */
+    uint64_t results_kept;
+    uint64_t bytes;                      /* memory of live jobs */
+    uint64_t routes_total;               /* routes known; "routes" may show fewer */
+    uint64_t accepted, duplicates, conflicts, refused_full; /* counters since the broker's start */
+    uint64_t done, refused, unknown, expired, cancelled;
+    uint64_t redispatched;
 };
 
 /* A walk over the pairs of one message. */
 struct wire_reader {
     struct pack p;     /* cursor; p.error and pack_offset(&p) say what and where on failure */
     char verb;
-    uint32_t pairs;    /* read so far */
+    uint32_t pairs;    /* begun so far */
 };
 
 enum wire_next { WIRE_NEXT_PAIR, WIRE_NEXT_END, WIRE_NEXT_BAD };
 
 /* False: too long, too short, or wrong magic; r->p.error says which. */
 MUST_CHECK bool wire_open(struct wire_reader *r, struct slice message, const char *magic);
+
+/* What a G, X or S whose envelope breaks a rule is told, and a message that is not OTPQ/1. */
+#define WIRE_ERROR_INVALID "invalid"
+#define WIRE_ERROR_MALFORMED "malformed"
 
 /* Each reads one (envelope, body) pair. After WIRE_NEXT_BAD the reader is finished: everything
  * before stays taken, nothing after is read. `invalid` reports an envelope that is well-formed
@@ -148,7 +185,15 @@ struct wire_submit_read {
     struct wire_nack nack;     /* valid when invalid; texts are static */
 };
 MUST_CHECK enum wire_next wire_next_submit(struct wire_reader *r, struct wire_submit_read *out);
-MUST_CHECK enum wire_next wire_next_id(struct wire_reader *r, struct slice *id); /* G, X */
+/* G, X. An id that breaks its rule comes back empty: answer N "invalid". */
+MUST_CHECK enum wire_next wire_next_id(struct wire_reader *r, struct slice *id);
+/* I, both ways: id may be empty, body is the map of an answer. */
+MUST_CHECK enum wire_next wire_next_info(struct wire_reader *r, struct slice *id,
+                                         struct slice *body);
+/* At most WIRE_INFO_ROUTES_MAX routes are filled in, *count of them. */
+MUST_CHECK bool wire_info_decode(struct slice body, struct wire_info *info,
+                                 struct wire_info_route *routes, uint32_t *count,
+                                 const char **error);
 MUST_CHECK enum wire_next wire_next_job(struct wire_reader *r, struct wire_job *j, struct slice *body);
 MUST_CHECK enum wire_next wire_next_result(struct wire_reader *r, struct wire_result *out,
                                            struct slice *body);
@@ -162,10 +207,18 @@ MUST_CHECK enum wire_next wire_next_started(struct wire_reader *r, struct slice 
                                             uint32_t *attempt);
 MUST_CHECK enum wire_next wire_next_back(struct wire_reader *r, struct wire_give_back *out);
 
-/* Writing: wire_begin puts magic and verb, each wire_put_* one pair. An empty body is {} . */
+/* "at byte 17: a map is needed here", of a reader that said WIRE_NEXT_BAD (or wire_open's false). */
+void wire_trouble(const struct wire_reader *r, char out[128]);
+
+/* Writing: wire_begin puts magic and verb, each wire_put_* one pair. An empty body is {}: a slice of
+ * no bytes is written as that. Room is asked for by the upper bound of a pair (<= 600 bytes more than
+ * its texts), so a buffer overflows that much before its ceiling. */
 void wire_begin(struct buf *b, const char *magic, char verb);
 void wire_put_submit(struct buf *b, const struct wire_submit *s, struct slice body);
 void wire_put_id(struct buf *b, struct slice id);
+/* The answer to I. */
+void wire_put_info(struct buf *b, struct slice id, const struct wire_info *info,
+                   const struct wire_info_route *routes, uint32_t count);
 void wire_put_job(struct buf *b, const struct wire_job *j, struct slice body);
 void wire_put_result(struct buf *b, const struct wire_result *r, struct slice body);
 void wire_put_nack(struct buf *b, const struct wire_nack *n);

@@ -1,0 +1,205 @@
+#include "common/meaning/job.h"
+
+#include "common/meaning/fields.h"
+
+/* ---- the body of send and verify ------------------------------------------------------------ */
+
+/* What the table reads into: params wait as raw bytes until their own walk. */
+struct body_read {
+    struct job_body body;
+    struct slice params;
+};
+
+#define TEXT(member, max)                                                                          \
+    {FIELD(struct body_read, body.member, #member, FIELD_TEXT, 0), 0, max,                         \
+     #member ": a string of at most " #max " bytes"}
+#define MSISDN                                                                                     \
+    {FIELD(struct body_read, body.msisdn, "msisdn", FIELD_TEXT, FIELD_NEEDED), 1, 32,              \
+     "msisdn: needed, a string of 1 to 32 bytes"}
+#define AID                                                                                        \
+    {FIELD(struct body_read, body.aid, "aid", FIELD_DIGITS, 0), 0, INT64_MAX,                      \
+     "aid: a whole number or its digits"}
+#define PARAMS                                                                                     \
+    {FIELD(struct body_read, params, "params", FIELD_RAW, 0), .rule = "params: a map"}
+
+static const struct field send_rows[] = {
+    MSISDN,         AID,           TEXT(user_id, 256), TEXT(type, 64),    TEXT(ip, 64),
+    TEXT(user_agent, 1024), TEXT(lang, 64), TEXT(text, 2048), PARAMS,
+};
+
+static const struct field verify_rows[] = {
+    MSISDN,
+    {FIELD(struct body_read, body.otp, "otp", FIELD_TEXT, FIELD_NEEDED), 1, 64,
+     "otp: needed, a string of 1 to 64 bytes"},
+    TEXT(request_id, 64),
+    AID,
+    TEXT(user_id, 256),
+    TEXT(ip, 64),
+    TEXT(user_agent, 1024),
+    PARAMS,
+};
+
+static struct fields body_fields(bool verify)
+{
+    return verify ? FIELDS(verify_rows) : FIELDS(send_rows);
+}
+
+static bool read_param(struct pack *p, struct job_param *param, const char **error)
+{
+    if (!pack_read_str(p, &param->name) || !pack_read_str(p, &param->value)) {
+        *error = "params: names and values must be strings";
+        return false;
+    }
+    if (param->name.n < 1 || param->name.n > 64 || param->value.n > JOB_PARAM_BYTES_MAX) {
+        *error = "params: a name has 1 to 64 bytes, a value at most 1024";
+        return false;
+    }
+    if (memchr(param->name.p, '\0', param->name.n) != NULL ||
+        memchr(param->value.p, '\0', param->value.n) != NULL) {
+        *error = "params: no NUL bytes";
+        return false;
+    }
+    return true;
+}
+
+static bool read_params(struct slice raw, struct job_params *out, const char **error)
+{
+    struct pack p = pack_over(raw);
+    uint32_t pairs = 0;
+    if (raw.n > 0 && !pack_read_map(&p, &pairs)) {
+        *error = "params: a map";
+        return false;
+    }
+    if (pairs > JOB_PARAMS_MAX) {
+        *error = "params: at most 32";
+        return false;
+    }
+    for (uint32_t i = 0; i < pairs; i++) {
+        if (!read_param(&p, &out->at[i], error)) {
+            return false;
+        }
+    }
+    out->count = pairs;
+    return true;
+}
+
+/* A whole body: one map and nothing behind it. */
+static bool read_whole(struct slice bytes, const struct fields *t, void *out, const char **error)
+{
+    struct pack p = pack_over(bytes);
+    if (fields_read(&p, t, PACK_DEPTH_MAX - 1, out, error) == FIELDS_OK && p.at == p.end) {
+        return true;
+    }
+    if (p.error != NULL) {
+        *error = p.error;
+    } else if (*error == NULL) {
+        *error = "bytes behind the body";
+    }
+    return false;
+}
+
+bool job_body_decode(struct slice bytes, bool verify, struct job_body *out, const char **error)
+{
+    struct body_read read;
+    struct fields t = body_fields(verify);
+    /* Not the 1 KiB of params, which count guards. */
+    memset(&read.body, 0, offsetof(struct job_body, params.at));
+    read.params = (struct slice){0};
+    if (!read_whole(bytes, &t, &read, error) ||
+        !read_params(read.params, &read.body.params, error)) {
+        return false;
+    }
+    memcpy(out, &read.body,
+           offsetof(struct job_body, params.at) +
+               read.body.params.count * sizeof(struct job_param));
+    return true;
+}
+
+void job_body_encode(struct buf *b, const struct job_body *body, bool verify)
+{
+    struct body_read from = {.body = *body};
+    struct fields t = body_fields(verify);
+    struct buf params;
+    buf_init(&params, JOB_PARAMS_MAX * (JOB_PARAM_BYTES_MAX + 128));
+    if (body->params.count > 0) {
+        must(body->params.count <= JOB_PARAMS_MAX);
+        pack_put_map(&params, body->params.count);
+        for (uint32_t i = 0; i < body->params.count; i++) {
+            pack_put_str(&params, body->params.at[i].name);
+            pack_put_str(&params, body->params.at[i].value);
+        }
+        b->overflow |= !buf_ok(&params);
+        from.params = buf_slice(&params);
+    }
+    fields_put(b, &t, &from);
+    buf_free(&params);
+}
+
+/* ---- the body of a result ------------------------------------------------------------------- */
+
+struct result_read {
+    struct job_result result;
+    struct slice advertiser; /* {http, body, ms}, raw */
+};
+
+#define RESULT_TEXT(member, max)                                                                   \
+    {FIELD(struct result_read, result.member, #member, FIELD_TEXT, 0), 0, max,                     \
+     #member ": a string of at most " #max " bytes"}
+#define RESULT_NUMBER(member, key)                                                                 \
+    {FIELD(struct result_read, result.member, key, FIELD_I64, 0), 0, INT64_MAX,                    \
+     key ": a whole number"}
+
+static const struct field answer_rows[] = {
+    RESULT_TEXT(request_id, 64),
+    RESULT_TEXT(response, 64),
+    RESULT_TEXT(error, 64),
+    RESULT_TEXT(data, 16384),
+    RESULT_TEXT(url, 4096),
+    RESULT_NUMBER(attempts_left, "attempts_left"),
+    RESULT_NUMBER(retry_after_s, "retry_after"),
+    RESULT_NUMBER(expires_in_s, "expires_in"),
+    {FIELD(struct result_read, advertiser, "advertiser", FIELD_RAW, 0),
+     .rule = "advertiser: a map"},
+};
+
+static const struct field advertiser_rows[] = {
+    {FIELD(struct job_result, advertiser_http, "http", FIELD_I64, 0), 0, 999,
+     "advertiser.http: a status"},
+    {FIELD(struct job_result, advertiser_body, "body", FIELD_BYTES, 0), 0,
+     JOB_ADVERTISER_BODY_BYTES_MAX, "advertiser.body: a string of at most 2048 bytes"},
+    {FIELD(struct job_result, advertiser_ms, "ms", FIELD_I64, 0), 0, INT64_MAX,
+     "advertiser.ms: milliseconds"},
+};
+
+void job_result_init(struct job_result *r)
+{
+    *r = (struct job_result){.attempts_left = -1, .retry_after_s = -1, .expires_in_s = -1,
+                             .advertiser_http = -1, .advertiser_ms = -1};
+}
+
+bool job_result_decode(struct slice bytes, struct job_result *out, const char **error)
+{
+    struct result_read read = {0};
+    job_result_init(&read.result);
+    if (!read_whole(bytes, &FIELDS(answer_rows), &read, error) ||
+        (read.advertiser.n > 0 &&
+         !read_whole(read.advertiser, &FIELDS(advertiser_rows), &read.result, error))) {
+        return false;
+    }
+    *out = read.result;
+    return true;
+}
+
+void job_result_encode(struct buf *b, const struct job_result *r)
+{
+    struct result_read from = {.result = *r};
+    struct buf advertiser;
+    buf_init(&advertiser, JOB_ADVERTISER_BODY_BYTES_MAX + 256);
+    if (r->advertiser_http >= 0) {
+        must(r->advertiser_body.n <= JOB_ADVERTISER_BODY_BYTES_MAX);
+        fields_put(&advertiser, &FIELDS(advertiser_rows), r);
+        from.advertiser = buf_slice(&advertiser);
+    }
+    fields_put(b, &FIELDS(answer_rows), &from);
+    buf_free(&advertiser);
+}
