@@ -1,0 +1,108 @@
+#include "common/meaning/template_filters.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+const struct template_filter_row template_filters[FILTERS] = {
+    [FILTER_NATIONAL] = {"national", NULL,
+                         "without \"+\" and without the integration's country code"},
+    [FILTER_PLUS] = {"plus", NULL, "with \"+\" in front, unless it is there or the value is empty"},
+    [FILTER_MD5] = {"md5", NULL, "MD5, lower-case hex"},
+    [FILTER_SHA256] = {"sha256", NULL, "SHA-256, lower-case hex"},
+    [FILTER_HMAC_SHA256] = {"hmac_sha256", "NAME",
+                            "HMAC-SHA256 with the secret NAME as the key, lower-case hex"},
+    [FILTER_BASE64] = {"base64", NULL, "Base64 with padding (RFC 4648, section 4)"},
+    [FILTER_UPPER] = {"upper", NULL, "ASCII letters in upper case"},
+    [FILTER_LOWER] = {"lower", NULL, "ASCII letters in lower case"},
+};
+
+static void put_hex(const unsigned char *bytes, size_t n, struct buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(out, "%02x", bytes[i]);
+    }
+}
+
+static void put_digest(const EVP_MD *kind, struct slice value, struct buf *out)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int n = 0;
+    must(EVP_Digest(value.p, value.n, digest, &n, kind, NULL) == 1);
+    put_hex(digest, n, out);
+}
+
+static void put_hmac(struct slice value, struct slice key, struct buf *out)
+{
+    unsigned char mac[EVP_MAX_MD_SIZE];
+    unsigned int n = 0;
+    /* HMAC takes a NULL key for "the last one"; an empty key is a key. */
+    const char *key_bytes = key.p != NULL ? key.p : "";
+    must(HMAC(EVP_sha256(), key_bytes, (int)key.n, (const unsigned char *)value.p, value.n, mac,
+              &n) != NULL);
+    put_hex(mac, n, out);
+}
+
+static void put_base64(struct slice value, struct buf *out)
+{
+    size_t n = 4 * ((value.n + 2) / 3);
+    char *to = buf_room(out, n);
+    if (to != NULL && n > 0) {
+        must(EVP_EncodeBlock((unsigned char *)to, (const unsigned char *)value.p, (int)value.n) ==
+             (int)n);
+        buf_added(out, n);
+    }
+}
+
+static void put_national(struct slice value, const char *country_code, struct buf *out)
+{
+    if (value.n > 0 && value.p[0] == '+') {
+        value = slice_make(value.p + 1, value.n - 1);
+    }
+    struct slice prefix = slice_of(country_code);
+    if (prefix.n < value.n && slice_eq(slice_make(value.p, prefix.n), prefix)) {
+        value = slice_make(value.p + prefix.n, value.n - prefix.n);
+    }
+    buf_put_slice(out, value);
+}
+
+static void put_case(struct slice value, char first, char last, struct buf *out)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        char c = value.p[i];
+        buf_putc(out, c >= first && c <= last ? (char)(c ^ 0x20) : c);
+    }
+}
+
+void template_filter_apply(enum template_filter filter, struct slice value, struct slice key,
+                           const char *country_code, struct buf *out)
+{
+    switch (filter) {
+    case FILTER_NATIONAL:
+        put_national(value, country_code, out);
+        break;
+    case FILTER_PLUS:
+        buf_puts(out, value.n > 0 && value.p[0] != '+' ? "+" : "");
+        buf_put_slice(out, value);
+        break;
+    case FILTER_MD5:
+        put_digest(EVP_md5(), value, out);
+        break;
+    case FILTER_SHA256:
+        put_digest(EVP_sha256(), value, out);
+        break;
+    case FILTER_HMAC_SHA256:
+        put_hmac(value, key, out);
+        break;
+    case FILTER_BASE64:
+        put_base64(value, out);
+        break;
+    case FILTER_UPPER:
+        put_case(value, 'a', 'z', out);
+        break;
+    case FILTER_LOWER:
+        put_case(value, 'A', 'Z', out);
+        break;
+    case FILTERS:
+        must(false);
+    }
+}
