@@ -15,14 +15,15 @@
 
 #include "common/meaning/yaml.h"
 
-enum config_type { CONFIG_TEXT, CONFIG_UINT, CONFIG_BOOL, CONFIG_CHOICE, CONFIG_LIST /* of text */ };
+enum config_type { CONFIG_TEXT, CONFIG_UINT, CONFIG_CHOICE, CONFIG_LIST /* of text */ };
 
 struct config_option {
     const char *key;        /* "gateway.listen" */
     enum config_type type;
     const char *fallback;   /* default as text; lists comma-separated */
     const char *choices;    /* CONFIG_CHOICE: "info|debug|…"; else NULL */
-    uint64_t min, max;      /* CONFIG_UINT */
+    uint64_t min;           /* CONFIG_UINT */
+    uint64_t max;           /* CONFIG_UINT */
     const char *unit;       /* "ms", "bytes", "jobs", … or "" */
     const char *meaning;    /* one sentence */
     size_t offset;          /* of the member in struct config */
@@ -37,9 +38,9 @@ struct config_list {
 
 /* The values of all options; see config_options for the meaning of each. Owned texts. */
 struct config {
-    char *dir;
-    char *log_level;
-    char *log_format;
+    char *dir;                    /* never empty once loaded */
+    char *log_level;              /* debug, info, warn or error */
+    char *log_format;             /* text or json */
 
     char *redis_address;          /* unix:/path or tcp://host:port; "" = unix:<dir>/redis.sock */
     char *redis_password_file;
@@ -61,7 +62,8 @@ struct config {
     uint64_t broker_results_bytes_max;
     uint64_t broker_result_ttl_ms;  /* 600000 */
     uint64_t broker_worker_silence_ms; /* a worker silent this long is dead: 1000 */
-    uint64_t broker_attempts_max;
+    uint64_t broker_attempts_max;   /* dispatches of one job */
+    char *broker_unknown_routes;    /* refuse or accept */
 
     struct config_list worker_brokers; /* workers' addresses of brokers */
     char *worker_name;
@@ -106,9 +108,19 @@ char *config_redis_address(const struct config *c);
 /* OTPQ_GATEWAY_LISTEN of "gateway.listen", into out (64 bytes). */
 void config_env_name(const char *key, char out[64]);
 
+/* "broker.unknown_routes: accept" was set. */
+bool config_accepts_unknown_routes(const struct config *c);
+
+enum { CONFIG_GO_ON = -1, CONFIG_EXIT_OK = 0, CONFIG_EXIT_BAD = 2 };
 /* What every program understands before it does anything: --config F, --check-config, --version,
- * --help. Returns an exit code to leave with, or -1 to go on with *c loaded and log set up. */
+ * --help. CONFIG_GO_ON with *c loaded (free it with config_free) and the log set up, else the exit
+ * code to leave with: after --version, --help or a sound --check-config 0, after an error 2 (said on
+ * stderr); *c is empty then. */
 MUST_CHECK int config_main(int argc, char **argv, const char *program, const char *purpose,
                            struct config *c);
+/* Levels and format of the log as configured. Programs with arguments of their own call it. */
+void config_log_setup(const struct config *c, const char *program);
+/* The options of a program as --help prints them: all of them when program is "otpq". */
+void config_help(const char *program, struct buf *out);
 
 #endif

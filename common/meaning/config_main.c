@@ -1,0 +1,187 @@
+#include "common/meaning/config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/meaning/secrets.h"
+
+/* Which sections a program reads; a program that is not here reads them all. */
+static const struct {
+    const char *program;
+    const char *sections; /* words, a space around each; options outside sections: "dir" */
+} readers[] = {
+    {"otpq-broker", " dir log redis broker "},
+    {"otpq-worker", " dir log redis worker outgoing secrets events session "},
+    {"otpq-gateway", " dir log redis gateway secrets "},
+};
+
+static bool is_read_by(const char *program, const char *key)
+{
+    char section[64];
+    (void)snprintf(section, sizeof(section), " %.*s ", (int)strcspn(key, "."), key);
+    for (size_t i = 0; i < ARRAY_LEN(readers); i++) {
+        if (strcmp(readers[i].program, program) == 0) {
+            return strstr(readers[i].sections, section) != NULL;
+        }
+    }
+    return true;
+}
+
+static void put_values(const struct config_option *o, struct buf *out)
+{
+    if (o->type == CONFIG_CHOICE) {
+        buf_printf(out, " (%s)", o->choices);
+    } else if (o->type == CONFIG_UINT) {
+        buf_printf(out, " (%" PRIu64 " to %" PRIu64 "%s%s)", o->min, o->max,
+                   o->unit[0] != '\0' ? " " : "", o->unit);
+    } else if (o->type == CONFIG_LIST) {
+        buf_puts(out, " (list)");
+    }
+}
+
+void config_help(const char *program, struct buf *out)
+{
+    for (size_t i = 0; i < config_option_count; i++) {
+        const struct config_option *o = &config_options[i];
+        if (!is_read_by(program, o->key)) {
+            continue;
+        }
+        bool is_new = i == 0 || strncmp(o->key, config_options[i - 1].key,
+                                        strcspn(o->key, ".") + 1) != 0;
+        buf_printf(out, "%s  %s: %s", is_new ? "\n" : "", o->key,
+                   o->fallback[0] != '\0' ? o->fallback : "\"\"");
+        put_values(o, out);
+        buf_printf(out, "\n        %s\n", o->meaning);
+    }
+}
+
+static void print_help(const char *program, const char *purpose)
+{
+    struct buf b;
+    buf_init(&b, 65536);
+    buf_printf(&b,
+               "%s: %s\n\n"
+               "  --config FILE    read options from FILE (YAML)\n"
+               "  --check-config   check the options, say so, and end\n"
+               "  --version        print the version and end\n"
+               "  --help           print this and end\n\n"
+               "Options of the file, \"section.key: default\". Each is overridden by the\n"
+               "environment: OTPQ_LOG_LEVEL stands for log.level.\n",
+               program, purpose);
+    config_help(program, &b);
+    (void)fputs(buf_text(&b), stdout);
+    buf_free(&b);
+}
+
+void config_log_setup(const struct config *c, const char *program)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (int i = 0; i < (int)ARRAY_LEN(names); i++) {
+        if (strcmp(c->log_level, names[i]) == 0) {
+            level = (enum log_level)i;
+        }
+    }
+    log_setup(program, level, strcmp(c->log_format, "json") == 0);
+}
+
+/* What the command line asks for. */
+struct asked {
+    const char *file; /* --config, or NULL */
+    bool check;       /* --check-config */
+    bool version;     /* --version */
+    bool help;        /* --help */
+};
+
+static void bad_argument(const char *program, const char *argument)
+{
+    static const char *const words[] = {"--config", "--check-config", "--version",
+                                        "--help"};
+    const char *near = yaml_suggest(argument, words, ARRAY_LEN(words));
+    if (strcmp(argument, "--config") == 0) {
+        (void)fprintf(stderr, "%s: --config wants a file behind it\n", program);
+    } else if (near != NULL) {
+        (void)fprintf(stderr, "%s: unknown argument \"%s\"; did you mean %s?\n", program, argument,
+                      near);
+    } else {
+        (void)fprintf(stderr, "%s: unknown argument \"%s\"; --help lists what there is\n", program,
+                      argument);
+    }
+}
+
+static bool read_arguments(int argc, char **argv, const char *program, struct asked *asked)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+            asked->file = argv[++i];
+        } else if (strncmp(argv[i], "--config=", 9) == 0) {
+            asked->file = argv[i] + 9;
+        } else if (strcmp(argv[i], "--check-config") == 0) {
+            asked->check = true;
+        } else if (strcmp(argv[i], "--version") == 0) {
+            asked->version = true;
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            asked->help = true;
+        } else {
+            bad_argument(program, argv[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The files that options name: a secret that cannot be read is found by --check-config too. */
+static bool check_secret_files(const struct config *c, struct yaml_error *error)
+{
+    const char *const files[] = {c->redis_password_file, c->secrets_pepper_file};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        size_t n = 0;
+        if (files[i][0] == '\0') {
+            continue;
+        }
+        char *secret = secret_file_read(files[i], SECRET_BYTES_MAX, &n, error);
+        if (secret == NULL) {
+            return false;
+        }
+        secret_wipe(&secret, n);
+    }
+    struct secrets *secrets = secrets_load(c->secrets_file, error);
+    bool ok = secrets != NULL;
+    secrets_destroy(&secrets);
+    return ok;
+}
+
+int config_main(int argc, char **argv, const char *program, const char *purpose, struct config *c)
+{
+    struct asked asked = {0};
+    struct yaml_error error;
+    *c = (struct config){0};
+    if (!read_arguments(argc, argv, program, &asked)) {
+        return CONFIG_EXIT_BAD;
+    }
+    if (asked.help) {
+        print_help(program, purpose);
+        return CONFIG_EXIT_OK;
+    }
+    if (asked.version) {
+        (void)printf("%s %s\n", program, OTPQ_VERSION);
+        return CONFIG_EXIT_OK;
+    }
+    if (!config_load(c, asked.file, &error) ||
+        (asked.check && !check_secret_files(c, &error))) {
+        config_free(c);
+        (void)fprintf(stderr, "%s: %s\n", program, error.text);
+        return CONFIG_EXIT_BAD;
+    }
+    if (asked.check) {
+        (void)printf("%s: configuration is sound%s%s\n", program, asked.file != NULL ? ": " : "",
+                     asked.file != NULL ? asked.file : "");
+        config_free(c);
+        return CONFIG_EXIT_OK;
+    }
+    config_log_setup(c, program);
+    return CONFIG_GO_ON;
+}

@@ -1,0 +1,119 @@
+#include "common/meaning/config.h"
+
+#define AT(member) offsetof(struct config, member)
+#define TEXT(key, fallback, member, meaning)                                                       \
+    {key, CONFIG_TEXT, fallback, NULL, 0, 0, "", meaning, AT(member)}
+#define LIST(key, fallback, member, meaning)                                                       \
+    {key, CONFIG_LIST, fallback, NULL, 0, 0, "", meaning, AT(member)}
+#define CHOICE(key, fallback, choices, member, meaning)                                            \
+    {key, CONFIG_CHOICE, fallback, choices, 0, 0, "", meaning, AT(member)}
+#define UINT(key, fallback, min, max, unit, member, meaning)                                       \
+    {key, CONFIG_UINT, fallback, NULL, min, max, unit, meaning, AT(member)}
+
+#define MEBIBYTE 1048576ULL
+#define DAY_S    86400ULL
+
+/* Rows of a section stand together: --help and the sample follow the order. */
+const struct config_option config_options[] = {
+    TEXT("dir", "", dir,
+         "Directory of the node's own files; empty: /var/lib/otpq for root, else "
+         "$XDG_STATE_HOME/otpq or ~/.local/state/otpq."),
+
+    CHOICE("log.level", "info", "debug|info|warn|error", log_level, "Least level that is logged."),
+    CHOICE("log.format", "text", "text|json", log_format,
+           "Lines of key=value, or one JSON object a line."),
+
+    TEXT("redis.address", "", redis_address,
+         "unix:/path or tcp://host:port; empty: unix:<dir>/redis.sock."),
+    TEXT("redis.password_file", "", redis_password_file,
+         "File that holds the password of Redis; empty: none."),
+    TEXT("redis.prefix", "otpq:", redis_prefix, "Put in front of every key."),
+    UINT("redis.timeout_ms", "1000", 10, 60000, "ms", redis_timeout_ms,
+         "A command without an answer this long counts as unknown."),
+
+    TEXT("broker.clients", "tcp://127.0.0.1:5560", broker_clients,
+         "Where clients connect (OTPQ/1); an address beyond loopback needs CURVE."),
+    TEXT("broker.workers", "tcp://127.0.0.1:5561", broker_workers, "Where workers connect."),
+    TEXT("broker.metrics", "127.0.0.1:9560", broker_metrics,
+         "Where /metrics, /livez and /readyz are served."),
+    UINT("broker.jobs_max", "2000000", 1, 100000000, "jobs", broker_jobs_max,
+         "Live jobs, all together; beyond: queue_full."),
+    UINT("broker.bytes_max", "1073741824", MEBIBYTE, 1024 * 1024 * MEBIBYTE, "bytes",
+         broker_bytes_max, "Bytes of all live jobs; beyond: queue_full."),
+    UINT("broker.route_jobs_max", "1000000", 1, 100000000, "jobs", broker_route_jobs_max,
+         "Live jobs of one route; beyond: queue_full."),
+    UINT("broker.tenant_jobs_max", "1000000", 1, 100000000, "jobs", broker_tenant_jobs_max,
+         "Live jobs of one tenant; beyond: queue_full."),
+    UINT("broker.routes_max", "10000", 1, 1000000, "routes", broker_routes_max,
+         "Routes the broker knows at a time."),
+    UINT("broker.tenants_max", "100000", 1, 10000000, "tenants", broker_tenants_max,
+         "Tenants with live jobs at a time."),
+    UINT("broker.clients_max", "10000", 1, 1000000, "clients", broker_clients_max,
+         "Clients the broker remembers at a time."),
+    UINT("broker.workers_max", "1000", 1, 100000, "workers", broker_workers_max,
+         "Workers at a time."),
+    UINT("broker.results_max", "200000", 0, 100000000, "results", broker_results_max,
+         "Results kept for clients that ask again; the oldest go first."),
+    UINT("broker.results_bytes_max", "134217728", 0, 1024 * 1024 * MEBIBYTE, "bytes",
+         broker_results_bytes_max, "Bytes of the results kept."),
+    UINT("broker.result_ttl_ms", "600000", 1000, 86400000, "ms", broker_result_ttl_ms,
+         "How long a result is kept."),
+    UINT("broker.worker_silence_ms", "1000", 500, 60000, "ms", broker_worker_silence_ms,
+         "A worker silent this long is dead; its jobs go to others."),
+    UINT("broker.attempts_max", "5", 1, 100, "attempts", broker_attempts_max,
+         "Times a job is handed to a worker before it is given up."),
+    CHOICE("broker.unknown_routes", "refuse", "refuse|accept", broker_unknown_routes,
+           "What happens to a job whose route is no integration (accept: for benchmarks)."),
+
+    LIST("worker.brokers", "tcp://127.0.0.1:5561", worker_brokers,
+         "The broker.workers addresses of all brokers."),
+    TEXT("worker.name", "", worker_name,
+         "Name in logs, metrics and the broker's lists; empty: made of host and process id."),
+    UINT("worker.capacity", "5000", 1, 20000, "calls", worker_capacity,
+         "Calls to advertisers at the same time, of one process."),
+    UINT("worker.multi_handles", "64", 1, 1024, "handles", worker_multi_handles,
+         "Shards of the HTTP client; 64 to 150 connections in each are cheapest."),
+    UINT("worker.body_bytes_max", "65536", 1024, 16 * MEBIBYTE, "bytes", worker_body_bytes_max,
+         "Bytes of an advertiser's answer that are read; a longer one is cut."),
+    UINT("worker.drain_ms", "30000", 0, 600000, "ms", worker_drain_ms,
+         "Time for running calls to end after SIGTERM."),
+
+    TEXT("gateway.listen", "127.0.0.1:8080", gateway_listen, "Where the HTTP APIs are served."),
+    LIST("gateway.brokers", "tcp://127.0.0.1:5560", gateway_brokers,
+         "The broker.clients addresses of all brokers."),
+    UINT("gateway.request_ms", "10000", 100, 600000, "ms", gateway_request_ms,
+         "Time a request may take to arrive, whole."),
+    UINT("gateway.inflight_max", "10000", 1, 1000000, "requests", gateway_inflight_max,
+         "Requests that wait for the broker at the same time; beyond: 503."),
+    UINT("gateway.job_ttl_ms", "30000", 100, 600000, "ms", gateway_job_ttl_ms,
+         "Time to live of the job made of a request; later it is never sent."),
+    UINT("gateway.connections_max", "10000", 1, 1000000, "connections", gateway_connections_max,
+         "Open connections of one process; beyond: 503."),
+
+    LIST("client.brokers", "tcp://127.0.0.1:5560", client_brokers,
+         "Brokers that the otpq command talks to."),
+
+    TEXT("sandbox.listen", "127.0.0.1:8090", sandbox_listen,
+         "Where the sandbox advertiser is served."),
+
+    LIST("outgoing.allow", "", outgoing_allow,
+         "Hosts, host:port or networks (CIDR) that calls may go to although they are loopback, "
+         "private or otherwise special."),
+    TEXT("outgoing.proxy", "", outgoing_proxy, "HTTP proxy for calls to advertisers; empty: none."),
+
+    TEXT("secrets.file", "", secrets_file,
+         "File with the values of {secret.NAME}: a YAML map, readable by its owner alone."),
+    TEXT("secrets.pepper_file", "", secrets_pepper_file,
+         "File with the key of the hashes of codes; empty: <dir>/pepper, made at first start."),
+
+    UINT("node.workers", "0", 0, 1024, "processes", node_workers,
+         "Workers that otpq up starts; 0: as many as cores."),
+    UINT("node.gateways", "1", 0, 1024, "processes", node_gateways,
+         "Gateways that otpq up starts."),
+
+    UINT("events.keep_s", "2592000", 60, 3650 * DAY_S, "s", events_keep_s,
+         "How long clicks, conversions and day counters are kept."),
+    UINT("session.keep_s", "86400", 60, 3650 * DAY_S, "s", session_keep_s,
+         "How long a session and its time-line are kept after it ends."),
+};
+const size_t config_option_count = ARRAY_LEN(config_options);

@@ -1,0 +1,177 @@
+#include "common/meaning/secrets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/map.h"
+
+struct secrets {
+    struct yaml_node *root; /* owns names and values; wiped when destroyed */
+    struct map *by_name;    /* name → struct slice in values */
+    struct slice *values;   /* in file order */
+};
+
+/* The size, or -1 with *error filled. */
+static off_t check_file(int fd, const char *path, size_t bytes_max, struct yaml_error *error)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        yaml_error_at(error, path, 0, 0, "cannot be read: %s", strerror(errno));
+    } else if (!S_ISREG(st.st_mode)) {
+        yaml_error_at(error, path, 0, 0, "a secret must be in a regular file");
+    } else if ((st.st_mode & 037) != 0) {
+        yaml_error_at(error, path, 0, 0,
+                      "holds a secret and is open to others (mode %04o): chmod 600 %s",
+                      (unsigned)(st.st_mode & 07777), path);
+    } else if (st.st_size == 0 || (size_t)st.st_size > bytes_max) {
+        yaml_error_at(error, path, 0, 0, "must hold 1 to %zu bytes, and holds %lld", bytes_max,
+                      (long long)st.st_size);
+    } else {
+        return st.st_size;
+    }
+    return -1;
+}
+
+static char *read_bytes(int fd, size_t size, size_t *n)
+{
+    char *secret = xmalloc(size + 1); /* at once: growing would leave copies behind */
+    *n = 0;
+    while (*n < size) {
+        ssize_t got = read(fd, secret + *n, size - *n);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            break;
+        }
+        *n += (size_t)got;
+    }
+    secret[*n] = '\0';
+    return secret;
+}
+
+char *secret_file_read(const char *path, size_t bytes_max, size_t *n, struct yaml_error *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        yaml_error_at(error, path, 0, 0, "cannot be opened: %s", strerror(errno));
+        return NULL;
+    }
+    char *secret = NULL;
+    off_t size = check_file(fd, path, bytes_max, error);
+    if (size > 0) {
+        secret = read_bytes(fd, (size_t)size, n);
+        while (*n > 0 && (secret[*n - 1] == '\n' || secret[*n - 1] == '\r')) {
+            secret[--*n] = '\0';
+        }
+        if (*n == 0) {
+            secret_wipe(&secret, (size_t)size);
+            yaml_error_at(error, path, 0, 0, "is empty");
+        }
+    }
+    (void)close(fd);
+    return secret;
+}
+
+void secret_wipe(char **secret, size_t n)
+{
+    if (*secret != NULL) {
+        explicit_bzero(*secret, n);
+        free(*secret);
+        *secret = NULL;
+    }
+}
+
+static bool is_name(const char *name)
+{
+    size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+    return n >= 1 && n <= 64 && name[n] == '\0';
+}
+
+static bool add(struct secrets *s, const char *path, const struct yaml_pair *pair, size_t at,
+                struct yaml_error *error)
+{
+    if (!is_name(pair->key)) {
+        yaml_error_at(error, path, pair->line, pair->column,
+                      "the name of a secret is 1 to 64 letters, digits, \"_\", \".\" or \"-\"");
+        return false;
+    }
+    const struct yaml_node *value = pair->value;
+    if (value->kind != YAML_SCALAR || value->text[0] == '\0' ||
+        strlen(value->text) > SECRET_BYTES_MAX) {
+        yaml_error_at(error, path, value->line, value->column,
+                      "the value of secret %s must be a text of 1 to %d bytes", pair->key,
+                      SECRET_BYTES_MAX);
+        return false;
+    }
+    s->values[at] = slice_of(value->text);
+    must(map_set(s->by_name, slice_of(pair->key), &s->values[at], NULL));
+    return true;
+}
+
+static bool fill(struct secrets *s, const char *path, struct yaml_error *error)
+{
+    if (s->root->kind != YAML_MAP || s->root->count > SECRETS_MAX) {
+        yaml_error_at(error, path, s->root->line, s->root->column,
+                      "at most %d lines \"name: value\" are wanted", SECRETS_MAX);
+        return false;
+    }
+    s->values = xcalloc(s->root->count, sizeof(*s->values));
+    for (size_t i = 0; i < s->root->count; i++) {
+        if (!add(s, path, &s->root->pairs[i], i, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct secrets *secrets_load(const char *path, struct yaml_error *error)
+{
+    struct secrets *s = xcalloc(1, sizeof(*s));
+    s->by_name = map_new(SECRETS_MAX);
+    if (path[0] == '\0') {
+        return s;
+    }
+    size_t n = 0;
+    char *text = secret_file_read(path, SECRETS_FILE_BYTES_MAX, &n, error);
+    if (text != NULL) {
+        s->root = yaml_parse(path, slice_make(text, n), error);
+        secret_wipe(&text, n);
+    }
+    if (s->root == NULL || !fill(s, path, error)) {
+        secrets_destroy(&s);
+    }
+    return s;
+}
+
+void secrets_destroy(struct secrets **sp)
+{
+    struct secrets *s = *sp;
+    if (s == NULL) {
+        return;
+    }
+    *sp = NULL;
+    map_destroy(&s->by_name, NULL);
+    free(s->values);
+    yaml_destroy(&s->root);
+    free(s);
+}
+
+bool secrets_find(const struct secrets *s, struct slice name, struct slice *value)
+{
+    const struct slice *found = map_get(s->by_name, name);
+    if (found != NULL) {
+        *value = *found;
+    }
+    return found != NULL;
+}
+
+const struct slice *secrets_values(const struct secrets *s, size_t *count)
+{
+    *count = map_count(s->by_name);
+    return s->values;
+}

@@ -1,0 +1,216 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/meaning/config.h"
+
+static char *file_of(const char *text)
+{
+    char *path = strdup("/tmp/otpq-test-config-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    (void)close(fd);
+    return path;
+}
+
+/* Loads the text as a file; expected NULL: it must be fine. */
+static void check_file(struct config *c, const char *text, const char *expected)
+{
+    char *path = file_of(text);
+    struct yaml_error error = {""};
+    bool ok = config_load(c, path, &error);
+    if (expected == NULL && !ok) {
+        fail_msg("%s", error.text);
+    }
+    if (expected != NULL) {
+        assert_false(ok);
+        assert_memory_equal(error.text, path, strlen(path));
+        assert_string_equal(error.text + strlen(path), expected);
+    }
+    (void)unlink(path);
+    free(path);
+}
+
+static void defaults_stand(void **state)
+{
+    (void)state;
+    struct config c;
+    struct yaml_error error;
+    (void)setenv("XDG_STATE_HOME", "/x", 1);
+    assert_true(config_load(&c, NULL, &error));
+    assert_string_equal(c.gateway_listen, "127.0.0.1:8080");
+    assert_string_equal(c.broker_clients, "tcp://127.0.0.1:5560");
+    assert_string_equal(c.broker_workers, "tcp://127.0.0.1:5561");
+    assert_string_equal(c.broker_metrics, "127.0.0.1:9560");
+    assert_string_equal(c.sandbox_listen, "127.0.0.1:8090");
+    assert_int_equal(c.worker_brokers.count, 1);
+    assert_int_equal(c.outgoing_allow.count, 0);
+    assert_int_equal(c.worker_capacity, 5000);
+    assert_false(config_accepts_unknown_routes(&c));
+    assert_string_equal(c.dir, geteuid() == 0 ? "/var/lib/otpq" : "/x/otpq");
+    config_free(&c);
+    assert_null(c.dir);
+}
+
+static void file_then_environment(void **state)
+{
+    (void)state;
+    struct config c;
+    (void)setenv("OTPQ_WORKER_CAPACITY", "7", 1);
+    (void)setenv("OTPQ_CLIENT_BROKERS", "tcp://a:1, tcp://b:2", 1);
+    check_file(&c,
+               "dir: /d\nworker:\n  capacity: 9\n  drain_ms: 5\n  brokers: [tcp://x:1, tcp://y:2]\n"
+               "outgoing:\n  allow: 127.0.0.1:8090,10.0.0.0/8\nsecrets:\n",
+               NULL);
+    (void)unsetenv("OTPQ_WORKER_CAPACITY");
+    (void)unsetenv("OTPQ_CLIENT_BROKERS");
+    assert_int_equal(c.worker_capacity, 7);
+    assert_int_equal(c.worker_drain_ms, 5);
+    assert_int_equal(c.worker_brokers.count, 2);
+    assert_string_equal(c.worker_brokers.at[1], "tcp://y:2");
+    assert_int_equal(c.client_brokers.count, 2);
+    assert_string_equal(c.client_brokers.at[1], "tcp://b:2");
+    assert_string_equal(c.outgoing_allow.at[1], "10.0.0.0/8");
+    char *redis = config_redis_address(&c);
+    assert_string_equal(redis, "unix:/d/redis.sock");
+    free(redis);
+    char *pepper = config_path(&c, c.secrets_pepper_file, "pepper");
+    assert_string_equal(pepper, "/d/pepper");
+    free(pepper);
+    config_free(&c);
+}
+
+static void errors_name_place_and_remedy(void **state)
+{
+    (void)state;
+    struct config c;
+    check_file(&c, "gateway:\n  lisetn: x\n",
+               ":2:3: unknown key \"lisetn\" in section gateway; did you mean \"listen\"?");
+    check_file(&c, "gatway:\n  listen: x\n",
+               ":1:1: unknown section \"gatway\"; did you mean \"gateway\"?");
+    check_file(&c, "zebra: 1\n", ":1:1: unknown section \"zebra\"; --help lists all options");
+    check_file(&c, "broker:\n  jobs_max: 0\n",
+               ":2:13: broker.jobs_max must be a whole number from 1 to 100000000 jobs (it is \"0\")");
+    check_file(&c, "broker:\n  jobs_max: many\n",
+               ":2:13: broker.jobs_max must be a whole number from 1 to 100000000 jobs "
+               "(it is \"many\")");
+    check_file(&c, "log:\n  level: loud\n",
+               ":2:10: log.level must be one of debug|info|warn|error (it is \"loud\")");
+    check_file(&c, "log:\n  level: [info]\n", ":2:10: log.level must be a word, not a list");
+    check_file(&c, "gateway:\n  listen: {a: b}\n",
+               ":2:11: gateway.listen must be a text, not a section");
+    check_file(&c, "gateway: 5\n",
+               ":1:10: gateway is a section: its keys stand below it, indented");
+    check_file(&c, "gateway:\n  listen:\n",
+               ":2:10: gateway.listen has no value: leave the line out for the default, or write "
+               "\"\"");
+    check_file(&c, "worker:\n  brokers: [a, [b]]\n", ":2:16: worker.brokers is a list of texts");
+    check_file(&c, "worker:\n  brokers: [a, '']\n",
+               ":2:16: worker.brokers takes at most 32 values, none of them empty");
+    check_file(&c, "- a\n", ":1:1: sections are wanted, as \"gateway:\"");
+}
+
+static void check_variable(const char *name, const char *value, const char *expected)
+{
+    struct config c;
+    struct yaml_error error;
+    (void)setenv(name, value, 1);
+    bool ok = config_load(&c, NULL, &error);
+    (void)unsetenv(name);
+    if (expected == NULL) {
+        assert_true(ok);
+        config_free(&c);
+        return;
+    }
+    assert_false(ok);
+    assert_string_equal(error.text, expected);
+}
+
+static void slips_in_variables_are_errors(void **state)
+{
+    (void)state;
+    check_variable("OTPQ_GATEWAY_LISTN", "x",
+                   "environment: OTPQ_GATEWAY_LISTN is no option; did you mean "
+                   "OTPQ_GATEWAY_LISTEN?");
+    check_variable("OTPQ_WORKER_CAPACITY", "0",
+                   "environment: OTPQ_WORKER_CAPACITY: worker.capacity must be a whole number from "
+                   "1 to 20000 calls (it is \"0\")");
+    check_variable("OTPQ_SOMETHING_ELSE", "x", NULL);
+    check_variable("OTPQ_DIR", "/d", NULL);
+}
+
+static int run_main(const char *argument, const char *value, struct config *c)
+{
+    char *argv[] = {(char *)(uintptr_t) "otpq-broker", (char *)(uintptr_t)argument,
+                    (char *)(uintptr_t)value, NULL};
+    return config_main(argument == NULL ? 1 : value == NULL ? 2 : 3, argv, "otpq-broker", "test", c);
+}
+
+static void every_program_understands(void **state)
+{
+    (void)state;
+    struct config c;
+    assert_int_equal(run_main(NULL, NULL, &c), CONFIG_GO_ON);
+    config_free(&c);
+    assert_int_equal(run_main("--help", NULL, &c), CONFIG_EXIT_OK);
+    assert_int_equal(run_main("--version", NULL, &c), CONFIG_EXIT_OK);
+    assert_int_equal(run_main("--check-config", NULL, &c), CONFIG_EXIT_OK);
+    assert_int_equal(run_main("--hepl", NULL, &c), CONFIG_EXIT_BAD);
+    assert_int_equal(run_main("--config", NULL, &c), CONFIG_EXIT_BAD);
+    assert_int_equal(run_main("--config", "/nonexistent", &c), CONFIG_EXIT_BAD);
+    assert_int_equal(run_main("--config=/nonexistent", NULL, &c), CONFIG_EXIT_BAD);
+}
+
+static void help_lists_what_a_program_reads(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 65536);
+    config_help("otpq-broker", &b);
+    assert_non_null(strstr(buf_text(&b), "broker.clients: tcp://127.0.0.1:5560\n"));
+    assert_null(strstr(buf_text(&b), "gateway.listen"));
+    buf_clear(&b);
+    config_help("otpq", &b);
+    for (size_t i = 0; i < config_option_count; i++) {
+        assert_non_null(strstr(buf_text(&b), config_options[i].key));
+    }
+    buf_free(&b);
+}
+
+static void every_row_is_whole(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < config_option_count; i++) {
+        const struct config_option *o = &config_options[i];
+        assert_true(strlen(o->key) < 58);
+        assert_true(strlen(o->meaning) > 10);
+        assert_int_equal(o->meaning[strlen(o->meaning) - 1], '.');
+        assert_true((o->type == CONFIG_CHOICE) == (o->choices != NULL));
+        assert_true((o->type == CONFIG_UINT) == (o->max > 0));
+        for (size_t j = 0; j < i; j++) {
+            assert_string_not_equal(o->key, config_options[j].key);
+            assert_int_not_equal(o->offset, config_options[j].offset);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_stand),
+        cmocka_unit_test(file_then_environment),
+        cmocka_unit_test(errors_name_place_and_remedy),
+        cmocka_unit_test(slips_in_variables_are_errors),
+        cmocka_unit_test(every_program_understands),
+        cmocka_unit_test(help_lists_what_a_program_reads),
+        cmocka_unit_test(every_row_is_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
