@@ -1,0 +1,322 @@
+#include "common/adapters/store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/base/log.h"
+#include "tests/unit/redis_fixture.h"
+
+struct world {
+    struct redis_fixture redis;
+    struct event_base *base;
+    struct store *store;
+    bool up;
+    int changes;               /* calls of on_state */
+};
+
+struct answer {
+    bool done;
+    int calls;
+    enum store_outcome outcome;
+    int type;                  /* of the reply */
+    long long number;
+    char text[256];
+};
+
+static void on_state(void *context, bool up)
+{
+    struct world *w = context;
+    w->up = up;
+    w->changes++;
+}
+
+static void on_answer(void *context, enum store_outcome outcome, const redisReply *reply)
+{
+    struct answer *a = context;
+    a->calls++;
+    a->done = true;
+    a->outcome = outcome;
+    if (reply != NULL) {
+        a->type = reply->type;
+        a->number = reply->integer;
+        (void)snprintf(a->text, sizeof a->text, "%s", reply->str != NULL ? reply->str : "");
+    }
+}
+
+static void world_connect(struct world *w, const char *password, uint32_t timeout_ms,
+                          uint32_t pending_max)
+{
+    struct store_options o = {.address = w->redis.address,
+                              .password = password,
+                              .timeout_ms = timeout_ms,
+                              .pending_max = pending_max,
+                              .on_state = on_state,
+                              .context = w};
+    w->store = store_new(w->base, &o);
+    assert_true(loop_until(w->base, &w->up, 5000));
+}
+
+static int setup(void **state)
+{
+    struct world *w = xcalloc(1, sizeof *w);
+    redis_fixture_new(&w->redis);
+    w->base = event_base_new();
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    store_destroy(&w->store);
+    event_base_free(w->base);
+    redis_fixture_end(&w->redis);
+    free(w);
+    return 0;
+}
+
+static struct answer ask(struct world *w, int argc, const struct slice *argv)
+{
+    struct answer a = {0};
+    store_command(w->store, on_answer, &a, argc, argv);
+    assert_true(loop_until(w->base, &a.done, 5000));
+    return a;
+}
+
+static void test_commands_and_errors(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 1000, 100);
+    struct slice set[3] = {SLICE("SET"), SLICE("k"), slice_make("a\0b", 3)};
+    struct answer a = ask(w, 3, set);
+    assert_int_equal(a.outcome, STORE_OK);
+    assert_string_equal(a.text, "OK");
+    struct slice len[2] = {SLICE("STRLEN"), SLICE("k")};
+    a = ask(w, 2, len);
+    assert_int_equal(a.number, 3);
+    struct slice wrong[2] = {SLICE("NOSUCH"), SLICE("")};
+    a = ask(w, 2, wrong);
+    assert_int_equal(a.outcome, STORE_OK);
+    assert_int_equal(a.type, REDIS_REPLY_ERROR);
+}
+
+static void test_password(void **state)
+{
+    struct world *w = *state;
+    char error[512];
+    redis_fixture_start(&w->redis, "--requirepass", "open sesame");
+    assert_false(store_check(w->redis.address, "wrong", 1000, error));
+    assert_non_null(strstr(error, "redis.password_file"));
+    assert_false(store_check(w->redis.address, NULL, 1000, error));
+    assert_true(store_check(w->redis.address, "open sesame", 1000, error));
+    world_connect(w, "open sesame", 1000, 100);
+    struct slice ping[1] = {SLICE("PING")};
+    assert_string_equal(ask(w, 1, ping).text, "PONG");
+}
+
+static void test_wrong_password_never_comes_up(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, "--requirepass", "open sesame");
+    struct store_options o = {.address = w->redis.address, .password = "x", .timeout_ms = 300,
+                              .pending_max = 10, .on_state = on_state, .context = w};
+    w->store = store_new(w->base, &o);
+    assert_false(loop_until(w->base, &w->up, 300));
+    struct answer a = {0};
+    struct slice ping[1] = {SLICE("PING")};
+    store_command(w->store, on_answer, &a, 1, ping);
+    assert_true(a.done);
+    assert_int_equal(a.outcome, STORE_REFUSED);
+}
+
+static void test_pending_bound(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 1000, 2);
+    struct answer a[3] = {{0}};
+    struct slice ping[1] = {SLICE("PING")};
+    for (int i = 0; i < 3; i++) {
+        store_command(w->store, on_answer, &a[i], 1, ping);
+    }
+    assert_int_equal(a[2].outcome, STORE_REFUSED);
+    assert_true(a[2].done);
+    assert_true(loop_until(w->base, &a[1].done, 5000));
+    assert_int_equal(a[0].outcome, STORE_OK);
+    assert_int_equal(ask(w, 1, ping).outcome, STORE_OK);
+}
+
+/* A frozen server: the command is unknown after its own deadline; its reply, when the server thaws,
+ * is nobody's; the connection goes on. */
+static void test_time_out_and_late_reply(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 100, 100);
+    (void)kill(w->redis.pid, SIGSTOP);
+    struct answer a = {0};
+    struct slice incr[2] = {SLICE("INCR"), SLICE("n")};
+    int64_t before = clock_mono_ms();
+    store_command(w->store, on_answer, &a, 2, incr);
+    assert_true(loop_until(w->base, &a.done, 2000));
+    assert_int_equal(a.outcome, STORE_UNKNOWN);
+    assert_true(clock_mono_ms() - before >= 95);
+    (void)kill(w->redis.pid, SIGCONT);
+    assert_int_equal(ask(w, 2, incr).number, 2); /* the first one did happen */
+    assert_int_equal(a.calls, 1);
+    assert_int_equal(w->changes, 1);
+}
+
+static void test_frozen_server_is_left_and_found_again(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 50, 100);
+    (void)kill(w->redis.pid, SIGSTOP);
+    struct slice ping[1] = {SLICE("PING")};
+    int64_t until = clock_mono_ms() + 5000;
+    while (w->up && clock_mono_ms() < until) {
+        (void)ask(w, 1, ping);
+    }
+    assert_false(w->up);
+    assert_int_equal(ask(w, 1, ping).outcome, STORE_REFUSED);
+    (void)kill(w->redis.pid, SIGCONT);
+    assert_true(loop_until(w->base, &w->up, 5000));
+    assert_int_equal(ask(w, 1, ping).outcome, STORE_OK);
+}
+
+static struct answer eval_records(struct world *w)
+{
+    struct answer a = {0};
+    struct slice argv[6] = {SLICE("{t}v"), SLICE("{t}n"), SLICE("{t}a"), SLICE("{t}i"),
+                            SLICE("{t}e"), SLICE("0")};
+    store_eval(w->store, STORE_RECORDS, on_answer, &a, 5, 6, argv);
+    assert_true(loop_until(w->base, &a.done, 5000));
+    return a;
+}
+
+/* The server dies with commands in flight and comes back without the scripts. */
+static void test_restart(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 1000, 100);
+    assert_int_equal(eval_records(w).type, REDIS_REPLY_ARRAY);
+    assert_int_equal(eval_records(w).type, REDIS_REPLY_ARRAY);
+    (void)kill(w->redis.pid, SIGSTOP);
+    struct answer a[5] = {{0}};
+    struct slice ping[1] = {SLICE("PING")};
+    for (int i = 0; i < 5; i++) {
+        store_command(w->store, on_answer, &a[i], 1, ping);
+    }
+    (void)event_base_loop(w->base, EVLOOP_NONBLOCK);
+    redis_fixture_stop(&w->redis);
+    assert_true(loop_until(w->base, &a[4].done, 3000));
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(a[i].outcome, STORE_UNKNOWN);
+        assert_int_equal(a[i].calls, 1);
+    }
+    assert_false(w->up);
+    redis_fixture_start(&w->redis, NULL, NULL);
+    assert_true(loop_until(w->base, &w->up, 5000));
+    assert_int_equal(eval_records(w).type, REDIS_REPLY_ARRAY); /* NOSCRIPT inside */
+}
+
+static void on_note(void *context)
+{
+    *(bool *)context = true;
+}
+
+static void test_subscriber(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 1000, 100);
+    bool told = false;
+    struct store *sub = store_subscriber(w->store, "news", on_note, &told);
+    assert_true(loop_until(w->base, &told, 5000)); /* connected: something may have been missed */
+    told = false;
+    struct slice publish[3] = {SLICE("PUBLISH"), SLICE("news"), SLICE("1")};
+    assert_int_equal(ask(w, 3, publish).number, 1);
+    assert_true(loop_until(w->base, &told, 5000));
+    told = false;
+    redis_fixture_stop(&w->redis);
+    redis_fixture_start(&w->redis, NULL, NULL);
+    assert_true(loop_until(w->base, &told, 5000));
+    store_destroy(&sub);
+}
+
+/* Every state in which a store can be destroyed. */
+static void test_destroy_with_commands_in_flight(void **state)
+{
+    struct world *w = *state;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 1000, 100);
+    struct answer a = {0};
+    struct slice ping[1] = {SLICE("PING")};
+    store_command(w->store, on_answer, &a, 1, ping);
+    store_destroy(&w->store);
+    assert_null(w->store);
+    assert_int_equal(a.outcome, STORE_UNKNOWN);
+    assert_int_equal(a.calls, 1);
+    struct store_options o = {.address = w->redis.address, .timeout_ms = 100, .pending_max = 1};
+    w->store = store_new(w->base, &o);
+    (void)event_base_loop(w->base, EVLOOP_NONBLOCK);
+    store_destroy(&w->store); /* in the greeting */
+}
+
+static void test_check(void **state)
+{
+    struct world *w = *state;
+    char error[512];
+    assert_false(store_check(w->redis.address, NULL, 300, error));
+    assert_non_null(strstr(error, "redis.address"));
+    assert_false(store_check("redis.example:6379", NULL, 300, error));
+    assert_non_null(strstr(error, "unix:/path"));
+    redis_fixture_start(&w->redis, NULL, NULL);
+    assert_true(store_check(w->redis.address, NULL, 300, error));
+    redisContext *c = store_blocking(w->redis.address, NULL, 300, error);
+    freeReplyObject(redisCommand(c, "CONFIG SET maxmemory-policy allkeys-lru"));
+    assert_false(store_check(w->redis.address, NULL, 300, error));
+    assert_non_null(strstr(error, "maxmemory-policy noeviction"));
+    redisFree(c);
+}
+
+static void test_unavailable(void **state)
+{
+    (void)state;
+    char loading[] = "LOADING Redis is loading the dataset in memory";
+    char other[] = "ERR no";
+    redisReply r = {.type = REDIS_REPLY_ERROR, .str = loading};
+    assert_true(store_reply_unavailable(&r));
+    r.str = other;
+    assert_false(store_reply_unavailable(&r));
+    r.type = REDIS_REPLY_STRING;
+    r.str = loading;
+    assert_false(store_reply_unavailable(&r));
+}
+
+#define WITH_REDIS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_REDIS(test_commands_and_errors),
+        WITH_REDIS(test_password),
+        WITH_REDIS(test_wrong_password_never_comes_up),
+        WITH_REDIS(test_pending_bound),
+        WITH_REDIS(test_time_out_and_late_reply),
+        WITH_REDIS(test_frozen_server_is_left_and_found_again),
+        WITH_REDIS(test_restart),
+        WITH_REDIS(test_subscriber),
+        WITH_REDIS(test_destroy_with_commands_in_flight),
+        WITH_REDIS(test_check),
+        cmocka_unit_test(test_unavailable),
+    };
+    log_setup("test_store", LOG_LEVEL_ERROR, false);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
