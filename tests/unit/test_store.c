@@ -157,7 +157,7 @@ static void test_time_out_and_late_reply(void **state)
     struct world *w = *state;
     redis_fixture_start(&w->redis, NULL, NULL);
     world_connect(w, NULL, 100, 100);
-    (void)kill(w->redis.pid, SIGSTOP);
+    redis_fixture_freeze(&w->redis);
     struct answer a = {0};
     struct slice incr[2] = {SLICE("INCR"), SLICE("n")};
     int64_t before = clock_mono_ms();
@@ -165,7 +165,7 @@ static void test_time_out_and_late_reply(void **state)
     assert_true(loop_until(w->base, &a.done, 2000));
     assert_int_equal(a.outcome, STORE_UNKNOWN);
     assert_true(clock_mono_ms() - before >= 95);
-    (void)kill(w->redis.pid, SIGCONT);
+    redis_fixture_thaw(&w->redis);
     assert_int_equal(ask(w, 2, incr).number, 2); /* the first one did happen */
     assert_int_equal(a.calls, 1);
     assert_int_equal(w->changes, 1);
@@ -176,7 +176,7 @@ static void test_frozen_server_is_left_and_found_again(void **state)
     struct world *w = *state;
     redis_fixture_start(&w->redis, NULL, NULL);
     world_connect(w, NULL, 50, 100);
-    (void)kill(w->redis.pid, SIGSTOP);
+    redis_fixture_freeze(&w->redis);
     struct slice ping[1] = {SLICE("PING")};
     int64_t until = clock_mono_ms() + 5000;
     while (w->up && clock_mono_ms() < until) {
@@ -184,7 +184,7 @@ static void test_frozen_server_is_left_and_found_again(void **state)
     }
     assert_false(w->up);
     assert_int_equal(ask(w, 1, ping).outcome, STORE_REFUSED);
-    (void)kill(w->redis.pid, SIGCONT);
+    redis_fixture_thaw(&w->redis);
     assert_true(loop_until(w->base, &w->up, 5000));
     assert_int_equal(ask(w, 1, ping).outcome, STORE_OK);
 }
@@ -207,7 +207,7 @@ static void test_restart(void **state)
     world_connect(w, NULL, 1000, 100);
     assert_int_equal(eval_records(w).type, REDIS_REPLY_ARRAY);
     assert_int_equal(eval_records(w).type, REDIS_REPLY_ARRAY);
-    (void)kill(w->redis.pid, SIGSTOP);
+    redis_fixture_freeze(&w->redis);
     struct answer a[5] = {{0}};
     struct slice ping[1] = {SLICE("PING")};
     for (int i = 0; i < 5; i++) {

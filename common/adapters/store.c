@@ -1,0 +1,498 @@
+#include "common/adapters/store_inside.h"
+
+#include <hiredis/async.h>
+#include <hiredis/adapters/libevent.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "common/base/rng.h"
+
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 1000, SILENT_TIMEOUTS_MAX = 3, ARGS_MAX = 256 };
+
+enum link {
+    LINK_DOWN,    /* the retry timer runs */
+    LINK_GREETING, /* connecting, AUTH, PING or SUBSCRIBE */
+    LINK_UP
+};
+
+struct store {
+    struct event_base *base;
+    struct store_address address;
+    char *address_text;         /* for logs */
+    char *password;             /* or NULL; wiped at the end */
+    char *channel;              /* subscriber: the one channel; else NULL */
+    void (*on_message)(void *context); /* subscriber only */
+    void (*on_state)(void *context, bool up); /* may be NULL */
+    void *context;              /* of on_state and on_message */
+    uint32_t timeout_ms;        /* per command */
+    uint32_t pending_max;       /* ceiling for in_flight */
+    enum link link;
+    redisAsyncContext *ac;      /* NULL while down; hiredis frees it by itself on errors */
+    struct list waiting;        /* ops with a callback still owed, earliest deadline first */
+    uint32_t in_flight;         /* ops that hiredis holds, those already timed out included */
+    struct event *deadline;     /* earliest deadline of waiting */
+    struct event *retry;        /* next connection attempt */
+    uint32_t backoff_ms;        /* before jitter */
+    int64_t heard_ms;           /* when anything was last heard from the server */
+    unsigned depth;             /* callbacks of ours on the stack */
+    bool closing;               /* store_destroy runs: no reconnect */
+    bool told;                  /* this outage stands in the log */
+};
+
+/* One command. hiredis holds it as privdata until its reply or the connection's end. */
+struct op {
+    struct list node;           /* in store.waiting; alone once its callback has run */
+    struct store *store;
+    store_callback *done;       /* NULL once it has run: a late reply is ignored */
+    void *context;
+    int64_t deadline_ms;
+    int script;                 /* enum store_script of an EVALSHA; -1: a plain command or EVAL */
+    int argc;                   /* kept arguments, scripts only: for EVAL after NOSCRIPT */
+    const char **argv;          /* into this allocation */
+    size_t *lens;
+};
+
+static void store_connect(struct store *s);
+
+static void timer_set(struct event *e, int64_t ms)
+{
+    if (ms < 0) {
+        ms = 0;
+    }
+    struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+    (void)event_add(e, &tv);
+}
+
+static void op_settle(struct op *op, enum store_outcome outcome, const redisReply *reply)
+{
+    store_callback *done = op->done;
+    if (done == NULL) {
+        return;
+    }
+    op->done = NULL;
+    list_remove(&op->node);
+    op->store->depth++;
+    done(op->context, outcome, reply);
+    op->store->depth--;
+}
+
+static void op_free(struct op *op)
+{
+    op->store->in_flight--;
+    free(op);
+}
+
+/* The connection is gone or to be dropped: forget it, tell the owner, try again later. */
+static void store_lost(struct store *s, const char *why)
+{
+    bool was_up = s->link == LINK_UP;
+    s->ac = NULL;
+    s->link = LINK_DOWN;
+    if (s->closing) {
+        return;
+    }
+    if (!s->told) {
+        log_warn("redis is away", "address", s->address_text, "why", why, NULL);
+    }
+    s->told = true;
+    uint32_t half = s->backoff_ms / 2;
+    timer_set(s->retry, half + (int64_t)rng_secure_below(half + 1));
+    s->backoff_ms = s->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : s->backoff_ms * 2;
+    if (was_up && s->on_state != NULL) {
+        s->depth++;
+        s->on_state(s->context, false);
+        s->depth--;
+    }
+}
+
+/* Drops the connection ourselves. Callbacks of what was in flight run with STORE_UNKNOWN, now, or
+ * when hiredis unwinds if it is below us on the stack. */
+static void store_drop(struct store *s, const char *why)
+{
+    redisAsyncContext *ac = s->ac;
+    store_lost(s, why);
+    if (ac != NULL) {
+        redisAsyncFree(ac);
+    }
+}
+
+static void on_disconnected(const redisAsyncContext *ac, int status)
+{
+    (void)status;
+    struct store *s = ac->data;
+    if (s->ac == ac) {
+        store_lost(s, ac->errstr != NULL ? ac->errstr : "closed");
+    }
+}
+
+static void on_connected(const redisAsyncContext *ac, int status)
+{
+    struct store *s = ac->data;
+    if (status != REDIS_OK && s->ac == ac) {
+        store_lost(s, ac->errstr != NULL ? ac->errstr : "cannot connect");
+    }
+}
+
+static bool reply_starts(const redisReply *reply, const char *word)
+{
+    return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, word, strlen(word)) == 0;
+}
+
+bool store_reply_unavailable(const redisReply *reply)
+{
+    static const char *const words[] = {"LOADING",    "READONLY",    "MISCONF",    "OOM",
+                                        "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "BUSY ",
+                                        "TRYAGAIN",   "NOAUTH"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (reply_starts(reply, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct store *s = arg;
+    int64_t now = clock_mono_ms();
+    bool late = false;
+    struct list *node = NULL;
+    while ((node = list_first(&s->waiting)) != NULL) {
+        struct op *op = list_owner(node, struct op, node);
+        if (op->deadline_ms > now) {
+            timer_set(s->deadline, op->deadline_ms - now);
+            break;
+        }
+        late = true;
+        op_settle(op, STORE_UNKNOWN, NULL);
+    }
+    if (late && s->ac != NULL && now - s->heard_ms > SILENT_TIMEOUTS_MAX * (int64_t)s->timeout_ms) {
+        store_drop(s, "commands time out");
+    }
+}
+
+static struct op *op_new(struct store *s, store_callback *done, void *context, size_t extra)
+{
+    struct op *op = xcalloc(1, sizeof *op + extra);
+    op->store = s;
+    op->done = done;
+    op->context = context;
+    op->script = -1;
+    op->deadline_ms = clock_mono_ms() + s->timeout_ms;
+    list_init(&op->node);
+    return op;
+}
+
+static void op_waits(struct op *op)
+{
+    struct store *s = op->store;
+    if (list_empty(&s->waiting)) {
+        timer_set(s->deadline, s->timeout_ms);
+        /* Silence counts from the first question on, not from an idle connection's last answer. */
+        s->heard_ms = s->in_flight == 0 ? clock_mono_ms() : s->heard_ms;
+    }
+    list_push(&s->waiting, &op->node);
+    s->in_flight++;
+}
+
+static bool op_again_as_eval(redisAsyncContext *ac, struct op *op);
+
+static void on_reply(redisAsyncContext *ac, void *r, void *arg)
+{
+    struct op *op = arg;
+    struct store *s = op->store;
+    const redisReply *reply = r;
+    if (reply == NULL) {
+        if (s->ac == ac) {
+            store_lost(s, ac->errstr != NULL ? ac->errstr : "closed");
+        }
+        op_settle(op, STORE_UNKNOWN, NULL);
+        op_free(op);
+        return;
+    }
+    s->heard_ms = clock_mono_ms();
+    if (op->script >= 0 && op->done != NULL && reply_starts(reply, "NOSCRIPT") &&
+        op_again_as_eval(ac, op)) {
+        return;
+    }
+    op_settle(op, STORE_OK, reply);
+    op_free(op);
+}
+
+/* The server forgot the script (restart, fail-over, flush): the same op, with the source. It was
+ * certainly not run, so this is no repetition. */
+static bool op_again_as_eval(redisAsyncContext *ac, struct op *op)
+{
+    struct slice source = store_script_source((enum store_script)op->script);
+    op->script = -1;
+    op->argv[0] = "EVAL";
+    op->lens[0] = 4;
+    op->argv[1] = source.p;
+    op->lens[1] = source.n;
+    return redisAsyncCommandArgv(ac, on_reply, op, op->argc, op->argv, op->lens) == REDIS_OK;
+}
+
+static bool store_takes(const struct store *s)
+{
+    return s->link == LINK_UP && s->ac != NULL && s->channel == NULL &&
+           s->in_flight < s->pending_max;
+}
+
+static void op_send(struct op *op, int argc, const char **argv, const size_t *lens)
+{
+    struct store *s = op->store;
+    op_waits(op);
+    if (redisAsyncCommandArgv(s->ac, on_reply, op, argc, argv, lens) != REDIS_OK) {
+        op_settle(op, STORE_REFUSED, NULL); /* the connection is closing */
+        op_free(op);
+    }
+}
+
+void store_command(struct store *s, store_callback *done, void *context, int argc,
+                   const struct slice *argv)
+{
+    must(argc > 0 && argc <= ARGS_MAX);
+    if (!store_takes(s)) {
+        done(context, STORE_REFUSED, NULL);
+        return;
+    }
+    const char *at[ARGS_MAX];
+    size_t lens[ARGS_MAX];
+    for (int i = 0; i < argc; i++) {
+        at[i] = argv[i].n > 0 ? argv[i].p : "";
+        lens[i] = argv[i].n;
+    }
+    op_send(op_new(s, done, context, 0), argc, at, lens);
+}
+
+/* An op that keeps its arguments behind itself: argv, lens, then the bytes. */
+static struct op *op_keeping(struct store *s, store_callback *done, void *context, int argc,
+                             const struct slice *head, const struct slice *argv, int tail)
+{
+    size_t slots = (size_t)argc * (sizeof(char *) + sizeof(size_t));
+    size_t bytes = 0;
+    for (int i = 0; i < argc; i++) {
+        bytes += i < argc - tail ? head[i].n : argv[i - (argc - tail)].n;
+    }
+    struct op *op = op_new(s, done, context, slots + bytes);
+    op->argc = argc;
+    op->argv = (const char **)(op + 1);
+    op->lens = (size_t *)(op->argv + argc);
+    char *at = (char *)(op->lens + argc);
+    for (int i = 0; i < argc; i++) {
+        struct slice v = i < argc - tail ? head[i] : argv[i - (argc - tail)];
+        if (v.n > 0) {
+            memcpy(at, v.p, v.n);
+        }
+        op->argv[i] = at;
+        op->lens[i] = v.n;
+        at += v.n;
+    }
+    return op;
+}
+
+void store_eval(struct store *s, enum store_script script, store_callback *done, void *context,
+                int keys, int argc, const struct slice *argv)
+{
+    must(argc >= 0 && argc + 3 <= ARGS_MAX);
+    if (!store_takes(s)) {
+        done(context, STORE_REFUSED, NULL);
+        return;
+    }
+    char count[16];
+    (void)snprintf(count, sizeof count, "%d", keys);
+    const struct slice head[3] = {SLICE("EVALSHA"), slice_of(store_script_sha(script)),
+                                  slice_of(count)};
+    struct op *op = op_keeping(s, done, context, argc + 3, head, argv, argc);
+    op->script = (int)script;
+    op_send(op, op->argc, op->argv, op->lens);
+}
+
+/* ---- greeting -------------------------------------------------------------------------------- */
+
+static void store_is_up(struct store *s)
+{
+    s->link = LINK_UP;
+    s->backoff_ms = BACKOFF_MIN_MS;
+    s->told = false;
+    log_info("redis is there", "address", s->address_text, NULL);
+    s->depth++;
+    if (s->on_state != NULL) {
+        s->on_state(s->context, true);
+    }
+    if (s->on_message != NULL) {
+        s->on_message(s->context);
+    }
+    s->depth--;
+}
+
+/* AUTH and PING; any answer but a good one (LOADING too) means: not yet, again after the backoff. */
+static void on_greeting(void *context, enum store_outcome outcome, const redisReply *reply)
+{
+    struct store *s = context;
+    if (s->link != LINK_GREETING || s->closing) {
+        return;
+    }
+    if (outcome != STORE_OK || reply->type == REDIS_REPLY_ERROR) {
+        store_drop(s, outcome == STORE_OK ? reply->str : "no answer to the greeting");
+        return;
+    }
+    if (reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "PONG") == 0) {
+        store_is_up(s);
+    }
+}
+
+/* Called for the subscription itself, for each message, and with NULL at the connection's end. */
+static void on_published(redisAsyncContext *ac, void *r, void *arg)
+{
+    struct store *s = arg;
+    const redisReply *reply = r;
+    if (reply == NULL || s->ac != ac || s->closing) {
+        return;
+    }
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 3) {
+        store_drop(s, reply->type == REDIS_REPLY_ERROR ? reply->str : "odd answer to SUBSCRIBE");
+    } else if (strcmp(reply->element[0]->str, "subscribe") == 0) {
+        store_is_up(s);
+    } else {
+        s->depth++;
+        s->on_message(s->context);
+        s->depth--;
+    }
+}
+
+static void greet(struct store *s, int argc, const char **argv)
+{
+    size_t lens[2];
+    for (int i = 0; i < argc; i++) {
+        lens[i] = strlen(argv[i]);
+    }
+    if (s->ac == NULL) {
+        return; /* dropped by the step before */
+    }
+    op_send(op_new(s, on_greeting, s, 0), argc, argv, lens);
+}
+
+static void store_greet(struct store *s)
+{
+    s->link = LINK_GREETING;
+    s->heard_ms = clock_mono_ms();
+    if (s->password != NULL) {
+        const char *auth[2] = {"AUTH", s->password};
+        greet(s, 2, auth);
+    }
+    if (s->channel == NULL) {
+        const char *ping[1] = {"PING"};
+        greet(s, 1, ping);
+    } else if (s->ac != NULL && redisAsyncCommand(s->ac, on_published, s, "SUBSCRIBE %s", s->channel) != REDIS_OK) {
+        store_drop(s, "cannot subscribe");
+    }
+}
+
+static void store_connect(struct store *s)
+{
+    redisAsyncContext *ac = s->address.is_unix
+                                ? redisAsyncConnectUnix(s->address.host)
+                                : redisAsyncConnect(s->address.host, s->address.port);
+    must(ac != NULL);
+    s->ac = ac;
+    ac->data = s;
+    if (ac->err != 0) {
+        store_drop(s, ac->errstr);
+        return;
+    }
+    must(redisLibeventAttach(ac, s->base) == REDIS_OK);
+    (void)redisAsyncSetConnectCallback(ac, on_connected);
+    (void)redisAsyncSetDisconnectCallback(ac, on_disconnected);
+    store_greet(s);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct store *s = arg;
+    if (s->link == LINK_DOWN) {
+        store_connect(s);
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+struct store *store_new(struct event_base *base, const struct store_options *o)
+{
+    struct store *s = xcalloc(1, sizeof *s);
+    must(store_address_parse(o->address, &s->address));
+    s->base = base;
+    s->address_text = slice_dup(slice_of(o->address));
+    if (o->password != NULL && o->password[0] != '\0') {
+        s->password = slice_dup(slice_of(o->password));
+    }
+    s->on_state = o->on_state;
+    s->context = o->context;
+    s->timeout_ms = o->timeout_ms;
+    s->pending_max = o->pending_max;
+    s->backoff_ms = BACKOFF_MIN_MS;
+    list_init(&s->waiting);
+    s->deadline = evtimer_new(base, on_deadline, s);
+    s->retry = evtimer_new(base, on_retry, s);
+    must(s->deadline != NULL && s->retry != NULL);
+    timer_set(s->retry, 0); /* connects from the loop: nothing is called back before we return */
+    return s;
+}
+
+struct store *store_subscriber(const struct store *like, const char *channel,
+                               void (*on_message)(void *context), void *context)
+{
+    struct store_options o = {.address = like->address_text,
+                              .password = like->password,
+                              .timeout_ms = like->timeout_ms,
+                              .pending_max = 1};
+    struct store *s = store_new(like->base, &o);
+    s->channel = slice_dup(slice_of(channel));
+    s->on_message = on_message;
+    s->context = context;
+    return s;
+}
+
+void store_destroy(struct store **sp)
+{
+    struct store *s = *sp;
+    if (s == NULL) {
+        return;
+    }
+    must(s->depth == 0);
+    *sp = NULL;
+    s->closing = true;
+    if (s->ac != NULL) {
+        store_drop(s, "closing");
+    }
+    must(s->in_flight == 0);
+    event_free(s->deadline);
+    event_free(s->retry);
+    if (s->password != NULL) {
+        OPENSSL_cleanse(s->password, strlen(s->password));
+    }
+    free(s->password);
+    free(s->channel);
+    free(s->address_text);
+    free(s);
+}
+
+bool store_up(const struct store *s)
+{
+    return s->link == LINK_UP;
+}
+
+struct event_base *store_base(const struct store *s)
+{
+    return s->base;
+}

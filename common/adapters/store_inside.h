@@ -1,0 +1,23 @@
+/*
+ * store_inside.h: what the files of the store share and nobody else includes. Floor 3.
+ */
+#ifndef OTPQ_ADAPTERS_STORE_INSIDE_H
+#define OTPQ_ADAPTERS_STORE_INSIDE_H
+
+#include <stdbool.h>
+
+#include "common/adapters/store.h"
+
+struct store_address {
+    bool is_unix;   /* unix:/path */
+    char host[256]; /* path of the socket, or host */
+    int port;       /* tcp only */
+};
+/* unix:/path, tcp://host:port, tcp://[::1]:port. */
+MUST_CHECK bool store_address_parse(const char *text, struct store_address *out);
+
+enum { STORE_SHA_HEX = 40 };
+/* SHA1 of a script's source, lower-case hex: its name for EVALSHA. */
+const char *store_script_sha(enum store_script script);
+
+#endif
