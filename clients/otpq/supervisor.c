@@ -23,7 +23,9 @@ enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 5000,
     HEALTHY_AFTER_MS = 10000, /* ready this long: the next death starts a new backoff */
-    LAST_WORDS_BYTES = 1500
+    LAST_WORDS_BYTES = 1500,
+    LOG_BYTES_MAX = 64 * 1024 * 1024, /* of a child's log; then it begins anew */
+    LOG_LOOK_S = 10
 };
 
 enum child_state {
@@ -61,6 +63,7 @@ struct supervisor {
     int notify_fd;
     struct event *notify_event;
     struct event *child_event;
+    struct event *log_event;
     struct child *children[CHILDREN_MAX];
     size_t count;
     bool booting;            /* children are still being started in order */
@@ -424,6 +427,20 @@ static void on_notify(evutil_socket_t fd, short what UNUSED, void *context)
     }
 }
 
+/* Children append to their logs; one that has grown too long is emptied in place. */
+static void on_log_look(evutil_socket_t fd UNUSED, short what UNUSED, void *context)
+{
+    struct supervisor *s = context;
+    for (size_t i = 0; i < s->count; i++) {
+        char *path = path_in(s, "log/", s->children[i]->name, ".log");
+        struct stat file;
+        if (stat(path, &file) == 0 && file.st_size > LOG_BYTES_MAX && truncate(path, 0) == 0) {
+            log_warn("log was full and begins anew", "file", path, NULL);
+        }
+        free(path);
+    }
+}
+
 /* ---- birth and death -------------------------------------------------------------------------- */
 
 static bool open_notify_socket(struct supervisor *s)
@@ -466,6 +483,9 @@ struct supervisor *supervisor_new(struct event_base *base, const struct supervis
     s->child_event = evsignal_new(base, SIGCHLD, on_child_signal, s);
     (void)event_add(s->notify_event, NULL);
     (void)event_add(s->child_event, NULL);
+    struct timeval often = {LOG_LOOK_S, 0};
+    s->log_event = event_new(base, -1, EV_PERSIST, on_log_look, s);
+    (void)event_add(s->log_event, &often);
     return s;
 }
 
@@ -495,6 +515,7 @@ void supervisor_destroy(struct supervisor **sp)
     if (s->notify_event != NULL) {
         event_free(s->notify_event);
         event_free(s->child_event);
+        event_free(s->log_event);
     }
     if (s->notify_fd >= 0) {
         (void)close(s->notify_fd);

@@ -152,10 +152,9 @@ def test_a_route_that_hangs_does_not_slow_another(tmp_path):
     machine's own noise of a few milliseconds; the best of three, since the machine is shared."""
     with Node() as node, Client(node.clients) as client, Client(node.clients) as other:
         text = node.command("export").stdout.decode()
-        begin = text.index("  - name: demo\n")
-        end = text.index("  - name: demo-local\n")
+        begin, end = text.index("  demo:\n"), text.index("  demo-local:\n")
         records = tmp_path / "more.yaml"
-        records.write_text("integrations:\n" + text[begin:end].replace("name: demo\n", "name: hangs\n"))
+        records.write_text("integrations:\n" + text[begin:end].replace("  demo:\n", "  hangs:\n", 1))
         node.command("apply", "-f", str(records))
         wait_for(lambda: "integration_not_found" not in str(
             other.call(*send_job("probe-%d" % time.monotonic_ns(), ordinary(1), route="hangs"))), 5,

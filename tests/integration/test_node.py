@@ -174,7 +174,7 @@ def test_records_change_within_a_second_and_come_back_as_they_were(node, tmp_pat
     before = node.command("export").stdout
     with open(os.path.join(node.dir, "demo.yaml"), "rb") as f:
         assert f.read() == before
-    changed = before.replace(b"name: demo\n", b"name: demo\n    paused: true\n", 1)
+    changed = before.replace(b"  demo:\n", b"  demo:\n    paused: true\n", 1)
     assert changed != before
     path = tmp_path / "records.yaml"
     path.write_bytes(changed)
