@@ -58,6 +58,8 @@ struct dialect {
     bool (*has)(const void *settings, enum dialect_call call);
     /* True when the call sends this value anywhere: "{msisdn} is mandatory" is judged by it. */
     bool (*uses)(const void *settings, enum dialect_call call, enum template_macro macro);
+    /* How long the whole call may take. The claim's lease is made of it, before there is a request. */
+    uint32_t (*timeout_ms)(const void *settings, enum dialect_call call);
     /* Builds the request. False: *error says which value cannot be sent. */
     bool (*build)(const void *settings, enum dialect_call call, const struct template_values *v,
                   bool masked, struct dialect_request *out, struct template_error *error);
