@@ -1,0 +1,412 @@
+#include "common/adapters/httpd.h"
+
+#include <errno.h>
+#include <event2/listener.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/adapters/httpd_conn.h"
+#include "common/base/log.h"
+
+enum { LISTEN_BACKLOG = 4096, FILES_FOR_OTHERS = 512, HOST_BYTES = 256 };
+
+
+struct httpd_request {
+    struct httpd *server;        /* NULL when the server is gone */
+    struct httpd_conn *conn;     /* NULL when the connection is gone */
+    struct evhttp_request *req;  /* evhttp's until the connection goes, then ours */
+    struct slice body;           /* whole, in req's input buffer */
+    bool as_post;                /* GET shown to evhttp as POST */
+    char peer[HTTPD_PEER_BYTES]; /* of the connection, which may go first */
+};
+
+/* ---- requests ---------------------------------------------------------------------------------- */
+
+void httpd_request_orphaned(struct httpd_request *r)
+{
+    /* Called while evhttp frees the connection: claim the request, or it goes too. */
+    evhttp_request_own(r->req);
+    r->server->requests_open--;
+    r->server = NULL;
+    r->conn = NULL;
+}
+
+static void on_http(struct evhttp_request *req, void *context)
+{
+    struct httpd *h = context;
+    struct httpd_conn *c = h->ready;
+    must(c != NULL && c->state == CONN_RUNNING && evhttp_request_get_connection(req) == c->evcon);
+    struct evbuffer *in = evhttp_request_get_input_buffer(req);
+    struct httpd_request *r = xcalloc(1, sizeof(*r));
+    r->server = h;
+    r->conn = c;
+    r->req = req;
+    r->body = slice_make(evbuffer_pullup(in, -1), evbuffer_get_length(in));
+    r->as_post = c->as_post;
+    memcpy(r->peer, c->peer, sizeof(r->peer));
+    c->request = r;
+    h->requests_open++;
+    h->options.on_request(h->options.context, r);
+    /* Both may be gone by now; on_close clears ready. */
+    if (h->ready != NULL && h->ready->request == r) {
+        httpd_conn_watch(c);
+    }
+    h->ready = NULL;
+}
+
+static const char *method_text(enum evhttp_cmd_type type)
+{
+    switch (type) {
+    case EVHTTP_REQ_GET:
+        return "GET";
+    case EVHTTP_REQ_POST:
+        return "POST";
+    case EVHTTP_REQ_HEAD:
+        return "HEAD";
+    case EVHTTP_REQ_PUT:
+        return "PUT";
+    case EVHTTP_REQ_DELETE:
+        return "DELETE";
+    case EVHTTP_REQ_OPTIONS:
+        return "OPTIONS";
+    case EVHTTP_REQ_TRACE:
+        return "TRACE";
+    case EVHTTP_REQ_PATCH:
+        return "PATCH";
+    default:
+        return "";
+    }
+}
+
+struct slice httpd_method(const struct httpd_request *r)
+{
+    return slice_of(r->as_post ? "GET" : method_text(evhttp_request_get_command(r->req)));
+}
+
+struct slice httpd_path(const struct httpd_request *r)
+{
+    const char *uri = evhttp_request_get_uri(r->req);
+    return slice_make(uri, strcspn(uri, "?"));
+}
+
+struct slice httpd_query(const struct httpd_request *r)
+{
+    const char *mark = strchr(evhttp_request_get_uri(r->req), '?');
+    return slice_of(mark != NULL ? mark + 1 : "");
+}
+
+struct slice httpd_body(const struct httpd_request *r)
+{
+    return r->body;
+}
+
+struct slice httpd_header(const struct httpd_request *r, const char *name)
+{
+    return slice_of(evhttp_find_header(evhttp_request_get_input_headers(r->req), name));
+}
+
+struct slice httpd_peer(const struct httpd_request *r)
+{
+    return slice_of(r->peer);
+}
+
+bool httpd_client_gone(const struct httpd_request *r)
+{
+    return r->conn == NULL || r->conn->gone;
+}
+
+void httpd_set_header(struct httpd_request *r, const char *name, const char *value)
+{
+    must(strpbrk(name, "\r\n") == NULL && strpbrk(value, "\r\n") == NULL);
+    must(evhttp_add_header(evhttp_request_get_output_headers(r->req), name, value) == 0);
+}
+
+/* Ends the application's hold on the request; the connection to go on with, or NULL. */
+static struct httpd_conn *give_back(struct httpd_request *r)
+{
+    struct httpd_conn *c = r->conn;
+    if (r->server == NULL) {
+        evhttp_request_free(r->req);
+        return NULL;
+    }
+    r->server->requests_open--;
+    c->request = NULL;
+    return c;
+}
+
+/* The client closed its side, or all of it: evhttp would see the end of the stream first and drop
+ * the answer, which a half-closed client still waits for. */
+static void answer_half_closed(struct httpd_conn *c, struct evhttp_request *req, int status,
+                               struct slice body)
+{
+    bool head = evhttp_request_get_command(req) == EVHTTP_REQ_HEAD;
+    struct buf b;
+    struct evkeyval *header;
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
+    buf_init(&b, body.n + 16384);
+    buf_printf(&b, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\nConnection: close\r\n", status,
+               httpd_reason(status), body.n);
+    for (header = headers->tqh_first; header != NULL; header = header->next.tqe_next) {
+        buf_printf(&b, "%s: %s\r\n", header->key, header->value);
+    }
+    buf_puts(&b, "\r\n");
+    buf_put_slice(&b, head ? (struct slice){NULL, 0} : body);
+    httpd_conn_last(c, buf_slice(&b), 0);
+    buf_free(&b);
+}
+
+static void answer_open(struct httpd_conn *c, struct evhttp_request *req, int status,
+                        struct slice body)
+{
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
+    if (c->server->stopping) {
+        must(evhttp_add_header(headers, "Connection", "close") == 0);
+    }
+    if (evhttp_request_get_command(req) == EVHTTP_REQ_HEAD) {
+        char length[24];
+        (void)snprintf(length, sizeof(length), "%zu", body.n);
+        must(evhttp_add_header(headers, "Content-Length", length) == 0);
+    } else if (body.n > 0) {
+        must(evbuffer_add(evhttp_request_get_output_buffer(req), body.p, body.n) == 0);
+    }
+    httpd_conn_writing(c, req);
+    evhttp_send_reply(req, status, httpd_reason(status), NULL);
+}
+
+void httpd_answer(struct httpd_request *r, int status, const char *content_type, struct slice body)
+{
+    struct evhttp_request *req = r->req;
+    if (r->conn != NULL) {
+        httpd_set_header(r, "Content-Type", content_type);
+    }
+    struct httpd_conn *c = give_back(r);
+    free(r);
+    if (c == NULL) {
+        return;
+    }
+    if (c->gone) {
+        answer_half_closed(c, req, status, body);
+    } else {
+        answer_open(c, req, status, body);
+    }
+}
+
+void httpd_cut(struct httpd_request *r)
+{
+    struct httpd_conn *c = give_back(r);
+    free(r);
+    if (c != NULL) {
+        httpd_conn_cut(c, true);
+    }
+}
+
+void httpd_answer_raw(struct httpd_request *r, struct slice bytes, uint32_t wait_ms)
+{
+    struct httpd_conn *c = give_back(r);
+    free(r);
+    if (c != NULL) {
+        httpd_conn_last(c, bytes, wait_ms);
+    }
+}
+
+/* ---- the listener ------------------------------------------------------------------------------ */
+
+/* "host:port", "[v6]:port" or "*:port" into its parts. */
+static bool split_address(const char *listen, char host[HOST_BYTES], const char **port)
+{
+    const char *colon = strrchr(listen, ':');
+    if (colon == NULL || colon == listen || colon[1] == '\0') {
+        return false;
+    }
+    struct slice h = slice_make(listen, (size_t)(colon - listen));
+    if (h.p[0] == '[') {
+        if (h.n < 3 || h.p[h.n - 1] != ']') {
+            return false;
+        }
+        h = slice_make(h.p + 1, h.n - 2);
+    } else if (memchr(h.p, ':', h.n) != NULL) {
+        return false;
+    }
+    if (h.n >= HOST_BYTES) {
+        return false;
+    }
+    memcpy(host, h.p, h.n);
+    host[h.n] = '\0';
+    *port = colon + 1;
+    uint64_t number;
+    return slice_to_u64(slice_of(*port), 65535, &number);
+}
+
+static struct addrinfo *resolve(const struct httpd_options *o, char error[256])
+{
+    char host[HOST_BYTES];
+    const char *port;
+    if (!split_address(o->listen, host, &port)) {
+        (void)snprintf(error, 256, "%s: \"%s\" is not host:port (IPv6: [::1]:8080)", o->listen_key,
+                       o->listen);
+        return NULL;
+    }
+    struct addrinfo hints = {.ai_family = AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, port, &hints, &found);
+    if (rc != 0) {
+        (void)snprintf(error, 256, "%s: cannot resolve \"%.128s\": %s", o->listen_key,
+                       host, gai_strerror(rc));
+        return NULL;
+    }
+    return found;
+}
+
+static void say_bind_error(const struct httpd_options *o, int why, char error[256])
+{
+    const char *port = strrchr(o->listen, ':') + 1;
+    if (why == EADDRINUSE) {
+        (void)snprintf(error, 256,
+                       "port %s is in use (%s): end what listens there, or set another address "
+                       "with %s",
+                       port, o->listen, o->listen_key);
+    } else {
+        (void)snprintf(error, 256, "cannot listen on %s (%s): %s", o->listen, o->listen_key,
+                       strerror(why));
+    }
+}
+
+static int open_listener(const struct httpd_options *o, char error[256])
+{
+    struct addrinfo *a = resolve(o, error);
+    if (a == NULL) {
+        return -1;
+    }
+    int on = 1;
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    bool up = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+              (!o->reuse_port ||
+               setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
+              bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
+    if (!up) {
+        say_bind_error(o, errno, error);
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        fd = -1;
+    }
+    freeaddrinfo(a);
+    return fd;
+}
+
+static uint16_t bound_port(int fd)
+{
+    struct sockaddr_storage a = {0};
+    socklen_t n = sizeof(a);
+    must(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                         : ((struct sockaddr_in *)&a)->sin_port);
+}
+
+/* Without descriptors accept would fail in a busy loop: the limit on connections must come first. */
+static uint32_t connections_affordable(uint32_t wanted)
+{
+    struct rlimit r;
+    must(getrlimit(RLIMIT_NOFILE, &r) == 0);
+    if (r.rlim_cur < r.rlim_max) {
+        struct rlimit more = {r.rlim_max, r.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
+            r.rlim_cur = r.rlim_max;
+        }
+    }
+    if (r.rlim_cur == RLIM_INFINITY || r.rlim_cur > (rlim_t)wanted + 2 * FILES_FOR_OTHERS) {
+        return wanted;
+    }
+    uint32_t can = r.rlim_cur > 2 * 2 * FILES_FOR_OTHERS
+                       ? (uint32_t)r.rlim_cur - 2 * FILES_FOR_OTHERS
+                       : (uint32_t)r.rlim_cur / 2;
+    log_warn("fewer connections than configured: raise the limit of open files (ulimit -n)",
+             "wanted", log_num(wanted), "possible", log_num(can), NULL);
+    return can;
+}
+
+static void listen_on(struct httpd *h, int fd)
+{
+    struct evconnlistener *l = evconnlistener_new(
+        h->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    must(l != NULL);
+    h->bound = evhttp_bind_listener(h->http, l);
+    must(h->bound != NULL);
+}
+
+struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o, char error[256])
+{
+    int fd = open_listener(o, error);
+    if (fd < 0) {
+        return NULL;
+    }
+    /* A peer that has gone is an error code here, never the end of the process. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    struct httpd *h = xcalloc(1, sizeof(*h));
+    h->base = base;
+    h->options = *o;
+    h->options.listen = NULL;
+    h->options.listen_key = NULL;
+    h->options.connections_max = connections_affordable(o->connections_max);
+    h->limits.head_bytes_max = o->header_bytes_max;
+    h->limits.body_bytes_max = o->body_bytes_max;
+    h->port = bound_port(fd);
+    list_init(&h->conns);
+    h->http = evhttp_new(base);
+    must(h->http != NULL);
+    evhttp_set_allowed_methods(h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
+                                            EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
+                                            EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE |
+                                            EVHTTP_REQ_PATCH);
+    evhttp_set_bevcb(h->http, httpd_conn_accept, h);
+    evhttp_set_gencb(h->http, on_http, h);
+    listen_on(h, fd);
+    return h;
+}
+
+void httpd_stop_listening(struct httpd *h)
+{
+    if (h->bound == NULL) {
+        return;
+    }
+    evhttp_del_accept_socket(h->http, h->bound);
+    h->bound = NULL;
+    h->stopping = true;
+    list_each(it, &h->conns) {
+        struct httpd_conn *c = list_owner(it, struct httpd_conn, node);
+        if (httpd_conn_idle(c)) {
+            httpd_conn_cut(c, false);
+        }
+    }
+}
+
+void httpd_destroy(struct httpd **hp)
+{
+    struct httpd *h = *hp;
+    if (h == NULL) {
+        return;
+    }
+    *hp = NULL;
+    list_each(it, &h->conns) {
+        httpd_conn_cut(list_owner(it, struct httpd_conn, node), false);
+    }
+    evhttp_free(h->http);
+    free(h);
+}
+
+uint32_t httpd_requests_open(const struct httpd *h)
+{
+    return h->requests_open;
+}
+
+uint16_t httpd_port(const struct httpd *h)
+{
+    return h->port;
+}
