@@ -22,11 +22,58 @@ enum record_kind { RECORD_NETWORK, RECORD_AFFILIATE, RECORD_INTEGRATION, RECORD_
 
 /* "network", "affiliates", "integrations", "endpoints": sections of the file, fields in Redis. */
 extern const char *const record_sections[RECORD_KINDS];
+/* Field in place of a name for the network, of which there is one. */
+#define RECORD_NETWORK_NAME "network"
 
-enum { RECORDS_MAX = 100000 /* of each kind */, RECORD_BYTES_MAX = 64 * 1024 };
+enum {
+    RECORDS_MAX = 100000,         /* of each kind */
+    RECORD_BYTES_MAX = 64 * 1024, /* canonical text of one */
+    RECORD_NAME_BYTES_MAX = 64
+};
+
+/* What a key's value must look like. */
+enum record_type {
+    RECORD_TEXT,   /* char *: text without control characters, min to max bytes */
+    RECORD_LINES,  /* char *: the same, line ends allowed */
+    RECORD_NAME,   /* char *: [A-Za-z0-9_.:-], min to max bytes */
+    RECORD_TOKEN,  /* char *: visible ASCII without spaces, min to max bytes */
+    RECORD_DIGITS, /* char *: min to max digits */
+    RECORD_U32,    /* uint32_t, min to max */
+    RECORD_U64,    /* uint64_t, min to max */
+    RECORD_BOOL,   /* bool: true or false */
+    RECORD_CHOICE, /* an enum: the place of the word in choices */
+    RECORD_DIALECT /* const struct dialect *: its name */
+};
+
+/* One key of a record. */
+struct record_key {
+    const char *name;      /* "page_title" */
+    enum record_type type;
+    const char *fallback;  /* default as text; NULL: the key must be there */
+    const char *choices;   /* RECORD_CHOICE: "advertiser|otpq" */
+    uint64_t min;          /* of the number, or bytes of the text */
+    uint64_t max;
+    const char *unit;      /* "s", "ms", "calls", … or "" */
+    const char *meaning;   /* one sentence for docs */
+    size_t offset;         /* of the member in the record's struct */
+};
+
+struct record_schema {
+    const char *section;   /* "affiliates": in files and in Redis */
+    const char *one;       /* "affiliate": in messages */
+    const struct record_key *keys;
+    size_t key_count;
+    size_t size;           /* of the record's struct */
+};
+extern const struct record_schema record_schemas[RECORD_KINDS];
 
 enum code_maker { CODE_BY_ADVERTISER, CODE_BY_OTPQ };
 enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
+
+/* The network that the affiliates belong to. */
+struct network {
+    uint64_t mid;      /* its id; 0 in a snapshot without one */
+};
 
 struct affiliate {
     uint64_t id;       /* aid */
@@ -72,7 +119,7 @@ struct endpoint {
 struct records {
     unsigned refs;
     uint64_t version;          /* of the store; goes up with each apply */
-    uint64_t mid;              /* the network's id */
+    uint64_t mid;              /* the network's id, 0: none yet */
     struct map *affiliates;    /* "1001" → struct affiliate */
     struct map *integrations;  /* name → struct integration */
     struct map *endpoints;     /* name → struct endpoint */
@@ -91,6 +138,8 @@ struct record_text {
     enum record_kind kind;
     char *name;   /* key inside the kind; "network" for the network */
     char *text;   /* canonical YAML: schema order, defaults left out, no comments */
+    int line;     /* where it stands in its file; 0: it comes from the store */
+    int column;
 };
 struct record_texts {
     size_t count;
@@ -99,15 +148,33 @@ struct record_texts {
 };
 void record_texts_free(struct record_texts *t);
 
-/* Reads a record file: checks every record fully (schema, templates, references between records in
- * the file), gives canonical texts. False: *error has file:line:column and a suggestion. */
+/* Reads a record file: checks every record by itself (schema, templates, what its maker of codes
+ * asks for), gives canonical texts. References may point into the store, so records_check judges
+ * them once the two are put together. False: *error has file:line:column and a suggestion. */
 MUST_CHECK bool record_file_parse(const char *file, const struct yaml_node *root,
                                   struct record_texts *out, struct yaml_error *error);
 /* Builds a snapshot of canonical texts; dangling references are an error. NULL on failure. */
 MUST_CHECK struct records *records_build(const struct record_text *texts, size_t count,
                                          uint64_t version, struct yaml_error *error);
-/* The whole file again, canonical: export(apply(f)) == f for a canonical f. */
-void record_file_write(const struct record_text *texts, size_t count, struct buf *out);
+/* What `otpq apply` asks of all records as they would be: no dangling references, and endpoints of
+ * the file only for affiliates with API access. Errors name the place in the file. */
+MUST_CHECK bool records_check(const char *file, const struct record_text *texts, size_t count,
+                              struct yaml_error *error);
+/* The whole file again, canonical: sections in order, affiliates by number, the others by name;
+ * export(apply(f)) == f for a canonical f. Sorts texts. */
+void record_file_write(struct record_text *texts, size_t count, struct buf *out);
+/* Order of records in a file, for qsort. */
+int record_text_compare(const void *a, const void *b);
+
+/* One record of a file: name, place and map of keys. Gives its struct, to be freed with
+ * record_destroy. NULL: *error says where and why. */
+MUST_CHECK void *record_read(enum record_kind kind, const char *file, const struct yaml_pair *record,
+                             struct yaml_error *error);
+/* Takes NULL. */
+void record_destroy(enum record_kind kind, void *record);
+/* Its canonical text; node as it was read from (for the dialect's own keys). */
+void record_write(enum record_kind kind, const void *record, const struct yaml_node *node,
+                  struct buf *out);
 
 /* Constant time over the longer of the two. */
 MUST_CHECK bool record_key_equal(struct slice given, const char *key);

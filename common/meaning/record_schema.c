@@ -1,0 +1,91 @@
+#include "common/meaning/record.h"
+
+#define AT(type, member) offsetof(struct type, member)
+
+static const struct record_key network_keys[] = {
+    {"mid", RECORD_U64, NULL, NULL, 1, UINT32_MAX, "", "Number of the network; calls carry it as mid.",
+     AT(network, mid)},
+};
+
+static const struct record_key affiliate_keys[] = {
+    {"name", RECORD_TEXT, "", NULL, 0, 200, "bytes", "What people call the affiliate.",
+     AT(affiliate, name)},
+    {"key", RECORD_TOKEN, NULL, NULL, 8, 128, "characters", "API key; calls carry it as key.",
+     AT(affiliate, key)},
+    {"api_access", RECORD_BOOL, "false", NULL, 0, 0, "",
+     "Whether the affiliate may call the API; an endpoint can only be made for one that may.",
+     AT(affiliate, api_access)},
+};
+
+static const struct record_key integration_keys[] = {
+    {"dialect", RECORD_DIALECT, "template", NULL, 0, 0, "",
+     "How to speak to the advertiser; the keys behind the common ones are the dialect's own.",
+     AT(integration, dialect)},
+    {"paused", RECORD_BOOL, "false", NULL, 0, 0, "",
+     "Stops the route: new requests are answered integration_paused.", AT(integration, paused)},
+    {"country_code", RECORD_DIGITS, "", NULL, 0, 4, "digits",
+     "Country code of numbers that are typed without one, and what msisdn|national takes off.",
+     AT(integration, country_code)},
+    {"maker", RECORD_CHOICE, "advertiser", "advertiser|otpq", 0, 0, "",
+     "Who makes and checks the code.", AT(integration, maker)},
+    {"code_digits", RECORD_U32, "6", NULL, 4, 10, "digits", "Length of a code that otpq makes.",
+     AT(integration, code_digits)},
+    {"code_valid_s", RECORD_U32, "0", NULL, 0, 86400, "s",
+     "How long a request can be verified; 0: 300 when otpq makes the code (then at most 600), else "
+     "600.",
+     AT(integration, code_valid_s)},
+    {"code_checks", RECORD_U32, "5", NULL, 1, 100, "checks",
+     "Wrong codes after which a request is dead.", AT(integration, code_checks)},
+    {"resend_after_s", RECORD_U32, "30", NULL, 0, 3600, "s",
+     "Cooldown before the same number can have its code again.", AT(integration, resend_after_s)},
+    {"sends_max", RECORD_U32, "3", NULL, 1, 1000, "sends",
+     "Sends to one number in the window; more are too_many_sends.", AT(integration, sends_max)},
+    {"sends_window_s", RECORD_U32, "600", NULL, 1, 86400, "s", "The window of sends_max.",
+     AT(integration, sends_window_s)},
+    {"text", RECORD_LINES, "", NULL, 0, 1000, "bytes",
+     "Text of the message with {otp}; send carries it as {text}. Only when otpq makes the code.",
+     AT(integration, text)},
+    {"calls_per_s", RECORD_U32, "0", NULL, 0, 1000000, "calls",
+     "Calls to the advertiser in a second; 0: no limit.", AT(integration, calls_per_s)},
+    {"burst", RECORD_U32, "0", NULL, 0, 1000000, "calls",
+     "Calls that may go at once after a pause; 0: as many as calls_per_s.", AT(integration, burst)},
+    {"calls_at_once", RECORD_U32, "0", NULL, 0, 1000000, "calls",
+     "Calls in flight at the same time; 0: no limit.", AT(integration, calls_at_once)},
+    {"breaker_percent", RECORD_U32, "50", NULL, 0, 100, "%",
+     "Share of failed calls in the window that opens the breaker; 0: it never opens.",
+     AT(integration, breaker_percent)},
+    {"breaker_calls", RECORD_U32, "20", NULL, 1, 100000, "calls",
+     "Calls that the window must have for that.", AT(integration, breaker_calls)},
+    {"breaker_window_ms", RECORD_U32, "10000", NULL, 100, 3600000, "ms",
+     "The window of the breaker.", AT(integration, breaker_window_ms)},
+    {"breaker_open_ms", RECORD_U32, "5000", NULL, 100, 3600000, "ms",
+     "How long it stays open before a call may try again.", AT(integration, breaker_open_ms)},
+    {"on_unknown", RECORD_CHOICE, "fail", "fail|retry", 0, 0, "",
+     "What follows when the outcome of a send is unknown; retry can send a second message.",
+     AT(integration, on_unknown)},
+};
+
+static const struct record_key endpoint_keys[] = {
+    {"integration", RECORD_NAME, NULL, NULL, 1, RECORD_NAME_BYTES_MAX, "characters",
+     "Name of the integration that is called.", AT(endpoint, integration)},
+    {"affiliate", RECORD_U64, NULL, NULL, 1, UINT32_MAX, "",
+     "Number of the affiliate it is made for.", AT(endpoint, affiliate)},
+    {"page_title", RECORD_TEXT, "", NULL, 0, 200, "bytes", "Title of the landing page.",
+     AT(endpoint, page_title)},
+};
+
+#define SCHEMA(section, one, keys, type) {section, one, keys, ARRAY_LEN(keys), sizeof(struct type)}
+
+const struct record_schema record_schemas[RECORD_KINDS] = {
+    [RECORD_NETWORK] = SCHEMA("network", "network", network_keys, network),
+    [RECORD_AFFILIATE] = SCHEMA("affiliates", "affiliate", affiliate_keys, affiliate),
+    [RECORD_INTEGRATION] = SCHEMA("integrations", "integration", integration_keys, integration),
+    [RECORD_ENDPOINT] = SCHEMA("endpoints", "endpoint", endpoint_keys, endpoint),
+};
+
+const char *const record_sections[RECORD_KINDS] = {
+    [RECORD_NETWORK] = "network",
+    [RECORD_AFFILIATE] = "affiliates",
+    [RECORD_INTEGRATION] = "integrations",
+    [RECORD_ENDPOINT] = "endpoints",
+};

@@ -1,0 +1,230 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/meaning/record.h"
+
+enum { CODE_OTPQ_VALID_S = 300, CODE_ADVERTISER_VALID_S = 600, SUGGESTED_OF_MAX = 1000 };
+
+/* ---- a snapshot's life ------------------------------------------------------------------------ */
+
+struct records *records_new(void)
+{
+    struct records *r = xcalloc(1, sizeof(*r));
+    r->refs = 1;
+    r->affiliates = map_new(RECORDS_MAX);
+    r->integrations = map_new(RECORDS_MAX);
+    r->endpoints = map_new(RECORDS_MAX);
+    return r;
+}
+
+struct records *records_ref(struct records *r)
+{
+    must(r->refs > 0);
+    r->refs++;
+    return r;
+}
+
+static void destroy_affiliate(void *record)
+{
+    record_destroy(RECORD_AFFILIATE, record);
+}
+
+static void destroy_integration(void *record)
+{
+    record_destroy(RECORD_INTEGRATION, record);
+}
+
+static void destroy_endpoint(void *record)
+{
+    record_destroy(RECORD_ENDPOINT, record);
+}
+
+void records_unref(struct records **rp)
+{
+    struct records *r = *rp;
+    if (r == NULL) {
+        return;
+    }
+    *rp = NULL;
+    must(r->refs > 0);
+    if (--r->refs > 0) {
+        return;
+    }
+    map_destroy(&r->affiliates, destroy_affiliate);
+    map_destroy(&r->integrations, destroy_integration);
+    map_destroy(&r->endpoints, destroy_endpoint);
+    free(r);
+}
+
+const struct affiliate *records_affiliate(const struct records *r, uint64_t aid)
+{
+    char name[24];
+    int n = snprintf(name, sizeof(name), "%" PRIu64, aid);
+    return map_get(r->affiliates, slice_make(name, (size_t)n));
+}
+
+const struct integration *records_integration(const struct records *r, struct slice name)
+{
+    return map_get(r->integrations, name);
+}
+
+const struct endpoint *records_endpoint(const struct records *r, struct slice name)
+{
+    return map_get(r->endpoints, name);
+}
+
+/* ---- building --------------------------------------------------------------------------------- */
+
+static struct map *map_of(const struct records *r, enum record_kind kind)
+{
+    return kind == RECORD_AFFILIATE     ? r->affiliates
+           : kind == RECORD_INTEGRATION ? r->integrations
+                                        : r->endpoints;
+}
+
+/* Takes the record over. */
+static bool put_record(struct records *r, const struct record_text *text, void *record,
+                       struct yaml_error *error)
+{
+    if (text->kind == RECORD_NETWORK) {
+        r->mid = ((struct network *)record)->mid;
+        record_destroy(text->kind, record);
+        return true;
+    }
+    if (text->kind == RECORD_INTEGRATION) {
+        struct integration *i = record;
+        if (i->code_valid_s == 0) {
+            i->code_valid_s =
+                i->maker == CODE_BY_OTPQ ? CODE_OTPQ_VALID_S : CODE_ADVERTISER_VALID_S;
+        }
+    }
+    void *old = NULL;
+    if (!map_set(map_of(r, text->kind), slice_of(text->name), record, &old)) {
+        record_destroy(text->kind, record);
+        yaml_error_at(error, record_sections[text->kind], 0, 0, "more than %d records", RECORDS_MAX);
+        return false;
+    }
+    record_destroy(text->kind, old);
+    return true;
+}
+
+static bool read_text(struct records *r, const struct record_text *text, struct yaml_error *error)
+{
+    char place[128];
+    (void)snprintf(place, sizeof(place), "%s/%s", record_sections[text->kind], text->name);
+    struct yaml_node *node = yaml_parse(place, slice_of(text->text), error);
+    if (node == NULL) {
+        return false;
+    }
+    struct yaml_pair pair = {text->name, 1, 1, node};
+    void *record = record_read(text->kind, place, &pair, error);
+    bool ok = record != NULL && put_record(r, text, record, error);
+    yaml_destroy(&node);
+    return ok;
+}
+
+/* ---- references ------------------------------------------------------------------------------- */
+
+/* Where an endpoint's error is said: in the file, or by its name in the store. */
+static void endpoint_error(struct yaml_error *error, const char *file,
+                           const struct record_text *text, const char *what)
+{
+    if (text->line > 0) {
+        yaml_error_at(error, file, text->line, text->column, "endpoint %s: %s", text->name, what);
+    } else {
+        yaml_error_at(error, "endpoints", 0, 0, "%s: %s", text->name, what);
+    }
+}
+
+/* A name of the map that the word may have meant, copied into out; false when there is none. */
+static bool nearest_name(const struct map *names, const char *word, char out[80])
+{
+    size_t at = 0;
+    size_t looked = 0;
+    struct slice name;
+    void *value;
+    out[0] = '\0';
+    while (looked++ < SUGGESTED_OF_MAX && map_next(names, &at, &name, &value)) {
+        char copy[80];
+        (void)snprintf(copy, sizeof(copy), "%.*s", SLICE_ARG(name));
+        const char *pair[] = {out, copy}; /* the best so far, and this one */
+        const char *best = yaml_suggest(word, pair, 2);
+        if (best == copy) {
+            memcpy(out, copy, sizeof(copy));
+        }
+    }
+    return out[0] != '\0';
+}
+
+static void dangling(struct yaml_error *error, const char *file, const struct record_text *text,
+                     const char *one, const char *name, const struct map *names)
+{
+    char what[256];
+    char near[80];
+    bool has_near = nearest_name(names, name, near);
+    (void)snprintf(what, sizeof(what), "there is no %s %.64s%s%s%s", one, name,
+                   has_near ? "; did you mean " : "", has_near ? near : "", has_near ? "?" : "");
+    endpoint_error(error, file, text, what);
+}
+
+static bool check_endpoint(const struct records *r, const char *file,
+                           const struct record_text *text, struct yaml_error *error)
+{
+    const struct endpoint *e = records_endpoint(r, slice_of(text->name));
+    if (records_integration(r, slice_of(e->integration)) == NULL) {
+        dangling(error, file, text, "integration", e->integration, r->integrations);
+        return false;
+    }
+    const struct affiliate *a = records_affiliate(r, e->affiliate);
+    char number[24];
+    (void)snprintf(number, sizeof(number), "%" PRIu64, e->affiliate);
+    if (a == NULL) {
+        dangling(error, file, text, "affiliate", number, r->affiliates);
+        return false;
+    }
+    if (text->line > 0 && !a->api_access) {
+        char what[160];
+        (void)snprintf(what, sizeof(what),
+                       "affiliate %s has no API access, so no endpoint can be made for it: set "
+                       "api_access: true there first",
+                       number);
+        endpoint_error(error, file, text, what);
+        return false;
+    }
+    return true;
+}
+
+static struct records *build(const char *file, const struct record_text *texts, size_t count,
+                             uint64_t version, struct yaml_error *error)
+{
+    struct records *r = records_new();
+    bool ok = true;
+    r->version = version;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = read_text(r, &texts[i], error);
+    }
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = texts[i].kind != RECORD_ENDPOINT || check_endpoint(r, file, &texts[i], error);
+    }
+    if (!ok) {
+        records_unref(&r);
+    }
+    return r;
+}
+
+struct records *records_build(const struct record_text *texts, size_t count, uint64_t version,
+                              struct yaml_error *error)
+{
+    return build("records", texts, count, version, error);
+}
+
+bool records_check(const char *file, const struct record_text *texts, size_t count,
+                   struct yaml_error *error)
+{
+    struct records *r = build(file, texts, count, 0, error);
+    bool ok = r != NULL;
+    records_unref(&r);
+    return ok;
+}
