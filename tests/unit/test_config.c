@@ -201,6 +201,78 @@ static void every_row_is_whole(void **state)
     }
 }
 
+static bool options_equal(const struct config_option *o, const struct config *a,
+                          const struct config *b)
+{
+    const void *x = (const char *)a + o->offset;
+    const void *y = (const char *)b + o->offset;
+    if (o->type == CONFIG_UINT) {
+        return *(const uint64_t *)x == *(const uint64_t *)y;
+    }
+    if (o->type != CONFIG_LIST) {
+        return strcmp(*(char *const *)x, *(char *const *)y) == 0;
+    }
+    const struct config_list *s = x;
+    const struct config_list *t = y;
+    bool equal = s->count == t->count;
+    for (size_t i = 0; equal && i < s->count; i++) {
+        equal = strcmp(s->at[i], t->at[i]) == 0;
+    }
+    return equal;
+}
+
+/* deploy/otpq.yaml has every option, and with its default. */
+static void the_sample_is_whole(void **state)
+{
+    (void)state;
+    struct yaml_error error = {""};
+    struct config sample;
+    struct config defaults;
+    struct yaml_node *root = yaml_load("deploy/otpq.yaml", &error);
+    if (root == NULL || !config_load(&sample, "deploy/otpq.yaml", &error)) {
+        fail_msg("%s", error.text);
+    }
+    assert_true(config_load(&defaults, NULL, &error));
+    for (size_t i = 0; i < config_option_count; i++) {
+        const struct config_option *o = &config_options[i];
+        const char *dot = strchr(o->key, '.');
+        char section[64];
+        (void)snprintf(section, sizeof(section), "%.*s", (int)strcspn(o->key, "."), o->key);
+        const struct yaml_node *top = yaml_get(root, section);
+        if (top == NULL || (dot != NULL && yaml_get(top, dot + 1) == NULL)) {
+            fail_msg("deploy/otpq.yaml has no %s", o->key);
+        }
+        if (!options_equal(o, &sample, &defaults)) {
+            fail_msg("deploy/otpq.yaml has %s, and not with its default", o->key);
+        }
+    }
+    yaml_destroy(&root);
+    config_free(&sample);
+    config_free(&defaults);
+}
+
+/* docs/configuration.md has a row for every option, with default and meaning. */
+static void the_page_is_whole(void **state)
+{
+    (void)state;
+    static char page[256 * 1024];
+    FILE *file = fopen("docs/configuration.md", "re");
+    assert_non_null(file);
+    size_t n = fread(page, 1, sizeof(page) - 1, file);
+    (void)fclose(file);
+    page[n] = '\0';
+    for (size_t i = 0; i < config_option_count; i++) {
+        const struct config_option *o = &config_options[i];
+        char row[128];
+        const char *none = o->type == CONFIG_LIST ? "[]" : "\"\"";
+        (void)snprintf(row, sizeof(row), "| `%s` | `%s` |", o->key,
+                       o->fallback[0] != '\0' ? o->fallback : none);
+        if (strstr(page, row) == NULL || strstr(page, o->meaning) == NULL) {
+            fail_msg("docs/configuration.md lacks the row \"%s … | %s |\"", row, o->meaning);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +283,8 @@ int main(void)
         cmocka_unit_test(every_program_understands),
         cmocka_unit_test(help_lists_what_a_program_reads),
         cmocka_unit_test(every_row_is_whole),
+        cmocka_unit_test(the_sample_is_whole),
+        cmocka_unit_test(the_page_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
