@@ -1,5 +1,7 @@
 #include "common/meaning/pack.h"
 
+#include <endian.h>
+
 /* First bytes 0xc0 to 0xdf; what is below and above carries its value in the byte itself. */
 struct pack_form {
     uint8_t type;   /* enum pack_type */
@@ -58,11 +60,24 @@ enum pack_type pack_peek(const struct pack *p)
 
 static uint64_t big_endian(const uint8_t *at, size_t n)
 {
-    uint64_t value = 0;
-    for (size_t i = 0; i < n; i++) {
-        value = value << 8 | at[i];
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+    switch (n) {
+    case 0:
+        return 0;
+    case 1:
+        return at[0];
+    case 2:
+        memcpy(&two, at, 2);
+        return be16toh(two);
+    case 4:
+        memcpy(&four, at, 4);
+        return be32toh(four);
+    default:
+        memcpy(&eight, at, 8);
+        return be64toh(eight);
     }
-    return value;
 }
 
 /* Sign-extends the number of a signed form of n bytes. */
@@ -201,6 +216,27 @@ bool pack_read_bool(struct pack *p, bool *out)
     return true;
 }
 
+/* Steps over the one-byte integers and short strings that bodies are made of, at most *left of them;
+ * stops in front of anything else and in front of what is cut short. */
+static void skip_short(struct pack *p, uint64_t *left)
+{
+    const uint8_t *at = p->at;
+    uint64_t n = *left;
+    for (; n > 0 && at < p->end; n--) {
+        uint8_t c = *at;
+        size_t bytes = 1;
+        if (c >= 0x80 && c < 0xe0) {
+            bytes += c & 0x1f;
+            if ((c & 0xe0) != 0xa0 || (size_t)(p->end - at) < bytes) {
+                break;
+            }
+        }
+        at += bytes;
+    }
+    p->at = at;
+    *left = n;
+}
+
 bool pack_skip_levels(struct pack *p, unsigned levels, struct slice *bytes)
 {
     const uint8_t *begin = p->at;
@@ -208,12 +244,14 @@ bool pack_skip_levels(struct pack *p, unsigned levels, struct slice *bytes)
     unsigned level = 0;
     must(levels <= PACK_DEPTH_MAX);
     for (;;) {
+        skip_short(p, &left[level]);
         while (left[level] == 0) {
             if (level == 0) {
                 *bytes = slice_make(begin, (size_t)(p->at - begin));
                 return true;
             }
             level--;
+            skip_short(p, &left[level]);
         }
         left[level]--;
         struct pack_head h;
