@@ -1,10 +1,13 @@
 /*
  * otpq.h: push OTP jobs to otpq's brokers (libotpq, pkg-config otpq).
  *
- * A handle connects to several brokers. A job that is not answered is submitted again, under the
- * same id, to the next one: the id is the idempotency key, so the advertiser is called once.
- * A handle belongs to one thread; use one handle a thread. Nothing here blocks except otpq_call and
- * otpq_wait. Bodies are msgpack maps (docs/job-protocol.md). All times are milliseconds.
+ * A handle connects to several brokers and uses one of them at a time. When that one is gone, or
+ * silent for silence_ms although asked, what it has not answered is submitted again, under the same
+ * id and with the time that is left, to the next: the id is the idempotency key, so the advertiser
+ * is called once.
+ * A handle belongs to one thread; use one handle a thread. Nothing here blocks except otpq_wait,
+ * otpq_call, otpq_get, otpq_cancel and otpq_info, which must not be called from a callback (nor
+ * otpq_destroy). Bodies are msgpack maps (docs/job-protocol.md). All times are milliseconds.
  */
 #ifndef OTPQ_H
 #define OTPQ_H
@@ -66,14 +69,17 @@ OTPQ_API otpq *otpq_new(const struct otpq_options *options, const char **error);
 /* Unanswered callbacks do not run. Takes NULL, nulls the pointer. */
 OTPQ_API void otpq_destroy(otpq **q);
 
-/* Queues a job for sending; 0, or -1 with *error ("full", "id", "body", …). The callback runs exactly
- * once from otpq_process. Jobs submitted in one turn leave in one message (a batch) at the next
- * otpq_flush or otpq_process. */
+/* Queues a job for sending; 0, or -1 with *error (static text: "id: …", "body: …", "full: …"). The
+ * callback runs exactly once, from otpq_process (or a call that blocks), at the latest 3 seconds
+ * after ttl_ms: the broker itself tells of a job that came too late, and is given the time to. Jobs
+ * submitted in one turn leave in one message (a batch) at the next otpq_flush or otpq_process. An id
+ * that is still unanswered on this handle is refused. */
 OTPQ_API int otpq_submit(otpq *q, const struct otpq_job *job, otpq_callback *done, void *context,
                          const char **error);
 OTPQ_API void otpq_flush(otpq *q);
-/* For event loops: readable when there may be work (edge-triggered: call otpq_process after every
- * submit too), and how long until it wants to be called anyway (-1: no time). */
+/* For event loops: an epoll descriptor, readable (level-triggered) as long as otpq_process has
+ * something to do, jobs just submitted included; and how long until it wants to be called anyway
+ * (-1: no time). */
 OTPQ_API int otpq_fd(otpq *q);
 OTPQ_API int64_t otpq_next_ms(otpq *q);
 OTPQ_API void otpq_process(otpq *q);
@@ -83,13 +89,15 @@ OTPQ_API size_t otpq_wait(otpq *q, uint32_t timeout_ms);
 /* Blocking submit. Returns the outcome; answer's texts live until the next call on this handle. */
 OTPQ_API enum otpq_outcome otpq_call(otpq *q, const struct otpq_job *job, uint32_t timeout_ms,
                                      struct otpq_answer *answer);
-/* Blocking: state or result of an id (verb G), cancel (X), information (I: body is a msgpack map). */
+/* Blocking: state or result of an id (verb G), cancel (X), information (I: body is a msgpack map,
+ * docs/job-protocol.md). otpq_get of a live job gives its state at once ("delayed", "queued",
+ * "dispatched" or "started") with code "". "not_found" is said when no broker knows the id. */
 OTPQ_API enum otpq_outcome otpq_get(otpq *q, const char *id, uint32_t timeout_ms,
                                     struct otpq_answer *answer);
 OTPQ_API enum otpq_outcome otpq_cancel(otpq *q, const char *id, uint32_t timeout_ms,
                                        struct otpq_answer *answer);
 OTPQ_API enum otpq_outcome otpq_info(otpq *q, uint32_t timeout_ms, struct otpq_answer *answer);
-/* True while a broker answered within silence_ms or none has been asked yet. */
+/* True while a broker is connected and not silent, or none has been asked yet. */
 OTPQ_API bool otpq_connected(const otpq *q);
 OTPQ_API const char *otpq_version(void);
 
