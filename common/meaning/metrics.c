@@ -1,0 +1,104 @@
+#include "common/meaning/metrics.h"
+
+const char *const metric_type_names[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge"};
+
+const struct metric_row metric_rows[METRICS] = {
+    [METRIC_BUILD_INFO] = {"otpq_build_info", METRIC_GAUGE, {"program", "version"},
+                           "Always 1; the labels say what runs."},
+    [METRIC_BROKER_JOBS] = {"otpq_broker_jobs", METRIC_GAUGE, {"state"},
+                            "Live jobs by state: queued, delayed, in_flight."},
+    [METRIC_BROKER_OLDEST_SECONDS] = {"otpq_broker_oldest_seconds", METRIC_GAUGE, {NULL},
+                                      "Age of the oldest queued job."},
+    [METRIC_BROKER_BYTES] = {"otpq_broker_bytes", METRIC_GAUGE, {NULL}, "Memory of live jobs."},
+    [METRIC_BROKER_RESULTS_KEPT] = {"otpq_broker_results_kept", METRIC_GAUGE, {NULL},
+                                    "Ended jobs whose results can still be asked for."},
+    [METRIC_BROKER_ACCEPTED] = {"otpq_broker_accepted_total", METRIC_COUNTER, {NULL},
+                                "Jobs accepted."},
+    [METRIC_BROKER_DUPLICATES] = {"otpq_broker_duplicates_total", METRIC_COUNTER, {NULL},
+                                  "Submits of an id that was known, with the same content."},
+    [METRIC_BROKER_CONFLICTS] = {"otpq_broker_conflicts_total", METRIC_COUNTER, {NULL},
+                                 "Submits of an id that was known, with other content."},
+    [METRIC_BROKER_REFUSED_FULL] = {"otpq_broker_refused_full_total", METRIC_COUNTER, {NULL},
+                                    "Submits refused because a limit was reached."},
+    [METRIC_BROKER_ENDED] = {"otpq_broker_ended_total", METRIC_COUNTER, {"state"},
+                             "Jobs ended: done, refused, unknown, expired, cancelled."},
+    [METRIC_BROKER_REDISPATCHED] = {"otpq_broker_redispatched_total", METRIC_COUNTER, {NULL},
+                                    "Jobs taken back from workers that died or left."},
+    [METRIC_BROKER_WORKERS] = {"otpq_broker_workers", METRIC_GAUGE, {NULL}, "Workers alive."},
+    [METRIC_BROKER_WORKERS_LOST] = {"otpq_broker_workers_lost_total", METRIC_COUNTER, {NULL},
+                                    "Workers that fell silent or vanished without a goodbye."},
+    [METRIC_BROKER_CREDIT_FREE] = {"otpq_broker_credit_free", METRIC_GAUGE, {NULL},
+                                   "Jobs that workers would take at once."},
+    [METRIC_BROKER_CLIENTS] = {"otpq_broker_clients", METRIC_GAUGE, {NULL}, "Clients remembered."},
+    [METRIC_BROKER_CLIENTS_DROPPED] = {"otpq_broker_clients_dropped_total", METRIC_COUNTER, {NULL},
+                                       "Clients forgotten to make room for newer ones."},
+    [METRIC_BROKER_ROUTES] = {"otpq_broker_routes", METRIC_GAUGE, {NULL}, "Routes known."},
+    [METRIC_BROKER_MESSAGES] = {"otpq_broker_messages_total", METRIC_COUNTER, {"from"},
+                                "Messages received: client, worker."},
+    [METRIC_BROKER_MALFORMED] = {"otpq_broker_malformed_total", METRIC_COUNTER, {"from"},
+                                 "Messages that could not be read to their end: client, worker."},
+    [METRIC_BROKER_ANSWERS_DROPPED] = {"otpq_broker_answers_dropped_total", METRIC_COUNTER, {"why"},
+                                       "Answer messages not delivered: gone, full. Results stay "
+                                       "available under their ids."},
+    [METRIC_ROUTE_JOBS] = {"otpq_route_jobs", METRIC_GAUGE, {"route", "state"},
+                           "Live jobs of a route by state: queued, delayed, in_flight."},
+    [METRIC_ROUTE_OLDEST_SECONDS] = {"otpq_route_oldest_seconds", METRIC_GAUGE, {"route"},
+                                     "Age of the route's oldest queued job."},
+    [METRIC_ROUTE_ACCEPTED] = {"otpq_route_accepted_total", METRIC_COUNTER, {"route"},
+                               "Jobs accepted for the route."},
+    [METRIC_ROUTE_ENDED] = {"otpq_route_ended_total", METRIC_COUNTER, {"route", "state"},
+                            "The route's jobs ended: done, refused, unknown, expired, cancelled."},
+    [METRIC_ROUTE_REDISPATCHED] = {"otpq_route_redispatched_total", METRIC_COUNTER, {"route"},
+                                   "The route's jobs taken back from workers."},
+    [METRIC_ROUTE_PAUSED] = {"otpq_route_paused", METRIC_GAUGE, {"route"},
+                             "1 while the route is paused."},
+    [METRIC_ROUTE_BREAKER] = {"otpq_route_breaker", METRIC_GAUGE, {"route"},
+                              "Circuit breaker: 0 closed, 1 half open, 2 open."},
+    [METRIC_STORE_UP] = {"otpq_store_up", METRIC_GAUGE, {NULL}, "1 while Redis can be used."},
+};
+
+void metrics_head(struct buf *out, enum metric m)
+{
+    const struct metric_row *row = &metric_rows[m];
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", row->name, row->help, row->name,
+               metric_type_names[row->type]);
+}
+
+/* Inside quotes a backslash, a quote and a line feed are escaped. */
+static void put_escaped(struct buf *out, struct slice value)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        char c = value.p[i];
+        if (c == '\n') {
+            buf_puts(out, "\\n");
+            continue;
+        }
+        if (c == '\\' || c == '"') {
+            buf_putc(out, '\\');
+        }
+        buf_putc(out, c);
+    }
+}
+
+static size_t label_names(const struct metric_row *row)
+{
+    size_t n = 0;
+    while (n < METRIC_LABELS_MAX && row->labels[n] != NULL) {
+        n++;
+    }
+    return n;
+}
+
+void metrics_put(struct buf *out, enum metric m, double value, const struct slice *labels,
+                 size_t label_count)
+{
+    const struct metric_row *row = &metric_rows[m];
+    must(label_count == label_names(row));
+    buf_puts(out, row->name);
+    for (size_t i = 0; i < label_count; i++) {
+        buf_printf(out, "%c%s=\"", i == 0 ? '{' : ',', row->labels[i]);
+        put_escaped(out, labels[i]);
+        buf_putc(out, '"');
+    }
+    buf_printf(out, "%s %.15g\n", label_count > 0 ? "}" : "", value);
+}
