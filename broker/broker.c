@@ -1,0 +1,416 @@
+#include "broker/broker.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+#include <zmq.h>
+
+#include "broker/clients.h"
+#include "broker/http.h"
+#include "broker/pool.h"
+#include "broker/report.h"
+#include "broker/routes.h"
+#include "broker/timeline.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/rng.h"
+#include "common/meaning/secrets.h"
+
+enum {
+    DISPATCH_MAX = 2000,       /* jobs a step may hand out before the sockets are polled again */
+    STORE_PENDING_MAX = 10000,
+    SIGNALS = 2
+};
+
+struct broker {
+    const struct config *config; /* borrowed */
+    struct event_base *base;   /* the loop */
+    void *zmq;                 /* ZeroMQ context */
+    struct core *core;         /* who is next */
+    struct clients *clients;
+    struct pool *pool;
+    struct store *store;       /* Redis: records and time-lines; the broker works without it */
+    struct routes *routes;
+    struct http *http;
+    struct event *turn;        /* the end of a turn */
+    struct event *wake;        /* timer: the core asked for it */
+    struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
+    struct event *drain_over;  /* timer: in flight or not, leave */
+    int64_t wake_ms;           /* what wake is set to, INT64_MAX: not set */
+    int64_t started_ms;
+    bool draining;             /* SIGTERM came */
+    bool cut_short;            /* left with jobs in flight */
+};
+
+/* ---- a turn ----------------------------------------------------------------------------------- */
+
+static void wake_at(struct broker *b, int64_t at_ms, int64_t now_ms)
+{
+    if (at_ms == b->wake_ms && at_ms > now_ms) {
+        return;
+    }
+    b->wake_ms = at_ms;
+    if (at_ms == INT64_MAX) {
+        (void)event_del(b->wake);
+        return;
+    }
+    int64_t ms = at_ms > now_ms ? at_ms - now_ms : 0;
+    const struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    must(event_add(b->wake, &in) == 0);
+}
+
+/* Nothing moves any more: what is queued still needs a worker that has room for it. */
+static bool drained(const struct broker *b, int64_t now_ms)
+{
+    struct core_stats s;
+    core_stats(b->core, now_ms, &s);
+    return s.in_flight == 0 && (s.queued == 0 || s.credit_free == 0);
+}
+
+static void end_turn(struct broker *b)
+{
+    int64_t now_ms = clock_mono_ms();
+    int64_t next_ms = core_step(b->core, now_ms, DISPATCH_MAX);
+    bool lost = pool_flush(b->pool);
+    clients_flush(b->clients);
+    wake_at(b, lost ? now_ms : next_ms, now_ms);
+    if (b->draining && drained(b, now_ms)) {
+        (void)event_base_loopbreak(b->base);
+    }
+}
+
+static void on_end_turn(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    end_turn(context);
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct broker *b = context;
+    b->wake_ms = INT64_MAX;
+    event_active(b->turn, 0, 0);
+}
+
+/* Runs behind the callbacks that this poll woke, so that sockets that woke together share a turn. */
+static void want_turn(void *context)
+{
+    struct broker *b = context;
+    event_active(b->turn, 0, 0);
+}
+
+/* ---- what the parts say to each other --------------------------------------------------------- */
+
+static void on_dispatch(void *context, uint32_t worker, const struct wire_job *job,
+                        struct slice body)
+{
+    struct broker *b = context;
+    pool_put_job(b->pool, worker, job, body);
+}
+
+static void on_answer(void *context, uint64_t client, const struct wire_result *result,
+                      struct slice body)
+{
+    struct broker *b = context;
+    clients_put_result(b->clients, client, result, body);
+}
+
+static void on_answered(void *context, struct slice job, struct slice rid)
+{
+    struct broker *b = context;
+    timeline_answered(b->store, b->config->redis_prefix, job, rid, clock_wall_ms());
+}
+
+static struct report report_of(const struct broker *b)
+{
+    return (struct report){.core = b->core,
+                           .clients = b->clients,
+                           .pool = b->pool,
+                           .store_up = store_up(b->store),
+                           .started_ms = b->started_ms,
+                           .now_ms = clock_mono_ms()};
+}
+
+static void put_info(void *context, struct buf *out, struct slice id)
+{
+    const struct report r = report_of(context);
+    report_info(&r, out, id);
+}
+
+static void put_metrics(void *context, struct buf *out)
+{
+    const struct report r = report_of(context);
+    report_metrics(&r, out);
+}
+
+static const char *unready(void *context)
+{
+    const struct broker *b = context;
+    if (b->draining) {
+        return "draining";
+    }
+    if (!routes_loaded(b->routes) && !config_accepts_unknown_routes(b->config)) {
+        return "waiting for the first records from redis.address";
+    }
+    return NULL;
+}
+
+static void on_store_state(void *context, bool up)
+{
+    (void)context;
+    if (up) {
+        log_info("store is there", NULL);
+    } else {
+        log_warn("store is away: routes keep their limits, workers give jobs back", NULL);
+    }
+}
+
+/* ---- leaving ---------------------------------------------------------------------------------- */
+
+static void on_drain_over(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct broker *b = context;
+    log_warn("leaving with jobs in flight: their clients ask another broker", NULL);
+    b->cut_short = true;
+    (void)event_base_loopbreak(b->base);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+    (void)what;
+    struct broker *b = context;
+    if (b->draining) {
+        log_warn("second signal: leaving at once", NULL);
+        b->cut_short = true;
+        (void)event_base_loopbreak(b->base);
+        return;
+    }
+    const struct timeval bound = {BROKER_DRAIN_MS / 1000, BROKER_DRAIN_MS % 1000 * 1000};
+    log_info("draining", "signal", log_num(number), NULL);
+    (void)sd_notify(0, "STOPPING=1\nSTATUS=answering what is in flight");
+    b->draining = true;
+    clients_drain(b->clients);
+    must(event_add(b->drain_over, &bound) == 0);
+    want_turn(b);
+}
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+static bool starts_with(const char *text, const char *beginning)
+{
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+/* Nobody is authenticated on these sockets, so only this host may reach them. */
+static bool stays_on_host(const char *address)
+{
+    return starts_with(address, "ipc://") || starts_with(address, "tcp://127.") ||
+           starts_with(address, "tcp://localhost:") || starts_with(address, "tcp://[::1]:");
+}
+
+static bool may_bind(const char *key, const char *address, char error[512])
+{
+    if (stays_on_host(address)) {
+        return true;
+    }
+    (void)snprintf(error, 512,
+                   "%s: %s is reachable from other hosts, and this socket knows no passwords: use "
+                   "tcp://127.0.0.1:PORT or ipc:///PATH, and an encrypted tunnel between hosts",
+                   key, address);
+    return false;
+}
+
+static void cannot_bind(const char *key, const char *address, const char *why, char error[512])
+{
+    char env[64];
+    config_env_name(key, env);
+    (void)snprintf(error, 512, "%s: cannot listen on %s: %s; set %s (or %s) to another address", key,
+                   address, why, key, env);
+}
+
+static struct core *open_core(struct broker *b)
+{
+    const struct config *c = b->config;
+    const struct core_effects effects = {
+        .context = b, .dispatch = on_dispatch, .answer = on_answer};
+    struct core_limits limits = {
+        .jobs_max = (uint32_t)c->broker_jobs_max,
+        .bytes_max = c->broker_bytes_max,
+        .route_jobs_max = (uint32_t)c->broker_route_jobs_max,
+        .tenant_jobs_max = (uint32_t)c->broker_tenant_jobs_max,
+        .routes_max = (uint32_t)c->broker_routes_max,
+        .tenants_max = (uint32_t)c->broker_tenants_max,
+        .workers_max = (uint32_t)c->broker_workers_max,
+        .results_max = (uint32_t)c->broker_results_max,
+        .results_bytes_max = c->broker_results_bytes_max,
+        .result_ttl_ms = (uint32_t)c->broker_result_ttl_ms,
+        .attempts_max = (uint32_t)c->broker_attempts_max,
+        .unknown_routes_accepted = config_accepts_unknown_routes(c),
+    };
+    rng_secure(&limits.seed, sizeof(limits.seed));
+    return core_new(&limits, &effects, b->started_ms);
+}
+
+static bool open_pool(struct broker *b, char error[512])
+{
+    const char *address = b->config->broker_workers;
+    const char *why = NULL;
+    const struct pool_options o = {.base = b->base,
+                                   .zmq = b->zmq,
+                                   .address = address,
+                                   .workers_max = (uint32_t)b->config->broker_workers_max,
+                                   .silence_ms = (uint32_t)b->config->broker_worker_silence_ms,
+                                   .core = b->core,
+                                   .on_answered = on_answered,
+                                   .on_turn = want_turn,
+                                   .context = b};
+    if (!may_bind("broker.workers", address, error)) {
+        return false;
+    }
+    b->pool = pool_new(&o, &why);
+    if (b->pool == NULL) {
+        cannot_bind("broker.workers", address, why, error);
+    }
+    return b->pool != NULL;
+}
+
+static bool open_clients(struct broker *b, char error[512])
+{
+    const char *address = b->config->broker_clients;
+    const char *why = NULL;
+    const struct clients_options o = {.base = b->base,
+                                      .zmq = b->zmq,
+                                      .address = address,
+                                      .clients_max = (uint32_t)b->config->broker_clients_max,
+                                      .core = b->core,
+                                      .put_info = put_info,
+                                      .on_turn = want_turn,
+                                      .context = b};
+    if (!may_bind("broker.clients", address, error)) {
+        return false;
+    }
+    b->clients = clients_new(&o, &why);
+    if (b->clients == NULL) {
+        cannot_bind("broker.clients", address, why, error);
+    }
+    return b->clients != NULL;
+}
+
+static bool open_http(struct broker *b, char error[512])
+{
+    const struct http_options o = {.base = b->base,
+                                   .listen = b->config->broker_metrics,
+                                   .put_metrics = put_metrics,
+                                   .unready = unready,
+                                   .context = b};
+    char why[256];
+    b->http = http_new(&o, why);
+    if (b->http == NULL) {
+        (void)snprintf(error, 512, "%s", why);
+    }
+    return b->http != NULL;
+}
+
+static bool open_store(struct broker *b, char error[512])
+{
+    const char *file = b->config->redis_password_file;
+    char *address = config_redis_address(b->config);
+    char *password = NULL;
+    size_t bytes = 0;
+    struct yaml_error why;
+    if (file[0] != '\0') {
+        password = secret_file_read(file, SECRET_BYTES_MAX, &bytes, &why);
+        if (password == NULL) {
+            (void)snprintf(error, 512, "redis.password_file: %.400s", why.text);
+            free(address);
+            return false;
+        }
+    }
+    const struct store_options o = {.address = address,
+                                    .password = password,
+                                    .timeout_ms = (uint32_t)b->config->redis_timeout_ms,
+                                    .pending_max = STORE_PENDING_MAX,
+                                    .on_state = on_store_state,
+                                    .context = b};
+    b->store = store_new(b->base, &o);
+    secret_wipe(&password, bytes);
+    free(address);
+    b->routes = routes_new(b->base, b->store, b->config->redis_prefix, b->core, want_turn, b);
+    return true;
+}
+
+static void open_loop(struct broker *b)
+{
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
+    b->base = event_base_new();
+    must(b->base != NULL);
+    b->turn = event_new(b->base, -1, 0, on_end_turn, b);
+    b->wake = event_new(b->base, -1, 0, on_wake, b);
+    b->drain_over = event_new(b->base, -1, 0, on_drain_over, b);
+    must(b->turn != NULL && b->wake != NULL && b->drain_over != NULL);
+    for (int i = 0; i < SIGNALS; i++) {
+        b->signals[i] = evsignal_new(b->base, numbers[i], on_signal, b);
+        must(b->signals[i] != NULL && event_add(b->signals[i], NULL) == 0);
+    }
+}
+
+struct broker *broker_new(const struct config *config, char error[512])
+{
+    struct broker *b = xcalloc(1, sizeof(*b));
+    b->config = config;
+    b->started_ms = clock_mono_ms();
+    b->wake_ms = INT64_MAX;
+    (void)signal(SIGPIPE, SIG_IGN);
+    open_loop(b);
+    b->zmq = zmq_ctx_new();
+    must(b->zmq != NULL);
+    b->core = open_core(b);
+    if (open_store(b, error) && open_pool(b, error) && open_clients(b, error) &&
+        open_http(b, error)) {
+        return b;
+    }
+    broker_destroy(&b);
+    return NULL;
+}
+
+int broker_run(struct broker *b)
+{
+    must(event_base_loop(b->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
+    return b->cut_short ? 1 : 0;
+}
+
+static void free_event(struct event *e)
+{
+    if (e != NULL) {
+        event_free(e);
+    }
+}
+
+void broker_destroy(struct broker **broker)
+{
+    struct broker *b = *broker;
+    if (b == NULL) {
+        return;
+    }
+    *broker = NULL;
+    http_destroy(&b->http);
+    clients_destroy(&b->clients);
+    pool_destroy(&b->pool);
+    routes_destroy(&b->routes);
+    store_destroy(&b->store);
+    core_destroy(&b->core);
+    (void)zmq_ctx_term(b->zmq);
+    free_event(b->turn);
+    free_event(b->wake);
+    free_event(b->drain_over);
+    for (int i = 0; i < SIGNALS; i++) {
+        free_event(b->signals[i]);
+    }
+    event_base_free(b->base);
+    free(b);
+}

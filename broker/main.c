@@ -1,0 +1,29 @@
+#include <systemd/sd-daemon.h>
+
+#include "broker/broker.h"
+#include "common/base/log.h"
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    char error[512];
+    int code = config_main(argc, argv, "otpq-broker",
+                           "takes jobs from clients and deals them out to workers", &config);
+    if (code != CONFIG_GO_ON) {
+        return code;
+    }
+    struct broker *broker = broker_new(&config, error);
+    if (broker == NULL) {
+        log_error("cannot start", "why", error, NULL);
+        config_free(&config);
+        return 1;
+    }
+    log_info("ready", "clients", config.broker_clients, "workers", config.broker_workers, "metrics",
+             config.broker_metrics, NULL);
+    (void)sd_notify(0, "READY=1");
+    code = broker_run(broker);
+    broker_destroy(&broker);
+    log_info("stopped", NULL);
+    config_free(&config);
+    return code;
+}

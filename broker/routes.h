@@ -1,0 +1,24 @@
+/*
+ * routes.h: tells the core what each integration bears, whenever the records change. Without a
+ * store the routes keep the policy they had. Floor 4.
+ */
+#ifndef OTPQ_BROKER_ROUTES_H
+#define OTPQ_BROKER_ROUTES_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#include "broker/core/core.h"
+#include "common/adapters/store.h"
+
+struct routes;
+
+/* on_change: policies changed, the core wants a step. The store must outlive it. */
+struct routes *routes_new(struct event_base *base, struct store *store, const char *prefix,
+                          struct core *core, void (*on_change)(void *context), void *context);
+/* Takes NULL, nulls the pointer. */
+void routes_destroy(struct routes **r);
+/* True once records were read: before that every route is unknown. */
+bool routes_loaded(const struct routes *r);
+
+#endif
