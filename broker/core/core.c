@@ -1,0 +1,356 @@
+#include "broker/core/internal.h"
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+struct core *core_new(const struct core_limits *limits, const struct core_effects *effects,
+                      int64_t now_ms)
+{
+    must(limits->jobs_max > 0 && limits->jobs_max < 1U << 29);
+    must(limits->workers_max > 0 && limits->workers_max < NO_WORKER);
+    must(limits->attempts_max > 0 && limits->attempts_max <= UINT8_MAX);
+    must(limits->routes_max > 0 && limits->tenants_max > 0);
+    must(limits->results_max < 1U << 30);
+    must(effects->answer != NULL && effects->dispatch != NULL);
+    struct core *core = xcalloc(1, sizeof(*core));
+    core->limits = *limits;
+    core->effects = *effects;
+    core->now_ms = now_ms;
+    core->now = (uint32_t)now_ms;
+    core->sweep = core->now;
+    index_init(&core->ids);
+    index_init(&core->route_names);
+    index_init(&core->tenant_names);
+    index_init(&core->flow_pairs);
+    list_init(&core->idle_flows);
+    list_init(&core->free_workers);
+    list_init(&core->ready);
+    list_init(&core->doomed);
+    heap_init(&core->delayed.heap);
+    heap_init_placed(&core->expiries);
+    heap_init_placed(&core->wakeups);
+    core->workers = xcalloc(limits->workers_max, sizeof(*core->workers));
+    results_init(core);
+    return core;
+}
+
+void core_destroy(struct core **corep)
+{
+    struct core *core = *corep;
+    if (core == NULL) {
+        return;
+    }
+    *corep = NULL;
+    for (uint32_t slot = 1; slot <= core->slots_used; slot++) {
+        struct job *j = core->slots[slot];
+        if (j != NULL && ((uintptr_t)j & 1) == 0) {
+            free(j->more);
+            free(j);
+        }
+    }
+    free(core->slots);
+    lanes_free(core);
+    routes_free(core);
+    results_free(core);
+    heap_free(&core->delayed.heap);
+    heap_free(&core->expiries);
+    heap_free(&core->wakeups);
+    index_free(&core->ids);
+    index_free(&core->route_names);
+    index_free(&core->tenant_names);
+    index_free(&core->flow_pairs);
+    free(core->workers);
+    free(core);
+}
+
+/* ---- ids -------------------------------------------------------------------------------------- */
+
+/* What an id stands for: a live job, a kept result, or nothing. */
+struct found {
+    struct job *job;                   /* live */
+    const struct result_entry *result; /* ended */
+};
+
+static struct found find(const struct core *core, struct slice id, uint32_t hash)
+{
+    struct index_walk w = index_walk(&core->ids, hash);
+    for (uint32_t ref = index_next(&w); ref != 0; ref = index_next(&w)) {
+        if ((ref & RESULT_REF) == 0) {
+            struct job *j = job_at(core, ref);
+            if (slice_eq(job_id(j), id)) {
+                return (struct found){.job = j};
+            }
+        } else {
+            const struct result_entry *e = results_at(core, ref);
+            if (slice_eq(result_id(e), id)) {
+                return (struct found){.result = e};
+            }
+        }
+    }
+    return (struct found){0};
+}
+
+/* By id, after old results have gone. */
+static struct found find_id(struct core *core, struct slice id)
+{
+    results_expire(core);
+    return find(core, id, hash32(core, id));
+}
+
+static enum core_state public_state(const struct job *j)
+{
+    switch ((enum job_state)j->state) {
+    case JOB_DELAYED:
+        return (j->flags & JOB_MAYBE_STARTED) != 0 ? CORE_STATE_STARTED : CORE_STATE_DELAYED;
+    case JOB_QUEUED:
+        return (j->flags & JOB_MAYBE_STARTED) != 0 ? CORE_STATE_STARTED : CORE_STATE_QUEUED;
+    case JOB_DISPATCHED:
+        return CORE_STATE_DISPATCHED;
+    case JOB_SETTLING:
+    case JOB_STARTED:
+        return CORE_STATE_STARTED;
+    case JOB_ENDED:
+        return CORE_STATE_ENDED;
+    case JOB_NEW:
+    case JOB_STATES:
+        break;
+    }
+    return CORE_STATE_NONE;
+}
+
+/* ---- clients ---------------------------------------------------------------------------------- */
+
+static uint64_t fingerprint_of(const struct core *core, const struct wire_submit *s,
+                               struct slice body)
+{
+    uint64_t what = index_hash(core->limits.seed + (uint64_t)s->op, s->route);
+    return index_hash(what, body);
+}
+
+static enum core_admit repeated(struct core *core, struct found found, uint64_t fingerprint,
+                                uint64_t client)
+{
+    uint64_t first = found.job != NULL ? found.job->fingerprint : found.result->fingerprint;
+    if (first != fingerprint) {
+        core->conflicts++;
+        return CORE_CONFLICT;
+    }
+    core->duplicates++;
+    if (found.job != NULL) {
+        job_add_waiter(found.job, client);
+    } else {
+        results_answer(core, found.result, client);
+    }
+    return CORE_DUPLICATE;
+}
+
+/* The limits of the whole and of the route. */
+static enum core_admit room(const struct core *core, const struct route *r,
+                            const struct wire_submit *s, struct slice body)
+{
+    if (core->live >= core->limits.jobs_max) {
+        return CORE_FULL_TOTAL;
+    }
+    if (core->bytes + job_size(s->id.n, s->trace.n, body.n) > core->limits.bytes_max) {
+        return CORE_FULL_BYTES;
+    }
+    if (r->waiting.count + r->delayed >= core->limits.route_jobs_max) {
+        return CORE_FULL_ROUTE;
+    }
+    return CORE_QUEUED;
+}
+
+static enum core_admit full(struct core *core, enum core_admit why, const struct route *r,
+                            uint32_t *retry_after_ms)
+{
+    bool whole = why == CORE_FULL_TOTAL || why == CORE_FULL_BYTES || r == NULL;
+    core->refused_full++;
+    *retry_after_ms = whole ? meter_retry_after_ms(core, &core->drain, core->live)
+                            : meter_retry_after_ms(core, &r->drain, r->waiting.count + r->delayed);
+    return why;
+}
+
+/* The route of a submit; NULL with *why when there is none. */
+static struct route *route_of(struct core *core, struct slice name, enum core_admit *why)
+{
+    struct route *r = route_find(core, name);
+    *why = CORE_UNKNOWN_ROUTE;
+    if (r == NULL && core->limits.unknown_routes_accepted) {
+        struct core_route_policy open = {.known = true};
+        r = route_add(core, name);
+        if (r == NULL) {
+            *why = CORE_FULL_ROUTES;
+            return NULL;
+        }
+        route_set_policy(core, r, &open);
+    }
+    return r == NULL || !r->policy.known ? NULL : r;
+}
+
+enum core_admit core_submit(struct core *core, const struct wire_submit *s, struct slice body,
+                            uint64_t client, int64_t now_ms, uint32_t *retry_after_ms)
+{
+    core_tick(core, now_ms);
+    results_expire(core);
+    *retry_after_ms = 0;
+    uint32_t hash = hash32(core, s->id);
+    uint64_t fingerprint = fingerprint_of(core, s, body);
+    struct found found = find(core, s->id, hash);
+    if (found.job != NULL || found.result != NULL) {
+        return repeated(core, found, fingerprint, client);
+    }
+    enum core_admit why;
+    struct route *r = route_of(core, s->route, &why);
+    if (r == NULL) {
+        return why == CORE_FULL_ROUTES ? full(core, why, NULL, retry_after_ms) : why;
+    }
+    why = room(core, r, s, body);
+    struct lane *lane = NULL;
+    if (why == CORE_QUEUED) {
+        why = lane_for(core, r, s->tenant, s->pri, &lane);
+    }
+    if (why != CORE_QUEUED) {
+        return full(core, why, r, retry_after_ms);
+    }
+    struct job *j = job_new(core, s, body, hash, fingerprint, lane);
+    j->client = client;
+    core->accepted++;
+    r->accepted++;
+    job_set_state(core, j, s->delay_ms > 0 ? JOB_DELAYED : JOB_QUEUED);
+    return CORE_QUEUED;
+}
+
+enum core_state core_get(struct core *core, struct slice id, uint64_t client, int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    struct found found = find_id(core, id);
+    if (found.job != NULL) {
+        job_add_waiter(found.job, client);
+        return public_state(found.job);
+    }
+    if (found.result != NULL) {
+        results_answer(core, found.result, client);
+        return CORE_STATE_ENDED;
+    }
+    return CORE_STATE_NONE;
+}
+
+enum core_state core_cancel(struct core *core, struct slice id, uint64_t client, int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    struct found found = find_id(core, id);
+    if (found.job == NULL) {
+        if (found.result == NULL) {
+            return CORE_STATE_NONE;
+        }
+        results_answer(core, found.result, client);
+        return CORE_STATE_ENDED;
+    }
+    enum core_state state = public_state(found.job);
+    if (state != CORE_STATE_QUEUED && state != CORE_STATE_DELAYED) {
+        return state;
+    }
+    job_add_waiter(found.job, client);
+    job_end_plain(core, found.job, JOB_END_CANCELLED, RESULT_CANCELLED);
+    return CORE_STATE_ENDED;
+}
+
+/* ---- reports of workers ----------------------------------------------------------------------- */
+
+/* The live job of this id, if it is this worker's and of this attempt. */
+static struct job *owned(struct core *core, uint32_t worker, struct slice id, uint32_t attempt)
+{
+    struct job *j = find(core, id, hash32(core, id)).job;
+    return j != NULL && j->worker == worker && j->attempt == attempt ? j : NULL;
+}
+
+bool core_started(struct core *core, uint32_t worker, struct slice id, uint32_t attempt,
+                  int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    struct job *j = owned(core, worker, id, attempt);
+    if (j == NULL || j->state != JOB_DISPATCHED) {
+        return false;
+    }
+    job_set_state(core, j, JOB_STARTED);
+    return true;
+}
+
+/* Reasons that say nothing about the job: they do not use up its attempts. */
+static bool counts_as_attempt(enum result_code code)
+{
+    return code != RESULT_NONE && code != RESULT_STORE_UNAVAILABLE;
+}
+
+bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_back *g,
+                     int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    struct job *j = owned(core, worker, g->id, g->attempt);
+    if (j == NULL) {
+        return false;
+    }
+    if ((j->flags & JOB_SETTLE) == 0) {
+        route_call_over(core, job_route(j), j, JOB_END_REFUSED, g->code);
+    }
+    j->attempt = (j->attempt > g->attempt_seen ? j->attempt : g->attempt_seen) + 1;
+    if (!counts_as_attempt(g->code)) {
+        j->dispatches--;
+    } else if (j->dispatches >= core->limits.attempts_max) {
+        bool unknown = (j->flags & JOB_MAYBE_STARTED) != 0;
+        job_end_plain(core, j, unknown ? JOB_END_UNKNOWN : JOB_END_REFUSED,
+                      unknown ? RESULT_OUTCOME_UNKNOWN : g->code);
+        return true;
+    }
+    uint32_t least = g->code == RESULT_STORE_UNAVAILABLE ? STORE_RETRY_MS : 0;
+    uint32_t delay = g->delay_ms > least ? g->delay_ms : least;
+    j->at = core->now + (delay < WIRE_TTL_MAX_MS ? delay : WIRE_TTL_MAX_MS);
+    if (delay > 0) {
+        job_set_state(core, j, JOB_DELAYED);
+    } else if ((j->flags & JOB_SETTLE) != 0) {
+        job_settle(core, j);
+    } else {
+        job_set_state(core, j, JOB_QUEUED);
+    }
+    return true;
+}
+
+bool core_result(struct core *core, uint32_t worker, const struct wire_result *r,
+                 struct slice body, int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    struct job *j = find(core, r->id, hash32(core, r->id)).job;
+    if (j == NULL || r->end >= JOB_ENDS || r->code >= RESULT_CODES) {
+        return false;
+    }
+    struct wire_result end = *r;
+    if (j->worker == worker && (j->flags & JOB_SETTLE) == 0) {
+        route_call_over(core, job_route(j), j, r->end, r->code);
+    }
+    if (r->end == JOB_END_EXPIRED && (j->flags & JOB_WAS_STARTED) != 0) {
+        /* The store lost the claim: nobody can say what the call did. */
+        end.end = JOB_END_UNKNOWN;
+        end.code = RESULT_OUTCOME_UNKNOWN;
+        body = (struct slice){NULL, 0};
+    }
+    job_end(core, j, &end, body);
+    return true;
+}
+
+bool core_route_policy(struct core *core, struct slice route, const struct core_route_policy *p,
+                       int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    struct route *r = route_find(core, route);
+    if (r == NULL) {
+        if (!p->known) {
+            return true;
+        }
+        r = route_add(core, route);
+        if (r == NULL) {
+            return false;
+        }
+    }
+    route_set_policy(core, r, p);
+    route_reap(core, r);
+    return true;
+}

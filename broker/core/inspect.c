@@ -1,0 +1,218 @@
+/* inspect.c: figures for people and machines, and the check of all that must hold. */
+#include "broker/core/internal.h"
+
+/* ---- statistics ------------------------------------------------------------------------------- */
+
+static int64_t oldest_ms(const struct core *core, const struct route *r, int64_t now_ms)
+{
+    if (r->waiting.first == NO_JOB) {
+        return 0;
+    }
+    return (int64_t)((uint32_t)now_ms - job_at(core, r->waiting.first)->at);
+}
+
+void core_stats(const struct core *core, int64_t now_ms, struct core_stats *out)
+{
+    *out = (struct core_stats){
+        .queued = core->live - core->in_flight - (core->delayed.heap.count - core->delayed.holes),
+        .delayed = core->delayed.heap.count - core->delayed.holes,
+        .in_flight = core->in_flight,
+        .results_kept = core->results.count,
+        .results_bytes = core->results.bytes,
+        .bytes = core->bytes,
+        .accepted = core->accepted,
+        .duplicates = core->duplicates,
+        .conflicts = core->conflicts,
+        .refused_full = core->refused_full,
+        .redispatched = core->redispatched,
+        .workers = core->worker_count,
+        .routes = table_count(&core->routes),
+        .tenants = table_count(&core->tenants),
+        .credit_free = core->credit_free,
+    };
+    memcpy(out->ended, core->ended, sizeof(out->ended));
+    for (uint32_t at = 1; at <= core->routes.used; at++) {
+        const struct route *r = table_at(&core->routes, at);
+        int64_t age = r == NULL ? 0 : oldest_ms(core, r, now_ms);
+        out->oldest_ms = age > out->oldest_ms ? age : out->oldest_ms;
+    }
+}
+
+bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
+                      struct core_route_stats *out)
+{
+    const struct route *r = NULL;
+    while (r == NULL && *at < core->routes.used) {
+        r = table_at(&core->routes, (uint32_t)++*at);
+    }
+    if (r == NULL) {
+        return false;
+    }
+    *out = (struct core_route_stats){
+        .name = slice_make(r->name, r->name_n),
+        .queued = r->waiting.count,
+        .delayed = r->delayed,
+        .in_flight = r->calls + r->settling,
+        .oldest_ms = oldest_ms(core, r, now_ms),
+        .accepted = r->accepted,
+        .done = r->ended[JOB_END_DONE],
+        .refused = r->ended[JOB_END_REFUSED],
+        .unknown = r->ended[JOB_END_UNKNOWN],
+        .expired = r->ended[JOB_END_EXPIRED],
+        .cancelled = r->ended[JOB_END_CANCELLED],
+        .redispatched = r->redispatched,
+        .paused = r->policy.paused,
+        .breaker = (int)r->breaker.state,
+    };
+    return true;
+}
+
+/* ---- check ------------------------------------------------------------------------------------ */
+
+/* What is counted while walking over all jobs, to be compared with what the core says. */
+struct tally {
+    uint64_t by_state[JOB_STATES]; /* jobs */
+    uint64_t bytes;                /* of jobs */
+    uint64_t jobs;                 /* live */
+};
+
+static void check_job(const struct core *core, const struct job *j, struct tally *t)
+{
+    struct index_walk w = index_walk(&core->ids, j->hash);
+    uint32_t ref = index_next(&w);
+    while (ref != 0 && ref != j->slot) {
+        ref = index_next(&w);
+    }
+    must(ref == j->slot);
+    must(j->state > JOB_NEW && j->state < JOB_ENDED);
+    bool in_flight = j->state == JOB_DISPATCHED || j->state == JOB_STARTED;
+    must(in_flight == (j->worker != NO_WORKER));
+    must(!in_flight || core->workers[j->worker].alive);
+    must((j->flags & JOB_SETTLE) == 0 || (j->flags & JOB_MAYBE_STARTED) != 0);
+    must((j->flags & JOB_SETTLE) == 0 || j->state != JOB_QUEUED);
+    must((j->flags & JOB_PROBE) == 0 || in_flight);
+    must(j->state != JOB_SETTLING || (j->flags & JOB_SETTLE) != 0);
+    must(j->dispatches <= core->limits.attempts_max);
+    t->by_state[j->state]++;
+    t->jobs++;
+    t->bytes += job_size(j->id_n, j->trace_n, j->body_n);
+}
+
+static uint32_t check_list(const struct core *core, const struct job_list *l)
+{
+    uint32_t count = 0;
+    uint32_t before = NO_JOB;
+    for (uint32_t at = l->first; at != NO_JOB; at = job_at(core, at)->next) {
+        must(job_at(core, at)->prev == before);
+        before = at;
+        count++;
+    }
+    must(before == l->last && count == l->count);
+    return count;
+}
+
+/* The live entries of a heap, all in this state. */
+static uint32_t check_heap(const struct core *core, const struct job_heap *h, enum job_state state)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < h->heap.count; i++) {
+        const struct heap_entry *e = &h->heap.entries[i];
+        must(i == 0 || !time_before(e->at, h->heap.entries[(i - 1) / 4].at));
+        if (core->slots[e->ref] != NULL) {
+            must(job_at(core, e->ref)->state == state);
+            live++;
+        }
+    }
+    must(live + h->holes == h->heap.count);
+    must(h->heap.count == 0 || core->slots[h->heap.entries[0].ref] != NULL);
+    return live;
+}
+
+static uint32_t check_flow(const struct core *core, const struct flow *f)
+{
+    uint32_t queued = 0;
+    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+        const struct lane *lane = &f->lanes[band];
+        uint32_t jobs = check_heap(core, &lane->jobs, JOB_QUEUED) +
+                        check_heap(core, &lane->ahead, JOB_QUEUED);
+        must(jobs == lane_count(lane));
+        must((jobs == 0) == list_empty(&lane->turn));
+        must(jobs == 0 || heap_has(&core->expiries, f->slot * CORE_BANDS + band));
+        queued += jobs;
+    }
+    must(queued <= f->waiting && f->waiting <= f->jobs);
+    must((f->jobs == 0) == !list_empty(&f->idle));
+    return queued;
+}
+
+static void check_routes(const struct core *core, const struct tally *t)
+{
+    uint64_t waiting = 0;
+    uint64_t delayed = 0;
+    uint64_t calls = 0;
+    uint64_t settling = 0;
+    uint64_t queued = 0;
+    for (uint32_t at = 1; at <= core->routes.used; at++) {
+        const struct route *r = table_at(&core->routes, at);
+        if (r == NULL) {
+            continue;
+        }
+        waiting += check_list(core, &r->waiting);
+        delayed += r->delayed;
+        calls += r->calls;
+        settling += r->settling;
+        must((r->where == ROUTE_NOWHERE) == list_empty(&r->turn));
+        must(r->where == ROUTE_NOWHERE || r->waiting.count > 0);
+    }
+    for (uint32_t at = 1; at <= core->flows.used; at++) {
+        const struct flow *f = table_at(&core->flows, at);
+        queued += f == NULL ? 0 : check_flow(core, f);
+    }
+    must(waiting == t->by_state[JOB_QUEUED] && queued == waiting);
+    must(delayed == t->by_state[JOB_DELAYED]);
+    must(calls + settling == core->in_flight + t->by_state[JOB_SETTLING]);
+}
+
+static void check_workers(const struct core *core)
+{
+    uint64_t jobs = 0;
+    uint64_t credit = 0;
+    for (uint32_t i = 0; i < core->limits.workers_max; i++) {
+        const struct worker *w = &core->workers[i];
+        uint32_t n = check_list(core, &w->jobs);
+        must(w->alive || n == 0);
+        must(w->dispatched <= w->credit && n <= w->dispatched);
+        jobs += n;
+        if (w->alive) {
+            must((w->dispatched < w->credit) == !list_empty(&w->free));
+            credit += w->credit - w->dispatched;
+        }
+    }
+    must(jobs == core->in_flight && credit == core->credit_free);
+}
+
+void core_check(const struct core *core, int64_t now_ms)
+{
+    struct tally t = {0};
+    must(now_ms >= core->now_ms);
+    for (uint32_t slot = 1; slot <= core->slots_used; slot++) {
+        const struct job *j = core->slots[slot];
+        if (j != NULL && ((uintptr_t)j & 1) == 0) {
+            must(j->slot == slot);
+            check_job(core, j, &t);
+        }
+    }
+    must(t.jobs == core->live && t.bytes == core->bytes);
+    must(t.by_state[JOB_DISPATCHED] + t.by_state[JOB_STARTED] == core->in_flight);
+    must(check_heap(core, &core->delayed, JOB_DELAYED) == t.by_state[JOB_DELAYED]);
+    must(check_list(core, &core->settling) == t.by_state[JOB_SETTLING]);
+    must(core->ids.count == core->live + core->results.count);
+    must(core->results.count <= core->limits.results_max || core->results.count <= 1);
+    uint64_t ended = 0;
+    for (uint32_t end = 0; end < JOB_ENDS; end++) {
+        ended += core->ended[end];
+    }
+    must(core->accepted == ended + core->live);
+    check_routes(core, &t);
+    check_workers(core);
+}

@@ -1,0 +1,396 @@
+/*
+ * internal.h: what the parts of the dispatch core share. Nobody outside broker/core includes it but
+ * its tests. Who writes what:
+ *   job.c       jobs, their table, waiters; job_set_state, the only mover
+ *   lane.c      tenants, flows (a tenant in a route), lanes (a band of a flow), deadlines
+ *   route.c     routes: policy, gates (pause, rate, concurrency, breaker), which band and lane next
+ *   worker.c    workers and their credit
+ *   results.c   ended jobs
+ *   dispatch.c  what happens when time passes: core_step
+ *   core.c      the functions of core.h
+ *   inspect.c   statistics and core_check
+ * Times inside are the low 32 bits of milliseconds, compared modulo 2^32 (heap.h).
+ */
+#ifndef OTPQ_BROKER_CORE_INTERNAL_H
+#define OTPQ_BROKER_CORE_INTERNAL_H
+
+#include "broker/core/core.h"
+#include "broker/core/heap.h"
+#include "broker/core/index.h"
+#include "broker/core/table.h"
+#include "common/base/list.h"
+
+enum {
+    SETTLE_MS = 120 * 1000,      /* a job that may have started: then it ends as unknown */
+    OVERDUE_MS = 10 * 1000,      /* past its deadline in flight: its result was lost on the way */
+    SWEEP_MS = 1000,             /* how often jobs in flight are looked at for that */
+    SWEEP_JOBS = 256,            /* of one worker, each time */
+    STEP_EXPIRES_MAX = 10000,    /* ends by time in one step */
+    FLOWS_IDLE_MAX = 1024,       /* empty flows kept, so that one job at a time allocates nothing */
+    CREDIT_MAX = 1000 * 1000,    /* of one worker at a time */
+    STORE_RETRY_MS = 50,         /* a job given back for want of a store: at least */
+    PROBES_TO_CLOSE = 3,         /* good probes in a row that close a breaker */
+    BREAKER_OPEN_MAX_MS = 24 * 3600 * 1000,
+    JOB_OVERHEAD_BYTES = 48,     /* of the allocator, the index, the table and a heap */
+    NO_JOB = 0,                  /* table places begin with 1 */
+    NO_WORKER = UINT16_MAX
+};
+
+/* The comment names the home: what holds the job in this state, beside the index by id. */
+enum job_state {
+    JOB_NEW,        /* nothing yet */
+    JOB_DELAYED,    /* core->delayed, by min(ready time, deadline) */
+    JOB_QUEUED,     /* its lane's heap `jobs` or `ahead`, by deadline; route->waiting */
+    JOB_SETTLING,   /* core->settling: may have started, waits for a worker to ask the store */
+    JOB_DISPATCHED, /* worker->jobs */
+    JOB_STARTED,    /* worker->jobs: the worker won the claim */
+    JOB_ENDED,      /* nothing: the result is in core->results and the job is freed at once */
+    JOB_STATES
+};
+
+enum job_flag {
+    JOB_AHEAD = 1,          /* was with a worker that died: ahead of its lane */
+    JOB_MAYBE_STARTED = 2,  /* a worker died with it: only the store knows */
+    JOB_WAS_STARTED = 4,    /* a worker said that the call began, and died */
+    JOB_SETTLE = 8,         /* goes out with ttl 0: to ask the store, not to call */
+    JOB_PROBE = 16          /* the one probe of a half-open breaker */
+};
+
+struct waiters {
+    uint32_t count;                        /* used */
+    uint64_t clients[CORE_WAITERS_MAX - 1]; /* oldest first, younger than job->client */
+};
+
+/* One allocation a job: header, then id, trace and body. Ordered by size; 78 bytes of header. */
+struct job {
+    uint64_t client;      /* first waiter, 0: nobody */
+    struct waiters *more; /* further waiters, or NULL */
+    uint64_t fingerprint; /* of op, route and body: tells a repetition from a conflict */
+    struct lane *lane;    /* gives route, tenant and band; counted in its flow's jobs */
+    uint32_t hash;        /* of the id */
+    uint32_t slot;        /* own place in core->slots */
+    uint32_t prev;        /* neighbours in the list of the state's home */
+    uint32_t next;        /* … */
+    uint32_t accepted;    /* when it was submitted */
+    uint32_t deadline;    /* when it expires; for JOB_SETTLE: when it ends as unknown */
+    uint32_t at;          /* delayed: ready time; dispatched: when; else when it came here */
+    uint32_t attempt;     /* of the current or, when queued, the next dispatch */
+    uint32_t body_n;      /* bytes */
+    uint16_t worker;      /* DISPATCHED, STARTED: who has it */
+    uint8_t dispatches;   /* so far, drains taken off */
+    uint8_t state;        /* enum job_state, written by job_set_state only */
+    uint8_t op;           /* enum wire_op */
+    uint8_t flags;        /* enum job_flag */
+    uint8_t id_n;         /* bytes */
+    uint8_t trace_n;      /* bytes */
+    char bytes[];         /* id, trace, body */
+};
+
+/* A list of jobs, threaded through their prev and next. */
+struct job_list {
+    uint32_t first; /* place, NO_JOB: empty */
+    uint32_t last;  /* … */
+    uint32_t count; /* jobs in it */
+};
+
+struct tenant {
+    char *name;     /* owned */
+    uint32_t name_n; /* bytes */
+    uint32_t hash;  /* of the name */
+    uint32_t slot;  /* number in core->tenants */
+    uint32_t flows; /* that name it; the last one frees it */
+};
+
+/* A heap of jobs some of which may have ended meanwhile: those stay as holes until they come up. */
+struct job_heap {
+    struct heap heap; /* by deadline; the top is never a hole */
+    uint32_t holes;   /* entries whose job has ended */
+};
+
+/* The jobs of one tenant in one band of one route. */
+struct lane {
+    struct flow *flow;     /* owner */
+    struct list turn;      /* in route->bands[band].lanes while it has jobs */
+    struct job_heap jobs;  /* earliest deadline first */
+    struct job_heap ahead; /* taken back from dead workers: before all others */
+    uint8_t band;          /* 0: highest priority */
+};
+
+/* One tenant in one route. */
+struct flow {
+    struct route *route;   /* where */
+    struct tenant *tenant; /* who */
+    uint32_t hash;         /* of the pair */
+    uint32_t slot;         /* number in core->flows; its lanes are slot * CORE_BANDS + band */
+    uint32_t jobs;         /* live, in any state */
+    uint32_t waiting;      /* queued and delayed */
+    struct list idle;      /* in core->idle_flows while jobs is 0 */
+    struct lane lanes[CORE_BANDS]; /* by band */
+};
+
+struct band {
+    struct list lanes; /* with jobs, in turn: round robin over tenants */
+    uint32_t share;    /* jobs it may still send in this round */
+};
+
+/* Jobs a second, lately: for retry_after. */
+struct meter {
+    uint32_t since; /* start of the second that is being counted */
+    uint32_t count; /* in it */
+    uint32_t per_s; /* smoothed */
+};
+
+/* Which list a route is in. Blocked routes are in none and cost nothing. */
+enum route_where { ROUTE_NOWHERE, ROUTE_READY /* core->ready */, ROUTE_DOOMED /* core->doomed */ };
+
+enum breaker_state { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
+
+struct breaker {
+    enum breaker_state state; /* now */
+    uint32_t since;           /* closed: start of the half window; open: until when */
+    uint32_t calls[2];        /* finished, in the last half window and in this one */
+    uint32_t failures[2];     /* of these */
+    uint32_t probe;           /* half open: place of the job that is the probe, or NO_JOB */
+    uint32_t good_probes;     /* half open: in a row */
+};
+
+struct route {
+    char *name;                       /* owned */
+    uint32_t name_n;                  /* bytes */
+    uint32_t hash;                    /* of the name */
+    uint32_t slot;                    /* number in core->routes */
+    struct core_route_policy policy;  /* as set */
+    struct list turn;                 /* in the list that `where` names, or alone */
+    enum route_where where;           /* as route_refresh decided */
+    struct band bands[CORE_BANDS];    /* by priority, highest first */
+    struct job_list waiting;          /* QUEUED, in order of arrival: for the oldest age */
+    struct breaker breaker;           /* errors and time-outs */
+    int64_t tokens;                   /* thousandths of a call */
+    uint32_t refilled;                /* when tokens was right */
+    uint32_t run_ms;                  /* usual run time, smoothed */
+    uint32_t delayed;                 /* jobs */
+    uint32_t calls;                   /* jobs in flight that may call: what calls_at_once counts */
+    uint32_t settling;                /* jobs in flight or waiting that only ask the store */
+    uint32_t flows;                   /* that belong to it */
+    struct meter drain;               /* ends */
+    uint64_t accepted;                /* counter */
+    uint64_t ended[JOB_ENDS];         /* counters */
+    uint64_t redispatched;            /* counter */
+};
+
+struct worker {
+    struct list free;      /* in core->free_workers while it has credit */
+    struct job_list jobs;  /* DISPATCHED and STARTED */
+    uint64_t credit;       /* cumulative, as it said */
+    uint64_t dispatched;   /* cumulative */
+    bool alive;            /* joined and not gone */
+};
+
+/* A kept result. */
+struct result_entry {
+    uint64_t fingerprint; /* of the job */
+    uint32_t hash;        /* of the id */
+    uint32_t bytes;       /* of the whole entry, a multiple of 8 */
+    uint32_t ended;       /* when */
+    uint32_t queued_ms;   /* as answered */
+    uint32_t run_ms;      /* … */
+    uint32_t body_n;      /* bytes */
+    uint8_t attempts;     /* … */
+    uint8_t end;          /* enum job_end */
+    uint8_t code;         /* enum result_code */
+    uint8_t id_n;         /* bytes */
+    char text[];          /* id, body */
+};
+
+struct result_chunk; /* results.c */
+
+/* A queue of entries in chunks: written at the head, evicted at the tail, never moved. */
+struct results {
+    struct result_chunk **chunks; /* ring of chunks_max */
+    struct result_chunk *spare;   /* an empty one, so that steady state allocates nothing */
+    uint32_t chunks_max;          /* a ceiling that follows from bytes_max */
+    uint32_t head;                /* chunk being written, counted without end */
+    uint32_t tail;                /* oldest chunk, counted without end */
+    uint32_t tail_at;             /* offset of the oldest entry in it */
+    uint32_t count;               /* entries */
+    uint64_t bytes;               /* of them */
+};
+
+struct core {
+    struct core_limits limits;    /* as given */
+    struct core_effects effects;  /* as given */
+    int64_t now_ms;               /* the latest time given */
+    uint32_t now;                 /* its low 32 bits */
+
+    struct index ids;             /* jobs by slot, results by reference */
+    struct job **slots;           /* jobs by place; NULL: a hole in a heap holds the place */
+    uint32_t slots_used;          /* places ever used, 1 .. slots_used */
+    uint32_t slots_cap;           /* allocated */
+    uint32_t free_slot;           /* chain of free places */
+    uint32_t live;                /* jobs */
+    uint64_t bytes;               /* of live jobs */
+
+    struct table routes;          /* struct route */
+    struct index route_names;     /* number by name */
+    struct table tenants;         /* struct tenant */
+    struct index tenant_names;    /* number by name */
+    struct table flows;           /* struct flow */
+    struct index flow_pairs;      /* number by route and tenant */
+    struct list idle_flows;       /* without jobs, oldest first */
+    uint32_t idle_flow_count;     /* of them */
+
+    struct worker *workers;       /* by handle, workers_max */
+    uint32_t worker_count;        /* alive */
+    uint64_t in_flight;           /* jobs with workers */
+    struct list free_workers;     /* with credit, in turn */
+    uint64_t credit_free;         /* sum of their credit */
+
+    struct list ready;            /* routes that can go, in turn */
+    struct list doomed;           /* routes unknown by now that still have jobs queued */
+    struct job_list settling;     /* SETTLING, oldest first */
+    struct job_heap delayed;      /* DELAYED */
+    struct heap expiries;         /* lanes, by when their first job ends by time, or earlier */
+    struct heap wakeups;          /* routes, by when time alone lets them go */
+    uint32_t sweep;               /* when jobs in flight are looked at again */
+
+    struct results results;       /* ended jobs */
+    struct meter drain;           /* ends */
+    uint64_t accepted;            /* counter */
+    uint64_t duplicates;          /* counter */
+    uint64_t conflicts;           /* counter */
+    uint64_t refused_full;        /* counter */
+    uint64_t ended[JOB_ENDS];     /* counters */
+    uint64_t redispatched;        /* counter */
+};
+
+/* Every entry of the core begins with it. */
+static inline void core_tick(struct core *core, int64_t now_ms)
+{
+    if (now_ms > core->now_ms) {
+        core->now_ms = now_ms;
+        core->now = (uint32_t)now_ms;
+    }
+}
+
+static inline uint32_t hash32(const struct core *core, struct slice s)
+{
+    return (uint32_t)index_hash(core->limits.seed, s);
+}
+
+/* ---- job.c ---- */
+struct job *job_at(const struct core *core, uint32_t slot); /* must be live */
+static inline struct slice job_id(const struct job *j)
+{
+    return slice_make(j->bytes, j->id_n);
+}
+static inline struct slice job_trace(const struct job *j)
+{
+    return slice_make(j->bytes + j->id_n, j->trace_n);
+}
+static inline struct slice job_body(const struct job *j)
+{
+    return slice_make(j->bytes + j->id_n + j->trace_n, j->body_n);
+}
+static inline struct route *job_route(const struct job *j);
+/* What a job of these parts takes from bytes_max. */
+uint32_t job_size(size_t id_n, size_t trace_n, size_t body_n);
+/* In the index, in state NEW; the caller moves it on. */
+struct job *job_new(struct core *core, const struct wire_submit *s, struct slice body,
+                    uint32_t hash, uint64_t fingerprint, struct lane *lane);
+void job_add_waiter(struct job *j, uint64_t client);
+/* Moves it from one home to another; asserts that the edge is legal. */
+void job_set_state(struct core *core, struct job *j, enum job_state to);
+/* The only way out: keeps the result, answers all waiters once, frees the job. r: end, code and
+ * trace_id; the rest is filled in here. */
+void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body);
+void job_end_plain(struct core *core, struct job *j, enum job_end end, enum result_code code);
+/* Its time is over where it is: it expires or, if it may have started, is settled. */
+void job_out_of_time(struct core *core, struct job *j);
+/* To the list of those to settle. */
+void job_settle(struct core *core, struct job *j);
+/* Its worker died, or lost it. */
+void job_take_back(struct core *core, struct job *j);
+void job_free(struct core *core, struct job *j);
+
+void job_list_push(struct core *core, struct job_list *l, struct job *j);
+void job_list_remove(struct core *core, struct job_list *l, struct job *j);
+void job_heap_push(struct job_heap *h, uint32_t at, const struct job *j);
+/* The earliest, or NULL. */
+struct job *job_heap_top(const struct core *core, const struct job_heap *h);
+/* Takes it out: from the top, or as a hole when the job ends elsewhere (keeps its slot reserved). */
+void job_heap_leave(struct core *core, struct job_heap *h, struct job *j);
+
+/* ---- lane.c ---- */
+/* The band of a priority. */
+uint32_t band_of(uint8_t pri);
+/* The lane of this tenant, made when there is none. CORE_QUEUED, or the limit in the way. */
+enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint8_t pri,
+                         struct lane **out);
+void lane_push(struct core *core, struct job *j);
+void lane_leave(struct core *core, struct job *j);
+/* The job whose turn it is, or NULL. */
+struct job *lane_top(const struct core *core, const struct lane *lane);
+uint32_t lane_count(const struct lane *lane);
+/* When this job's time is over while it waits: its deadline minus the route's usual run time. */
+uint32_t job_expires(const struct job *j);
+/* Ends what is out of time in the lane, at most *budget. */
+void lane_expire(struct core *core, uint32_t lane_ref, uint32_t *budget);
+void flow_job_added(struct core *core, struct flow *flow);
+void flow_job_gone(struct core *core, struct flow *flow);
+/* Frees the flows of a route that goes away: all are idle. */
+void flows_forget_route(struct core *core, const struct route *route);
+void flow_free(struct core *core, struct flow *flow);
+void lanes_free(struct core *core); /* at the end, jobs being freed already */
+
+/* ---- route.c ---- */
+struct route *route_find(const struct core *core, struct slice name);
+/* NULL: over routes_max. */
+struct route *route_add(struct core *core, struct slice name);
+void route_set_policy(struct core *core, struct route *route, const struct core_route_policy *p);
+/* Looks at the gates again and puts the route where it belongs; sets its wake-up. */
+void route_refresh(struct core *core, struct route *route);
+/* Frees a route that is unknown and has no job left. */
+void route_reap(struct core *core, struct route *route);
+/* The job whose turn it is; the route must have one queued. Counts the turn. */
+struct job *route_next(struct core *core, struct route *route);
+/* A call leaves: takes its token, marks the probe. */
+void route_call_out(struct core *core, struct route *route, struct job *j);
+/* A call is over: what it says about the advertiser. code as reported. */
+void route_call_over(struct core *core, struct route *route, struct job *j, enum job_end end,
+                     enum result_code code);
+/* A call is over without a word about the advertiser (given back, worker died). */
+void route_call_void(struct core *core, struct route *route, struct job *j);
+void routes_free(struct core *core); /* at the end, lanes being freed already */
+uint32_t meter_retry_after_ms(const struct core *core, const struct meter *m, uint64_t backlog);
+void meter_count(const struct core *core, struct meter *m);
+
+/* ---- worker.c ---- */
+struct worker *worker_at(struct core *core, uint32_t worker);
+/* A worker with credit, in turn; NULL: none. */
+struct worker *worker_next(struct core *core);
+void worker_spend(struct core *core, struct worker *w);
+
+/* ---- results.c ---- */
+#define RESULT_REF (1U << 31) /* tells a result's reference from a job's slot */
+void results_init(struct core *core);
+void results_free(struct core *core);
+/* Appends and gives the reference; evicts the oldest over the limits. */
+uint32_t results_put(struct core *core, const struct job *j, const struct wire_result *r,
+                     struct slice body);
+const struct result_entry *results_at(const struct core *core, uint32_t ref);
+static inline struct slice result_id(const struct result_entry *e)
+{
+    return slice_make(e->text, e->id_n);
+}
+void results_answer(const struct core *core, const struct result_entry *e, uint64_t client);
+/* Evicts what is older than result_ttl_ms. */
+void results_expire(struct core *core);
+/* When the oldest should go, into *at; false: nothing is kept. */
+bool results_wake(const struct core *core, uint32_t *at);
+
+static inline struct route *job_route(const struct job *j)
+{
+    return j->lane->flow->route;
+}
+
+#endif

@@ -1,0 +1,387 @@
+#include "broker/core/internal.h"
+
+enum { SLOTS_FIRST = 256 };
+
+/* From a state, the states a job may go to. */
+static const uint8_t legal_edges[JOB_STATES] = {
+    [JOB_NEW] = 1 << JOB_DELAYED | 1 << JOB_QUEUED,
+    [JOB_DELAYED] = 1 << JOB_QUEUED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
+    [JOB_QUEUED] = 1 << JOB_DISPATCHED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
+    [JOB_SETTLING] = 1 << JOB_DISPATCHED | 1 << JOB_ENDED,
+    [JOB_DISPATCHED] = 1 << JOB_STARTED | 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING |
+                       1 << JOB_ENDED,
+    [JOB_STARTED] = 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
+    [JOB_ENDED] = 0,
+};
+
+/* ---- the table of jobs ------------------------------------------------------------------------ */
+
+/* A free place holds the next free one, marked by its lowest bit: no pointer is odd. */
+static struct job *free_mark(uint32_t next)
+{
+    return (struct job *)(uintptr_t)((uint64_t)next << 1 | 1);
+}
+
+static uint32_t slot_take(struct core *core)
+{
+    if (core->free_slot != NO_JOB) {
+        uint32_t slot = core->free_slot;
+        core->free_slot = (uint32_t)((uintptr_t)core->slots[slot] >> 1);
+        return slot;
+    }
+    core->slots_used++;
+    must(core->slots_used < RESULT_REF);
+    if (core->slots_used >= core->slots_cap) {
+        core->slots_cap = core->slots_cap == 0 ? SLOTS_FIRST
+                                               : core->slots_cap + core->slots_cap / 2;
+        core->slots = xrealloc(core->slots, (size_t)core->slots_cap * sizeof(*core->slots));
+    }
+    return core->slots_used;
+}
+
+static void slot_release(struct core *core, uint32_t slot)
+{
+    core->slots[slot] = free_mark(core->free_slot);
+    core->free_slot = slot;
+}
+
+struct job *job_at(const struct core *core, uint32_t slot)
+{
+    struct job *j = core->slots[slot];
+    must(j != NULL && ((uintptr_t)j & 1) == 0);
+    return j;
+}
+
+uint32_t job_size(size_t id_n, size_t trace_n, size_t body_n)
+{
+    return (uint32_t)(offsetof(struct job, bytes) + id_n + trace_n + body_n + JOB_OVERHEAD_BYTES);
+}
+
+static void put_bytes(char **at, struct slice s)
+{
+    if (s.n > 0) {
+        memcpy(*at, s.p, s.n);
+    }
+    *at += s.n;
+}
+
+struct job *job_new(struct core *core, const struct wire_submit *s, struct slice body,
+                    uint32_t hash, uint64_t fingerprint, struct lane *lane)
+{
+    must(s->id.n <= UINT8_MAX && s->trace.n <= UINT8_MAX && body.n <= WIRE_BODY_BYTES_MAX);
+    struct job *j = xmalloc(offsetof(struct job, bytes) + s->id.n + s->trace.n + body.n);
+    *j = (struct job){
+        .fingerprint = fingerprint,
+        .lane = lane,
+        .hash = hash,
+        .accepted = core->now,
+        .deadline = core->now + s->ttl_ms,
+        .at = core->now + s->delay_ms,
+        .attempt = 1,
+        .body_n = (uint32_t)body.n,
+        .worker = NO_WORKER,
+        .state = JOB_NEW,
+        .op = (uint8_t)s->op,
+        .id_n = (uint8_t)s->id.n,
+        .trace_n = (uint8_t)s->trace.n,
+    };
+    char *at = j->bytes;
+    put_bytes(&at, s->id);
+    put_bytes(&at, s->trace);
+    put_bytes(&at, body);
+    j->slot = slot_take(core);
+    core->slots[j->slot] = j;
+    index_add(&core->ids, hash, j->slot);
+    core->live++;
+    core->bytes += job_size(j->id_n, j->trace_n, j->body_n);
+    flow_job_added(core, lane->flow);
+    return j;
+}
+
+void job_free(struct core *core, struct job *j)
+{
+    core->live--;
+    core->bytes -= job_size(j->id_n, j->trace_n, j->body_n);
+    if (j->slot != NO_JOB) {
+        slot_release(core, j->slot);
+    }
+    flow_job_gone(core, j->lane->flow);
+    free(j->more);
+    free(j);
+}
+
+void job_add_waiter(struct job *j, uint64_t client)
+{
+    if (j->client == 0 || j->client == client) {
+        j->client = client;
+        return;
+    }
+    if (j->more == NULL) {
+        j->more = xcalloc(1, sizeof(*j->more));
+    }
+    struct waiters *w = j->more;
+    for (uint32_t i = 0; i < w->count; i++) {
+        if (w->clients[i] == client) {
+            return;
+        }
+    }
+    if (w->count == ARRAY_LEN(w->clients)) {
+        j->client = w->clients[0];
+        w->count--;
+        memmove(w->clients, w->clients + 1, w->count * sizeof(w->clients[0]));
+    }
+    w->clients[w->count++] = client;
+}
+
+/* ---- homes ------------------------------------------------------------------------------------ */
+
+void job_list_push(struct core *core, struct job_list *l, struct job *j)
+{
+    j->prev = l->last;
+    j->next = NO_JOB;
+    if (l->last != NO_JOB) {
+        job_at(core, l->last)->next = j->slot;
+    } else {
+        l->first = j->slot;
+    }
+    l->last = j->slot;
+    l->count++;
+}
+
+void job_list_remove(struct core *core, struct job_list *l, struct job *j)
+{
+    must(l->count > 0);
+    if (j->prev != NO_JOB) {
+        job_at(core, j->prev)->next = j->next;
+    } else {
+        l->first = j->next;
+    }
+    if (j->next != NO_JOB) {
+        job_at(core, j->next)->prev = j->prev;
+    } else {
+        l->last = j->prev;
+    }
+    l->count--;
+}
+
+void job_heap_push(struct job_heap *h, uint32_t at, const struct job *j)
+{
+    heap_push(&h->heap, at, j->slot);
+}
+
+struct job *job_heap_top(const struct core *core, const struct job_heap *h)
+{
+    return h->heap.count == 0 ? NULL : job_at(core, h->heap.entries[0].ref);
+}
+
+static bool keep_live(const void *context, uint32_t ref)
+{
+    /* The context is only read-only for the heap; the place of a hole is free from here on. */
+    struct core *core = *(struct core *const *)context;
+    if (core->slots[ref] != NULL) {
+        return true;
+    }
+    slot_release(core, ref);
+    return false;
+}
+
+void job_heap_leave(struct core *core, struct job_heap *h, struct job *j)
+{
+    must(h->heap.count > 0);
+    if (h->heap.entries[0].ref == j->slot) {
+        (void)heap_pop(&h->heap);
+    } else {
+        core->slots[j->slot] = NULL;
+        j->slot = NO_JOB;
+        h->holes++;
+    }
+    while (h->heap.count > 0 && core->slots[h->heap.entries[0].ref] == NULL) {
+        slot_release(core, heap_pop(&h->heap).ref);
+        h->holes--;
+    }
+    if (h->holes > 64 && h->holes > h->heap.count / 2) {
+        heap_filter(&h->heap, keep_live, &core);
+        h->holes = 0;
+    }
+}
+
+static struct job_list *worker_list(struct core *core, const struct job *j)
+{
+    return &core->workers[j->worker].jobs;
+}
+
+static void leave_worker(struct core *core, struct job *j)
+{
+    struct route *r = job_route(j);
+    if ((j->flags & JOB_PROBE) != 0) {
+        route_call_void(core, r, j);
+    }
+    job_list_remove(core, worker_list(core, j), j);
+    core->in_flight--;
+    j->worker = NO_WORKER;
+    if ((j->flags & JOB_SETTLE) != 0) {
+        r->settling--;
+    } else {
+        r->calls--;
+    }
+}
+
+static void leave(struct core *core, struct job *j)
+{
+    struct route *r = job_route(j);
+    switch ((enum job_state)j->state) {
+    case JOB_DELAYED:
+        r->delayed--;
+        j->lane->flow->waiting--;
+        job_heap_leave(core, &core->delayed, j);
+        break;
+    case JOB_QUEUED:
+        job_list_remove(core, &r->waiting, j);
+        j->lane->flow->waiting--;
+        lane_leave(core, j);
+        break;
+    case JOB_SETTLING:
+        job_list_remove(core, &core->settling, j);
+        r->settling--;
+        break;
+    case JOB_DISPATCHED:
+    case JOB_STARTED:
+        leave_worker(core, j);
+        break;
+    case JOB_NEW:
+    case JOB_ENDED:
+    case JOB_STATES:
+        break;
+    }
+}
+
+static void enter(struct core *core, struct job *j)
+{
+    struct route *r = job_route(j);
+    switch ((enum job_state)j->state) {
+    case JOB_DELAYED:
+        r->delayed++;
+        j->lane->flow->waiting++;
+        job_heap_push(&core->delayed, time_before(j->at, j->deadline) ? j->at : j->deadline, j);
+        break;
+    case JOB_QUEUED:
+        j->at = core->now;
+        j->lane->flow->waiting++;
+        job_list_push(core, &r->waiting, j);
+        lane_push(core, j);
+        break;
+    case JOB_SETTLING:
+        j->at = core->now;
+        r->settling++;
+        job_list_push(core, &core->settling, j);
+        break;
+    case JOB_DISPATCHED:
+        must(j->worker != NO_WORKER);
+        j->at = core->now;
+        core->in_flight++;
+        *((j->flags & JOB_SETTLE) != 0 ? &r->settling : &r->calls) += 1;
+        job_list_push(core, worker_list(core, j), j);
+        break;
+    case JOB_NEW:
+    case JOB_STARTED:
+    case JOB_ENDED:
+    case JOB_STATES:
+        break;
+    }
+}
+
+void job_set_state(struct core *core, struct job *j, enum job_state to)
+{
+    must((legal_edges[j->state] & 1 << to) != 0);
+    if (to == JOB_STARTED) { /* stays where it is */
+        j->state = JOB_STARTED;
+        return;
+    }
+    leave(core, j);
+    must(to == JOB_ENDED || j->slot != NO_JOB);
+    j->state = (uint8_t)to;
+    enter(core, j);
+    route_refresh(core, job_route(j));
+}
+
+/* ---- ends ------------------------------------------------------------------------------------- */
+
+static void answer_all(const struct core *core, const struct job *j, const struct wire_result *r,
+                       struct slice body)
+{
+    if (j->client != 0) {
+        core->effects.answer(core->effects.context, j->client, r, body);
+    }
+    for (uint32_t i = 0; j->more != NULL && i < j->more->count; i++) {
+        core->effects.answer(core->effects.context, j->more->clients[i], r, body);
+    }
+}
+
+void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body)
+{
+    struct route *route = job_route(j);
+    bool in_flight = j->state == JOB_DISPATCHED || j->state == JOB_STARTED;
+    struct wire_result full = *r;
+    full.id = job_id(j);
+    full.queued_ms = (in_flight ? j->at : core->now) - j->accepted;
+    full.run_ms = in_flight ? core->now - j->at : 0;
+    full.attempts = j->dispatches;
+    uint32_t slot = j->slot;
+    uint32_t ref = results_put(core, j, &full, body);
+    index_replace(&core->ids, j->hash, slot, ref);
+    route->ended[full.end]++;
+    core->ended[full.end]++;
+    meter_count(core, &route->drain);
+    meter_count(core, &core->drain);
+    job_set_state(core, j, JOB_ENDED);
+    answer_all(core, j, &full, body);
+    job_free(core, j);
+}
+
+void job_end_plain(struct core *core, struct job *j, enum job_end end, enum result_code code)
+{
+    struct wire_result r = {.end = end, .code = code};
+    job_end(core, j, &r, (struct slice){NULL, 0});
+}
+
+void job_settle(struct core *core, struct job *j)
+{
+    bool first = (j->flags & JOB_SETTLE) == 0;
+    job_set_state(core, j, JOB_SETTLING);
+    if (first) {
+        j->flags |= JOB_SETTLE;
+        j->deadline = core->now + SETTLE_MS;
+    }
+}
+
+void job_out_of_time(struct core *core, struct job *j)
+{
+    if ((j->flags & JOB_SETTLE) != 0) {
+        job_end_plain(core, j, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    } else if ((j->flags & JOB_MAYBE_STARTED) != 0) {
+        job_settle(core, j);
+    } else {
+        job_end_plain(core, j, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+    }
+}
+
+void job_take_back(struct core *core, struct job *j)
+{
+    bool late = !time_before(core->now, j->deadline);
+    j->attempt++;
+    if (j->state == JOB_STARTED) {
+        j->flags |= JOB_WAS_STARTED;
+    }
+    j->flags |= JOB_MAYBE_STARTED | JOB_AHEAD;
+    core->redispatched++;
+    job_route(j)->redispatched++;
+    if (j->dispatches >= core->limits.attempts_max) {
+        job_end_plain(core, j, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    } else if ((j->flags & JOB_SETTLE) != 0 && late) {
+        job_end_plain(core, j, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    } else if (late || (j->flags & (JOB_SETTLE | JOB_WAS_STARTED)) != 0) {
+        job_settle(core, j);
+    } else {
+        job_set_state(core, j, JOB_QUEUED);
+    }
+}

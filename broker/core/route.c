@@ -1,0 +1,362 @@
+#include "broker/core/internal.h"
+
+/* Jobs a band may send in a round while the others have jobs too: what they do not use goes on to
+ * those that do. */
+static const uint32_t band_shares[CORE_BANDS] = {8, 3, 1};
+
+enum { CALL_TOKENS = 1000, RUN_SMOOTHING = 8 };
+
+/* ---- table ------------------------------------------------------------------------------------ */
+
+struct route *route_find(const struct core *core, struct slice name)
+{
+    struct index_walk w = index_walk(&core->route_names, hash32(core, name));
+    for (uint32_t ref = index_next(&w); ref != 0; ref = index_next(&w)) {
+        struct route *r = table_at(&core->routes, ref);
+        if (slice_eq(slice_make(r->name, r->name_n), name)) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+struct route *route_add(struct core *core, struct slice name)
+{
+    if (table_count(&core->routes) >= core->limits.routes_max) {
+        return NULL;
+    }
+    struct route *r = xcalloc(1, sizeof(*r));
+    r->name = slice_dup(name);
+    r->name_n = (uint32_t)name.n;
+    r->hash = hash32(core, name);
+    r->slot = table_add(&core->routes, r);
+    list_init(&r->turn);
+    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+        list_init(&r->bands[band].lanes);
+        r->bands[band].share = band_shares[band];
+    }
+    r->refilled = core->now;
+    index_add(&core->route_names, r->hash, r->slot);
+    return r;
+}
+
+static void route_free(struct core *core, struct route *r)
+{
+    flows_forget_route(core, r);
+    must(r->flows == 0);
+    list_remove(&r->turn);
+    heap_remove(&core->wakeups, r->slot);
+    index_remove(&core->route_names, r->hash, r->slot);
+    table_remove(&core->routes, r->slot);
+    free(r->name);
+    free(r);
+}
+
+void route_reap(struct core *core, struct route *r)
+{
+    if (!r->policy.known && r->waiting.count == 0 && r->delayed == 0 && r->calls == 0 &&
+        r->settling == 0) {
+        route_free(core, r);
+    }
+}
+
+void routes_free(struct core *core)
+{
+    for (uint32_t at = 1; at <= core->routes.used; at++) {
+        struct route *r = table_at(&core->routes, at);
+        if (r != NULL) {
+            free(r->name);
+            free(r);
+        }
+    }
+    table_free(&core->routes);
+}
+
+/* ---- rate ------------------------------------------------------------------------------------- */
+
+/* What the bucket holds at most. Never less than one millisecond brings: time comes in these steps,
+ * and a smaller bucket would slow the route down. */
+static int64_t bucket_max(const struct core_route_policy *p)
+{
+    uint32_t calls = p->burst != 0 ? p->burst : p->calls_per_s;
+    uint32_t least = p->calls_per_s / 1000 + (p->calls_per_s % 1000 != 0);
+    return (int64_t)(calls > least ? calls : least) * CALL_TOKENS;
+}
+
+static void bucket_refill(const struct core *core, struct route *r)
+{
+    int64_t max = bucket_max(&r->policy);
+    r->tokens += (int64_t)(core->now - r->refilled) * r->policy.calls_per_s;
+    r->refilled = core->now;
+    if (r->tokens > max) {
+        r->tokens = max;
+    }
+}
+
+void route_set_policy(struct core *core, struct route *r, const struct core_route_policy *p)
+{
+    bool limited_before = r->policy.calls_per_s != 0;
+    if (limited_before) {
+        bucket_refill(core, r);
+    }
+    r->policy = *p;
+    int64_t max = bucket_max(p);
+    if (!limited_before || r->tokens > max) {
+        r->tokens = max;
+        r->refilled = core->now;
+    }
+    if (p->breaker_percent == 0) {
+        r->breaker = (struct breaker){.since = core->now};
+    }
+    route_refresh(core, r);
+}
+
+/* ---- breaker ---------------------------------------------------------------------------------- */
+
+static void breaker_open(const struct core *core, struct route *r)
+{
+    uint32_t open_ms = r->policy.breaker_open_ms;
+    r->breaker = (struct breaker){
+        .state = BREAKER_OPEN,
+        .since = core->now + (open_ms < BREAKER_OPEN_MAX_MS ? open_ms : BREAKER_OPEN_MAX_MS),
+    };
+}
+
+/* Moves the sliding window, half by half. */
+static void breaker_slide(const struct core *core, struct route *r)
+{
+    struct breaker *b = &r->breaker;
+    uint32_t half = r->policy.breaker_window_ms / 2 + 1;
+    uint32_t passed = core->now - b->since;
+    if (passed < half) {
+        return;
+    }
+    bool next = passed < 2 * half;
+    b->calls[0] = next ? b->calls[1] : 0;
+    b->failures[0] = next ? b->failures[1] : 0;
+    b->calls[1] = 0;
+    b->failures[1] = 0;
+    b->since = core->now;
+}
+
+static void breaker_closed_call(const struct core *core, struct route *r, bool failed)
+{
+    struct breaker *b = &r->breaker;
+    breaker_slide(core, r);
+    b->calls[1]++;
+    b->failures[1] += failed;
+    uint64_t calls = (uint64_t)b->calls[0] + b->calls[1];
+    uint64_t failures = (uint64_t)b->failures[0] + b->failures[1];
+    if (failed && calls >= r->policy.breaker_calls &&
+        failures * 100 >= calls * r->policy.breaker_percent) {
+        breaker_open(core, r);
+    }
+}
+
+static void breaker_probe_over(const struct core *core, struct route *r, bool failed)
+{
+    struct breaker *b = &r->breaker;
+    b->probe = NO_JOB;
+    if (failed) {
+        breaker_open(core, r);
+    } else if (++b->good_probes >= PROBES_TO_CLOSE) {
+        *b = (struct breaker){.state = BREAKER_CLOSED, .since = core->now};
+    }
+}
+
+/* What an end says about the advertiser. */
+enum evidence { EVIDENCE_NONE, EVIDENCE_GOOD, EVIDENCE_BAD };
+
+static enum evidence evidence_of(enum job_end end, enum result_code code)
+{
+    if (end == JOB_END_UNKNOWN || code == RESULT_ADVERTISER_ERROR ||
+        code == RESULT_ADVERTISER_UNREACHABLE) {
+        return EVIDENCE_BAD;
+    }
+    switch (code) {
+    case RESULT_OTP_SENT:
+    case RESULT_OTP_VERIFIED:
+    case RESULT_PENDING:
+    case RESULT_WRONG_OTP:
+    case RESULT_ALREADY_SUBSCRIBED:
+    case RESULT_NOT_ELIGIBLE:
+    case RESULT_INSUFFICIENT_BALANCE:
+    case RESULT_MSISDN_BLOCKED:
+    case RESULT_FRAUD_SUSPECTED:
+    case RESULT_ADVERTISER_REFUSED:
+        return EVIDENCE_GOOD;
+    default: /* said by otpq itself, before or without a call */
+        return EVIDENCE_NONE;
+    }
+}
+
+void route_call_void(struct core *core, struct route *r, struct job *j)
+{
+    (void)core;
+    if ((j->flags & JOB_PROBE) != 0) {
+        j->flags &= (uint8_t)~JOB_PROBE;
+        if (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe == j->slot) {
+            r->breaker.probe = NO_JOB;
+        }
+    }
+}
+
+void route_call_over(struct core *core, struct route *r, struct job *j, enum job_end end,
+                     enum result_code code)
+{
+    enum evidence e = evidence_of(end, code);
+    if (e == EVIDENCE_GOOD) {
+        uint32_t run = core->now - j->at;
+        r->run_ms = r->run_ms == 0 ? run : (r->run_ms * (RUN_SMOOTHING - 1) + run) / RUN_SMOOTHING;
+    }
+    if (e == EVIDENCE_NONE || r->policy.breaker_percent == 0) {
+        route_call_void(core, r, j);
+    } else if (r->breaker.state == BREAKER_CLOSED) {
+        breaker_closed_call(core, r, e == EVIDENCE_BAD);
+    } else if (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe == j->slot) {
+        j->flags &= (uint8_t)~JOB_PROBE;
+        breaker_probe_over(core, r, e == EVIDENCE_BAD);
+    } /* calls from before it opened say nothing new */
+}
+
+/* ---- gates ------------------------------------------------------------------------------------ */
+
+/* Where the route belongs; *asleep_until with ROUTE_NOWHERE when time alone will let it go. */
+static enum route_where route_judge(const struct core *core, struct route *r, bool *asleep,
+                                    uint32_t *until)
+{
+    const struct core_route_policy *p = &r->policy;
+    *asleep = false;
+    if (r->waiting.count == 0) {
+        return ROUTE_NOWHERE;
+    }
+    if (!p->known) {
+        return ROUTE_DOOMED;
+    }
+    if (p->paused || (p->calls_at_once != 0 && r->calls >= p->calls_at_once)) {
+        return ROUTE_NOWHERE;
+    }
+    if (r->breaker.state == BREAKER_OPEN && time_before(core->now, r->breaker.since)) {
+        *asleep = true;
+        *until = r->breaker.since;
+        return ROUTE_NOWHERE;
+    }
+    if (r->breaker.state == BREAKER_OPEN) {
+        r->breaker = (struct breaker){.state = BREAKER_HALF_OPEN};
+    }
+    if (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe != NO_JOB) {
+        return ROUTE_NOWHERE;
+    }
+    if (p->calls_per_s != 0) {
+        bucket_refill(core, r);
+        if (r->tokens < CALL_TOKENS) {
+            int64_t lacking = CALL_TOKENS - r->tokens + p->calls_per_s - 1;
+            *asleep = true;
+            *until = core->now + (uint32_t)(lacking / p->calls_per_s);
+            return ROUTE_NOWHERE;
+        }
+    }
+    return ROUTE_READY;
+}
+
+void route_refresh(struct core *core, struct route *r)
+{
+    bool asleep;
+    uint32_t until = 0;
+    enum route_where where = route_judge(core, r, &asleep, &until);
+    if (where != r->where) {
+        list_remove(&r->turn);
+        r->where = where;
+        if (where != ROUTE_NOWHERE) {
+            list_push(where == ROUTE_READY ? &core->ready : &core->doomed, &r->turn);
+        }
+    }
+    if (asleep) {
+        heap_set(&core->wakeups, until, r->slot);
+    } else {
+        heap_remove(&core->wakeups, r->slot);
+    }
+}
+
+void route_call_out(struct core *core, struct route *r, struct job *j)
+{
+    (void)core;
+    if (r->policy.calls_per_s != 0) {
+        r->tokens -= CALL_TOKENS;
+    }
+    if (r->breaker.state == BREAKER_HALF_OPEN) {
+        r->breaker.probe = j->slot;
+        j->flags |= JOB_PROBE;
+    }
+}
+
+/* ---- turns ------------------------------------------------------------------------------------ */
+
+/* The highest band that has jobs and share left; when none has, a new round begins. */
+static struct band *band_next(struct route *r)
+{
+    struct band *first = NULL;
+    for (uint32_t i = 0; i < CORE_BANDS; i++) {
+        struct band *b = &r->bands[i];
+        if (list_empty(&b->lanes)) {
+            continue;
+        }
+        if (b->share > 0) {
+            return b;
+        }
+        if (first == NULL) {
+            first = b;
+        }
+    }
+    must(first != NULL);
+    for (uint32_t i = 0; i < CORE_BANDS; i++) {
+        r->bands[i].share = band_shares[i];
+    }
+    return first;
+}
+
+struct job *route_next(struct core *core, struct route *r)
+{
+    struct band *b = band_next(r);
+    b->share--;
+    /* Deficit round robin with every job of cost 1 and every tenant of weight 1: the turn goes
+     * round. */
+    struct list *turn = list_first(&b->lanes);
+    list_remove(turn);
+    list_push(&b->lanes, turn);
+    return lane_top(core, list_owner(turn, struct lane, turn));
+}
+
+/* ---- drain ------------------------------------------------------------------------------------ */
+
+static uint32_t meter_now(const struct core *core, const struct meter *m)
+{
+    uint32_t passed = core->now - m->since;
+    if (passed < 1000) {
+        return m->per_s;
+    }
+    uint32_t last = (uint32_t)((uint64_t)m->count * 1000 / passed);
+    return m->per_s == 0 || passed > 5000 ? last : (m->per_s + last) / 2;
+}
+
+void meter_count(const struct core *core, struct meter *m)
+{
+    if (core->now - m->since >= 1000) {
+        m->per_s = meter_now(core, m);
+        m->since = core->now;
+        m->count = 0;
+    }
+    m->count++;
+}
+
+uint32_t meter_retry_after_ms(const struct core *core, const struct meter *m, uint64_t backlog)
+{
+    enum { LEAST_MS = 50, MOST_MS = 10000 };
+    uint32_t per_s = meter_now(core, m);
+    if (per_s == 0) {
+        per_s = m->count;
+    }
+    /* The time in which a tenth of the backlog goes: then there is room again, for more than one. */
+    uint64_t ms = per_s == 0 ? MOST_MS / 10 : backlog * 100 / per_s;
+    return (uint32_t)(ms < LEAST_MS ? LEAST_MS : ms > MOST_MS ? MOST_MS : ms);
+}
