@@ -69,7 +69,8 @@ struct job *job_new(struct core *core, const struct wire_submit *s, struct slice
                     uint32_t hash, uint64_t fingerprint, struct lane *lane)
 {
     must(s->id.n <= UINT8_MAX && s->trace.n <= UINT8_MAX && body.n <= WIRE_BODY_BYTES_MAX);
-    struct job *j = xmalloc(offsetof(struct job, bytes) + s->id.n + s->trace.n + body.n);
+    size_t size = offsetof(struct job, bytes) + s->id.n + s->trace.n + body.n;
+    struct job *j = xmalloc(size > sizeof(*j) ? size : sizeof(*j));
     *j = (struct job){
         .fingerprint = fingerprint,
         .lane = lane,
@@ -278,7 +279,9 @@ static void enter(struct core *core, struct job *j)
     case JOB_DISPATCHED:
         must(j->worker != NO_WORKER);
         j->at = core->now;
-        core->in_flight++;
+        if (core->in_flight++ == 0) {
+            core->sweep = core->now + SWEEP_MS;
+        }
         *((j->flags & JOB_SETTLE) != 0 ? &r->settling : &r->calls) += 1;
         job_list_push(core, worker_list(core, j), j);
         break;
