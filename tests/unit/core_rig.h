@@ -1,0 +1,229 @@
+/*
+ * core_rig.h: a dispatch core with its clock and ears in the hands of a test: what it dispatched and
+ * answered is kept in order. Used by test_core_*.c only.
+ */
+#ifndef OTPQ_TESTS_CORE_RIG_H
+#define OTPQ_TESTS_CORE_RIG_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "broker/core/core.h"
+
+enum { RIG_EVENTS_MAX = 4096, RIG_TEXT_MAX = 80, RIG_STEP_MAX = 1000 };
+
+struct rig_sent {
+    uint32_t worker;           /* who got it */
+    char id[RIG_TEXT_MAX];     /* job */
+    char tenant[RIG_TEXT_MAX]; /* … */
+    char route[RIG_TEXT_MAX];  /* … */
+    char trace[RIG_TEXT_MAX];  /* … */
+    uint32_t attempt;          /* … */
+    uint32_t ttl_ms;           /* … */
+    uint32_t queued_ms;        /* … */
+    size_t body_n;             /* bytes of its body */
+};
+
+struct rig_answer {
+    uint64_t client;           /* who was told */
+    char id[RIG_TEXT_MAX];     /* of the job */
+    char body[RIG_TEXT_MAX];   /* of the result */
+    struct wire_result result; /* its slices have ended: not to be read */
+};
+
+struct rig {
+    struct core *core;                            /* under test */
+    struct core_limits limits;                    /* as made */
+    int64_t now;                                  /* the core's clock, ms */
+    uint32_t sent_n;                              /* used of sent */
+    uint32_t answer_n;                            /* used of answers */
+    struct rig_sent sent[RIG_EVENTS_MAX];         /* dispatches in order */
+    struct rig_answer answers[RIG_EVENTS_MAX];    /* answers in order */
+    uint64_t credit;                              /* of worker 1 */
+};
+
+static inline void rig_copy(char *to, struct slice s)
+{
+    must(s.n < RIG_TEXT_MAX);
+    if (s.n > 0) {
+        memcpy(to, s.p, s.n);
+    }
+    to[s.n] = '\0';
+}
+
+static inline void rig_on_dispatch(void *context, uint32_t worker, const struct wire_job *job,
+                                   struct slice body)
+{
+    struct rig *g = context;
+    must(g->sent_n < RIG_EVENTS_MAX);
+    struct rig_sent *s = &g->sent[g->sent_n++];
+    *s = (struct rig_sent){.worker = worker, .attempt = job->attempt, .ttl_ms = job->ttl_ms,
+                           .queued_ms = job->queued_ms, .body_n = body.n};
+    rig_copy(s->id, job->id);
+    rig_copy(s->tenant, job->tenant);
+    rig_copy(s->route, job->route);
+    rig_copy(s->trace, job->trace);
+}
+
+static inline void rig_on_answer(void *context, uint64_t client, const struct wire_result *result,
+                                 struct slice body)
+{
+    struct rig *g = context;
+    must(g->answer_n < RIG_EVENTS_MAX);
+    struct rig_answer *a = &g->answers[g->answer_n++];
+    *a = (struct rig_answer){.client = client, .result = *result};
+    rig_copy(a->id, result->id);
+    rig_copy(a->body, body);
+}
+
+static inline struct core_limits rig_limits(void)
+{
+    return (struct core_limits){
+        .jobs_max = 10000, .bytes_max = 100 << 20, .route_jobs_max = 10000,
+        .tenant_jobs_max = 10000, .routes_max = 100, .tenants_max = 1000, .workers_max = 16,
+        .results_max = 1000, .results_bytes_max = 1 << 20, .result_ttl_ms = 600000,
+        .attempts_max = 3, .seed = 7,
+    };
+}
+
+static inline bool rig_policy(struct rig *g, const char *route, struct core_route_policy p)
+{
+    return core_route_policy(g->core, slice_of(route), &p, g->now);
+}
+
+/* A core with a known route "r" without limits and worker 1 without credit. */
+static inline void rig_start(struct rig *g, struct core_limits limits)
+{
+    memset(g, 0, sizeof(*g));
+    g->limits = limits;
+    g->now = 1000000;
+    struct core_effects effects = {g, rig_on_dispatch, rig_on_answer};
+    g->core = core_new(&limits, &effects, g->now);
+    assert_true(rig_policy(g, "r", (struct core_route_policy){.known = true}));
+    core_worker_joined(g->core, 1, g->now);
+}
+
+static inline void rig_stop(struct rig *g)
+{
+    core_check(g->core, g->now);
+    core_destroy(&g->core);
+    assert_null(g->core);
+}
+
+/* One job with everything said; the short forms below change what a test is about. */
+static inline struct wire_submit rig_job(const char *id)
+{
+    return (struct wire_submit){.id = slice_of(id), .route = SLICE("r"), .op = WIRE_OP_SEND,
+                                .pri = 5, .ttl_ms = 30000};
+}
+
+static inline enum core_admit rig_submit_as(struct rig *g, const struct wire_submit *s,
+                                            const char *body, uint64_t client)
+{
+    uint32_t retry = 0;
+    enum core_admit a = core_submit(g->core, s, slice_of(body), client, g->now, &retry);
+    bool is_full = a >= CORE_FULL_TOTAL && a <= CORE_FULL_TENANTS;
+    must(is_full ? retry >= 50 && retry <= 10000 : retry == 0);
+    return a;
+}
+
+static inline void rig_put(struct rig *g, struct wire_submit s)
+{
+    assert_int_equal(rig_submit_as(g, &s, "body", 7), CORE_QUEUED);
+}
+
+/* n more jobs may go to worker 1. */
+static inline void rig_credit(struct rig *g, uint32_t n)
+{
+    g->credit += n;
+    core_worker_credit(g->core, 1, g->credit, g->now);
+}
+
+static inline int64_t rig_step(struct rig *g)
+{
+    int64_t wake = core_step(g->core, g->now, RIG_STEP_MAX);
+    core_check(g->core, g->now);
+    return wake;
+}
+
+static inline bool rig_result(struct rig *g, uint32_t worker, const char *id, enum job_end end,
+                              enum result_code code)
+{
+    struct wire_result r = {.id = slice_of(id), .end = end, .code = code};
+    return core_result(g->core, worker, &r, SLICE("answer"), g->now);
+}
+
+static inline bool rig_done(struct rig *g, const char *id)
+{
+    return rig_result(g, 1, id, JOB_END_DONE, RESULT_OTP_SENT);
+}
+
+static inline bool rig_back(struct rig *g, const char *id, uint32_t attempt, uint32_t seen,
+                            uint32_t delay_ms, enum result_code code)
+{
+    struct wire_give_back b = {slice_of(id), attempt, seen, delay_ms, code};
+    return core_given_back(g->core, 1, &b, g->now);
+}
+
+static inline const struct rig_sent *rig_last(const struct rig *g)
+{
+    must(g->sent_n > 0);
+    return &g->sent[g->sent_n - 1];
+}
+
+/* The latest answer: end and code. */
+static inline void rig_expect_end(const struct rig *g, const char *id, enum job_end end,
+                                  enum result_code code)
+{
+    must(g->answer_n > 0);
+    const struct rig_answer *a = &g->answers[g->answer_n - 1];
+    assert_string_equal(a->id, id);
+    assert_int_equal(a->result.end, end);
+    assert_int_equal(a->result.code, code);
+}
+
+static inline struct core_stats rig_stats(const struct rig *g)
+{
+    struct core_stats s;
+    core_stats(g->core, g->now, &s);
+    return s;
+}
+
+static inline struct core_route_stats rig_route_stats(const struct rig *g, const char *route)
+{
+    struct core_route_stats s;
+    size_t at = 0;
+    while (core_route_stats(g->core, &at, g->now, &s)) {
+        if (slice_is(s.name, route)) {
+            return s;
+        }
+    }
+    return (struct core_route_stats){.name = {NULL, 0}};
+}
+
+/* cmocka set-up and tear-down: one rig, of the usual limits, a test. */
+static struct rig the_rig;
+
+static inline int rig_setup(void **state)
+{
+    rig_start(&the_rig, rig_limits());
+    *state = &the_rig;
+    return 0;
+}
+
+static inline int rig_teardown(void **state)
+{
+    (void)state;
+    rig_stop(&the_rig);
+    return 0;
+}
+
+#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+
+#endif
