@@ -26,6 +26,7 @@ struct session_store_options {
 };
 /* Everything is copied. The store must outlive it. */
 struct session_store *session_store_new(struct store *store, const struct session_store_options *o);
+/* Calls that still wait end without a callback. */
 void session_store_destroy(struct session_store **s);
 
 /* One step of the time-line. */
@@ -61,14 +62,16 @@ enum claim_outcome {
     CLAIM_REFUSED,    /* a rule of the session says no (code): already written as this job's result */
     CLAIM_CONFLICT,   /* same id, other body */
     CLAIM_BUSY,       /* verify: another verify of this session is at the advertiser: again in wait_ms */
-    CLAIM_NO_STORE    /* down or no answer: nothing may start; give back with store_unavailable */
+    CLAIM_NO_STORE    /* down or no answer: nothing may start; give back with store_unavailable. A claim
+                         that may have been won all the same is asked for again for some seconds
+                         before, and released behind the scenes afterwards */
 };
 
 struct claim {
     enum claim_outcome outcome;
     enum job_end end;             /* ENDED, REFUSED, and WON+checked verify */
     enum result_code code;
-    struct slice result_body;     /* ENDED: the stored msgpack result body */
+    struct slice result_body;     /* ENDED, REFUSED: msgpack, valid during the callback */
     char request_id[64];          /* the session's */
     char advertiser_request_id[128];
     uint32_t attempt_seen;
@@ -78,6 +81,7 @@ struct claim {
     int64_t expires_in_s;         /* -1 none */
     bool resend;                  /* send: this session existed: same request id */
 };
+/* All callbacks run exactly once and from the loop, never before the call that caused them returns. */
 typedef void claim_callback(void *context, const struct claim *c);
 
 /* op send. new_request_id is used when no live unverified session asks for a resend (otpq codes
@@ -112,7 +116,7 @@ struct session_finish {
 enum finish_outcome {
     FINISH_WRITTEN,  /* result_body is what to answer */
     FINISH_LOST,     /* the claim is no longer ours (lease over, ended by another): answer what is there */
-    FINISH_NO_STORE  /* outcome happened but is not on record: call again until the lease's end */
+    FINISH_NO_STORE  /* outcome happened but is not on record: tried again until the lease's end */
 };
 struct finish {
     enum finish_outcome outcome;

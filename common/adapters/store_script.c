@@ -5,14 +5,26 @@
 #include "common/base/asset.h"
 #include "common/base/buf.h"
 
+ASSET(lua_shared, "common/adapters/lua/shared.lua");
+ASSET(lua_claim_send, "common/adapters/lua/claim_send.lua");
+ASSET(lua_finish_send, "common/adapters/lua/finish_send.lua");
+ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
+ASSET(lua_finish_verify, "common/adapters/lua/finish_verify.lua");
+ASSET(lua_release, "common/adapters/lua/release.lua");
 ASSET(lua_apply, "common/adapters/lua/apply.lua");
 ASSET(lua_records, "common/adapters/lua/records.lua");
 
 static const struct {
     struct slice (*source)(void); /* the script's own file */
+    bool shared;                  /* shared.lua stands in front of it */
 } script_rows[STORE_SCRIPTS] = {
-    [STORE_APPLY] = {lua_apply},
-    [STORE_RECORDS] = {lua_records},
+    [STORE_CLAIM_SEND] = {lua_claim_send, true},
+    [STORE_FINISH_SEND] = {lua_finish_send, true},
+    [STORE_CLAIM_VERIFY] = {lua_claim_verify, true},
+    [STORE_FINISH_VERIFY] = {lua_finish_verify, true},
+    [STORE_RELEASE] = {lua_release, true},
+    [STORE_APPLY] = {lua_apply, false},
+    [STORE_RECORDS] = {lua_records, false},
 };
 
 enum { SCRIPT_BYTES_MAX = 64 * 1024 };
@@ -37,7 +49,9 @@ static void script_make(enum store_script script)
 {
     struct buf *b = &scripts[script].source;
     buf_init(b, SCRIPT_BYTES_MAX);
-    must(script_rows[script].source != NULL);
+    if (script_rows[script].shared) {
+        buf_put_slice(b, lua_shared());
+    }
     buf_put_slice(b, script_rows[script].source());
     must(buf_ok(b));
     script_sha(buf_slice(b), scripts[script].sha);

@@ -1,0 +1,67 @@
+-- dispatched -> started, before the first byte to whoever delivers the code.
+-- ARGV after the shared ones: 20 maker (o: otpq makes the code, a: advertiser), 21 cooldown ms, 22
+-- sends_max, 23 window ms, 24 checks, 25 '1': an unknown outcome may be sent again, 26.. steps
+local rid, again, slot = RID, 0, nil
+local what, said = known()
+if said then
+  return said
+end
+
+local function refuse(code, retry_ms)
+  j = {own = TOKEN, att = ATTEMPT, fp = FP, rid = again == 1 and rid or '',
+       retry = seconds(retry_ms)}
+  steps(j.rid, 26, 'session_written', code)
+  return ends('refused', code, 'refused')
+end
+
+if what == 'over' and ARGV[25] ~= '1' then
+  if j.again ~= 1 then
+    session_sent(j.rid, 'unknown', '', '', '')
+  end
+  steps(j.rid, #ARGV + 1, 'lease_over', 'outcome_unknown')
+  ends('unknown', 'outcome_unknown', 'lost')
+  return answer('ended')
+elseif what == 'over' then
+  if ATTEMPT <= j.att then
+    return answer('stale')
+  end
+  rid, again, slot = j.rid, j.again, j.slot -- the same send once more: the limits saw it before
+elseif ARGV[20] == 'o' then
+  local live = redis.call('GET', key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN))
+  local s = live and redis.call('HMGET', key('s', live), 'st', 'exp', 'checks')
+  if s and s[1] and s[1] ~= 'verified' and NOW < tonumber(s[2]) and
+     tonumber(s[3] or 0) < tonumber(ARGV[24]) then
+    rid, again = live, 1
+  end
+  local cooldown, most, window = tonumber(ARGV[21]), tonumber(ARGV[22]), tonumber(ARGV[23])
+  local keep = math.max(cooldown, window)
+  local v, sends, inside = key('v', ROUTE .. ':' .. MSISDN), {}, {}
+  for text in string.gmatch(redis.call('HGET', v, 'sends') or '', '%d+') do
+    local at = tonumber(text)
+    if at > NOW - keep then
+      sends[#sends + 1] = text
+    end
+    if at > NOW - window then
+      inside[#inside + 1] = at
+    end
+  end
+  if #inside >= most then
+    return refuse('too_many_sends', inside[#inside - most + 1] + window - NOW)
+  end
+  local last = tonumber(sends[#sends] or 0)
+  if NOW < last + cooldown then
+    return refuse('resend_too_soon', last + cooldown - NOW)
+  end
+  slot = NOW
+  sends[#sends + 1] = string.format('%.0f', NOW)
+  redis.call('HSET', v, 'sends', table.concat(sends, ' '))
+  redis.call('PEXPIRE', v, keep)
+end
+
+if again == 0 and j and j.rid then
+  rid = j.rid -- a job keeps its request id over its attempts
+end
+j = {st = 'started', own = TOKEN, att = ATTEMPT, fp = FP, lease = NOW + LEASE_MS, rid = rid,
+     again = again, slot = slot}
+save()
+return answer('won')

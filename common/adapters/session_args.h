@@ -1,0 +1,43 @@
+/*
+ * session_args.h: the arguments of the session scripts, built once and sent as often as needed.
+ * Included by session_store.c alone. Floor 3.
+ */
+#ifndef OTPQ_ADAPTERS_SESSION_ARGS_H
+#define OTPQ_ADAPTERS_SESSION_ARGS_H
+
+#include "common/adapters/session_store.h"
+#include "common/base/buf.h"
+
+enum { SESSION_ARGS_MAX = 64, SESSION_ARGS_BYTES_MAX = 64 * 1024 };
+
+/* Owns its bytes. */
+struct session_args {
+    struct buf bytes;                 /* all arguments, one behind the other */
+    uint32_t count;                   /* arguments */
+    size_t ends[SESSION_ARGS_MAX];    /* offset one past each */
+};
+
+void session_args_init(struct session_args *a);
+void session_args_free(struct session_args *a);
+void session_args_put(struct session_args *a, struct slice s);
+void session_args_num(struct session_args *a, uint64_t value);
+/* The time-line's elements, one JSON object an argument. */
+void session_args_steps(struct session_args *a, const struct session_job *job, const char *op,
+                        const struct session_step *steps, size_t count);
+/* out has room for SESSION_ARGS_MAX. Borrowed until the next put. */
+int session_args_slices(const struct session_args *a, struct slice *out);
+
+/* What every script gets: the KEYS and ARGV of shared.lua up to the op (18). */
+struct session_ground {
+    const char *prefix;
+    const char *owner;
+    struct slice pepper;
+    uint64_t keep_ms;
+    uint64_t session_keep_ms;
+    uint64_t events_keep_s;
+};
+void session_args_ground(struct session_args *a, const struct session_ground *g,
+                         const struct session_job *job, const struct integration *route,
+                         const char *op);
+
+#endif

@@ -1,0 +1,973 @@
+#include "common/adapters/session_store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "common/base/log.h"
+#include "common/meaning/code.h"
+#include "common/meaning/msisdn.h"
+#include "tests/unit/redis_fixture.h"
+
+#define NUMBER "66812345678"
+#define PEPPER "0123456789abcdef0123456789abcdef"
+
+struct world {
+    struct redis_fixture redis;
+    struct event_base *base;
+    struct store *store;
+    struct session_store *sessions; /* of worker w1 */
+    struct session_store *others;   /* of worker w2 */
+    redisContext *c;                /* to look and to tamper */
+    bool up;
+    struct integration ours;        /* otpq makes the code */
+    struct integration theirs;      /* the advertiser does */
+};
+
+/* A claim's answer, kept. */
+struct claimed {
+    bool done;
+    int calls;
+    struct claim claim;
+    struct job_result result;
+    char body[4096];
+};
+
+struct finished {
+    bool done;
+    struct finish finish;
+    struct job_result result;
+    char body[4096];
+};
+
+static void on_state(void *context, bool up)
+{
+    ((struct world *)context)->up = up;
+}
+
+static struct session_store *worker(struct world *w, const char *name)
+{
+    struct session_store_options o = {.prefix = "otpq:",
+                                      .owner = name,
+                                      .pepper = SLICE(PEPPER),
+                                      .session_keep_s = 3600,
+                                      .events_keep_s = 7200,
+                                      .result_keep_ms = 600000};
+    return session_store_new(w->store, &o);
+}
+
+static void integration_fill(struct integration *i, char *name, enum code_maker maker)
+{
+    *i = (struct integration){.name = name,
+                              .maker = maker,
+                              .code_digits = 6,
+                              .code_valid_s = 300,
+                              .code_checks = 5,
+                              .resend_after_s = 30,
+                              .sends_max = 3,
+                              .sends_window_s = 600};
+}
+
+static void world_connect(struct world *w, uint32_t timeout_ms)
+{
+    struct store_options o = {.address = w->redis.address, .timeout_ms = timeout_ms,
+                              .pending_max = 100000, .on_state = on_state, .context = w};
+    w->store = store_new(w->base, &o);
+    assert_true(loop_until(w->base, &w->up, 5000));
+    w->sessions = worker(w, "w1");
+    w->others = worker(w, "w2");
+}
+
+static int setup(void **state)
+{
+    static char ours[] = "ours";
+    static char theirs[] = "theirs";
+    struct world *w = xcalloc(1, sizeof *w);
+    char error[512];
+    redis_fixture_new(&w->redis);
+    redis_fixture_start(&w->redis, NULL, NULL);
+    w->base = event_base_new();
+    integration_fill(&w->ours, ours, CODE_BY_OTPQ);
+    integration_fill(&w->theirs, theirs, CODE_BY_ADVERTISER);
+    world_connect(w, 2000);
+    w->c = store_blocking(w->redis.address, NULL, 5000, error);
+    assert_non_null(w->c);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    redisFree(w->c);
+    session_store_destroy(&w->sessions);
+    session_store_destroy(&w->others);
+    store_destroy(&w->store);
+    event_base_free(w->base);
+    redis_fixture_end(&w->redis);
+    free(w);
+    return 0;
+}
+
+/* ---- calls and waits ------------------------------------------------------------------------- */
+
+static struct session_job a_job(const char *id, const struct integration *route)
+{
+    return (struct session_job){.job_id = slice_of(id), .attempt = 1, .fingerprint = 7,
+                                .route = slice_of(route->name), .msisdn = SLICE(NUMBER),
+                                .aid = 1001, .lease_ms = 5000};
+}
+
+static void body_keep(struct slice from, char *to, struct job_result *result)
+{
+    const char *error = NULL;
+    job_result_init(result);
+    if (from.n > 0) {
+        assert_true(from.n < 4096);
+        memcpy(to, from.p, from.n);
+        assert_true(job_result_decode(slice_make(to, from.n), result, &error));
+    }
+}
+
+static void on_claim(void *context, const struct claim *c)
+{
+    struct claimed *k = context;
+    k->done = true;
+    k->calls++;
+    k->claim = *c;
+    body_keep(c->result_body, k->body, &k->result);
+}
+
+static void on_finish(void *context, const struct finish *f)
+{
+    struct finished *k = context;
+    k->done = true;
+    k->finish = *f;
+    body_keep(f->result_body, k->body, &k->result);
+}
+
+static void on_release(void *context, bool written)
+{
+    *(int *)context = written ? 1 : 0;
+}
+
+static void claim_send_by(struct world *w, struct session_store *by, struct session_job *job,
+                          const struct integration *route, const char *rid, struct claimed *out)
+{
+    memset(out, 0, sizeof *out);
+    session_claim_send(by, job, route, rid, on_claim, out);
+    assert_true(loop_until(w->base, &out->done, 8000));
+}
+
+static void claim_verify_by(struct world *w, struct session_store *by, struct session_job *job,
+                            const struct integration *route, const char *rid, const char *code,
+                            struct claimed *out)
+{
+    memset(out, 0, sizeof *out);
+    session_claim_verify(by, job, route, slice_of(rid), slice_of(code), on_claim, out);
+    assert_true(loop_until(w->base, &out->done, 8000));
+}
+
+static const struct session_step some_steps[2] = {{"accepted", 1000, ""},
+                                                  {"answer", 1010, "http \"200\""}};
+
+static struct session_finish an_end(enum job_end end, enum result_code code,
+                                    const struct job_result *result)
+{
+    return (struct session_finish){.end = end, .code = code, .result = result, .step_count = 2,
+                                   .steps = some_steps, .user_id = SLICE("u1"),
+                                   .advertiser_request_id = SLICE("adv-1")};
+}
+
+static void finish_by(struct world *w, struct session_store *by, const struct session_job *job,
+                      const struct integration *route, const char *rid, bool verify,
+                      enum job_end end, enum result_code code, const char *otp,
+                      struct finished *out)
+{
+    struct job_result result;
+    char mac[CODE_MAC_HEX + 1];
+    job_result_init(&result);
+    struct session_finish f = an_end(end, code, &result);
+    if (otp != NULL) {
+        code_mac(SLICE(PEPPER), slice_of(rid), slice_of(otp), mac);
+        f.code_mac = slice_of(mac);
+    }
+    memset(out, 0, sizeof *out);
+    if (verify) {
+        session_finish_verify(by, job, route, rid, &f, on_finish, out);
+    } else {
+        session_finish_send(by, job, route, rid, &f, on_finish, out);
+    }
+    assert_true(loop_until(w->base, &out->done, 8000));
+}
+
+static bool release_by(struct world *w, struct session_store *by, const struct session_job *job)
+{
+    int said = -1;
+    session_release(by, job, on_release, &said);
+    int64_t until = clock_mono_ms() + 5000;
+    while (said < 0 && clock_mono_ms() < until) {
+        bool never = false;
+        (void)loop_until(w->base, &never, 2);
+    }
+    assert_true(said >= 0);
+    return said == 1;
+}
+
+/* A send from claim to end; gives the request id. */
+static void send_whole(struct world *w, const char *id, const struct integration *route,
+                       const char *otp, char rid[64])
+{
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    char fresh[24];
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job(id, route);
+    code_request_id(tag.text, fresh);
+    claim_send_by(w, w->sessions, &job, route, fresh, &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    (void)snprintf(rid, 64, "%s", c.claim.request_id);
+    finish_by(w, w->sessions, &job, route, rid, false, JOB_END_DONE, RESULT_OTP_SENT, otp, &f);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+    assert_true(slice_is(f.result.response, "otp_sent"));
+    assert_true(slice_is(f.result.request_id, rid));
+    assert_int_equal(f.result.expires_in_s, route->code_valid_s);
+}
+
+static struct claimed verify_ours(struct world *w, const char *id, const char *rid,
+                                  const char *otp)
+{
+    struct claimed c;
+    struct session_job job = a_job(id, &w->ours);
+    claim_verify_by(w, w->sessions, &job, &w->ours, rid, otp, &c);
+    return c;
+}
+
+static struct claimed verify_theirs(struct world *w, const char *id, const char *rid,
+                                    struct session_job *job)
+{
+    struct claimed c;
+    *job = a_job(id, &w->theirs);
+    claim_verify_by(w, w->sessions, job, &w->theirs, rid, "1234", &c);
+    return c;
+}
+
+#define ask_redis(w, ...) ask_redis_of((w)->c, redisCommand((w)->c, __VA_ARGS__))
+static long long ask_redis_of(redisContext *c, redisReply *r)
+{
+    (void)c;
+    assert_non_null(r);
+    assert_int_not_equal(r->type, REDIS_REPLY_ERROR);
+    long long number = r->type == REDIS_REPLY_STRING ? strtoll(r->str, NULL, 10) : r->integer;
+    freeReplyObject(r);
+    return number;
+}
+
+/* How many events of a kind stand in the number's stream. */
+static int events(struct world *w, const char *kind)
+{
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    redisReply *r = redisCommand(w->c, "XRANGE otpq:ev:{%s} - +", tag.text);
+    int n = 0;
+    for (size_t i = 0; i < r->elements; i++) {
+        const redisReply *fields = r->element[i]->element[1];
+        n += strcmp(fields->element[1]->str, kind) == 0 ? 1 : 0;
+    }
+    freeReplyObject(r);
+    return n;
+}
+
+static void session_set(struct world *w, const char *rid, const char *field, const char *value)
+{
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    (void)ask_redis(w, "HSET otpq:s:{%s}:%s %s %s", tag.text, rid, field, value);
+}
+
+static void forget_velocity(struct world *w)
+{
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    (void)ask_redis(w, "HDEL otpq:v:{%s}:ours:" NUMBER " sends", tag.text);
+}
+
+/* ---- sends ----------------------------------------------------------------------------------- */
+
+static void test_send_and_its_repetitions(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct claimed c, again;
+    struct finished f, once_more;
+    struct session_job job = a_job("j1", &w->theirs);
+    char rid[24];
+    code_request_id(tag.text, rid);
+    claim_send_by(w, w->sessions, &job, &w->theirs, rid, &c);
+    claim_send_by(w, w->sessions, &job, &w->theirs, rid, &again);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_int_equal(again.claim.outcome, CLAIM_WON);
+    assert_string_equal(c.claim.request_id, rid);
+    assert_string_equal(again.claim.request_id, rid);
+    finish_by(w, w->sessions, &job, &w->theirs, rid, false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
+              &f);
+    finish_by(w, w->sessions, &job, &w->theirs, rid, false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
+              &once_more);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+    assert_int_equal(once_more.finish.outcome, FINISH_WRITTEN);
+    assert_int_equal(f.finish.result_body.n, once_more.finish.result_body.n);
+    assert_memory_equal(f.body, once_more.body, f.finish.result_body.n);
+    assert_int_equal(events(w, "click"), 1);
+    assert_int_equal(ask_redis(w, "LLEN otpq:t:{%s}:%s", tag.text, rid), 3);
+    struct session_job copy = a_job("j1", &w->theirs);
+    copy.attempt = 2;
+    claim_send_by(w, w->others, &copy, &w->theirs, "r0", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_ENDED);
+    assert_int_equal(c.claim.end, JOB_END_DONE);
+    assert_int_equal(c.claim.code, RESULT_OTP_SENT);
+    assert_true(slice_is(c.result.request_id, rid));
+}
+
+static void test_one_winner(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("j1", &w->theirs);
+    struct session_job copy = a_job("j1", &w->theirs);
+    struct session_job other = a_job("j1", &w->theirs);
+    struct session_job forged = a_job("j1", &w->theirs);
+    claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
+    claim_send_by(w, w->sessions, &copy, &w->theirs, "r-b", &c); /* two brokers, one worker */
+    assert_int_equal(c.claim.outcome, CLAIM_ELSEWHERE);
+    assert_true(c.claim.wait_ms > 0 && c.claim.wait_ms <= 200);
+    other.attempt = 2;
+    claim_send_by(w, w->others, &other, &w->theirs, "r-c", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_ELSEWHERE);
+    forged.fingerprint = 8;
+    claim_send_by(w, w->others, &forged, &w->theirs, "r-d", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_CONFLICT);
+    finish_by(w, w->others, &other, &w->theirs, "r-c", false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
+              &f);
+    assert_int_equal(f.finish.outcome, FINISH_LOST);
+    assert_false(release_by(w, w->others, &other));
+    assert_int_equal(events(w, "click"), 0);
+}
+
+static void test_release(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct session_job job = a_job("j1", &w->ours);
+    struct session_job same_attempt = a_job("j1", &w->ours);
+    struct session_job next = a_job("j1", &w->ours);
+    claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
+    assert_true(release_by(w, w->sessions, &job));
+    assert_true(release_by(w, w->sessions, &job));
+    claim_send_by(w, w->others, &same_attempt, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_STALE);
+    assert_int_equal(c.claim.attempt_seen, 1);
+    next.attempt = 2;
+    claim_send_by(w, w->others, &next, &w->ours, "r-c", &c); /* no cooldown of its own making */
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_string_equal(c.claim.request_id, "r-a");
+}
+
+/* A release that overtakes its own claim leaves it nothing to win. */
+static void test_release_before_claim(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct session_job job = a_job("j1", &w->theirs);
+    job.token = 99;
+    assert_true(release_by(w, w->sessions, &job));
+    claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_STALE);
+    job.attempt = 2;
+    claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+}
+
+static void nap(struct world *w, int64_t ms)
+{
+    bool never = false;
+    (void)loop_until(w->base, &never, ms);
+}
+
+static void test_lease_over_is_unknown(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("j1", &w->theirs);
+    struct session_job other = a_job("j1", &w->theirs);
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    char rid[24];
+    code_request_id(tag.text, rid);
+    job.lease_ms = 50;
+    claim_send_by(w, w->sessions, &job, &w->theirs, rid, &c);
+    nap(w, 60);
+    other.attempt = 2;
+    claim_send_by(w, w->others, &other, &w->theirs, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_ENDED);
+    assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
+    assert_int_equal(c.claim.code, RESULT_OUTCOME_UNKNOWN);
+    assert_true(slice_is(c.result.request_id, rid));
+    /* the owner was only slow: the job stays unknown, the session learns the truth, once */
+    for (int i = 0; i < 2; i++) {
+        finish_by(w, w->sessions, &job, &w->theirs, rid, false, JOB_END_DONE, RESULT_OTP_SENT,
+                  NULL, &f);
+        assert_int_equal(f.finish.outcome, FINISH_LOST);
+        assert_int_equal(f.finish.end, JOB_END_UNKNOWN);
+    }
+    assert_int_equal(events(w, "click"), 1);
+    assert_int_equal(ask_redis(w, "LLEN otpq:t:{%s}:%s", tag.text, rid), 4);
+}
+
+static void test_lease_over_retried_by_policy(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("j1", &w->ours);
+    struct session_job other = a_job("j1", &w->ours);
+    w->ours.on_unknown = ON_UNKNOWN_RETRY;
+    job.lease_ms = 50;
+    claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
+    nap(w, 60);
+    claim_send_by(w, w->others, &other, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_STALE);
+    other.attempt = 2;
+    claim_send_by(w, w->others, &other, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_string_equal(c.claim.request_id, "r-a");
+    finish_by(w, w->sessions, &job, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "1",
+              &f);
+    assert_int_equal(f.finish.outcome, FINISH_LOST);
+    assert_int_equal(f.finish.code, RESULT_OUTCOME_UNKNOWN);
+}
+
+/* The owner comes after its lease, but nobody asked meanwhile: what it says counts. */
+static void test_finish_after_the_lease(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("j1", &w->theirs);
+    job.lease_ms = 20;
+    claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
+    nap(w, 30);
+    finish_by(w, w->sessions, &job, &w->theirs, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
+              &f);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+}
+
+static void test_cooldown_and_share(void **state)
+{
+    struct world *w = *state;
+    char rid[64], second[64];
+    struct claimed c;
+    w->ours.resend_after_s = 30;
+    send_whole(w, "j1", &w->ours, "111111", rid);
+    struct session_job soon = a_job("j2", &w->ours);
+    for (int i = 0; i < 2; i++) {
+        claim_send_by(w, w->sessions, &soon, &w->ours, "r-b", &c);
+        assert_int_equal(c.claim.outcome, CLAIM_REFUSED);
+        assert_int_equal(c.claim.code, RESULT_RESEND_TOO_SOON);
+        assert_true(c.result.retry_after_s >= 29 && c.result.retry_after_s <= 30);
+        assert_true(slice_is(c.result.error, "resend_too_soon"));
+        assert_true(slice_is(c.result.request_id, rid));
+    }
+    w->ours.resend_after_s = 0;
+    send_whole(w, "j3", &w->ours, "222222", second);
+    assert_string_equal(second, rid); /* a resend is the same session */
+    assert_int_equal(verify_ours(w, "v1", rid, "111111").claim.code, RESULT_WRONG_OTP);
+    send_whole(w, "j4", &w->ours, "333333", second);
+    struct session_job fourth = a_job("j5", &w->ours);
+    claim_send_by(w, w->sessions, &fourth, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.code, RESULT_TOO_MANY_SENDS);
+    assert_true(c.result.retry_after_s >= 595 && c.result.retry_after_s <= 600);
+    assert_int_equal(verify_ours(w, "v2", rid, "333333").claim.code, RESULT_OTP_VERIFIED);
+    assert_int_equal(events(w, "click"), 1);
+}
+
+static void test_what_was_not_sent_does_not_count(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct finished f;
+    const enum job_end ends[2] = {JOB_END_REFUSED, JOB_END_EXPIRED};
+    const char *const ids[2] = {"j1", "j2"};
+    for (int i = 0; i < 2; i++) {
+        struct session_job job = a_job(ids[i], &w->ours);
+        claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
+        assert_int_equal(c.claim.outcome, CLAIM_WON);
+        finish_by(w, w->sessions, &job, &w->ours, "r-a", false, ends[i], RESULT_MSISDN_BLOCKED,
+                  "1", &f);
+        assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+        assert_true(slice_is(f.result.error, "msisdn_blocked"));
+        assert_int_equal(f.result.expires_in_s, -1);
+    }
+    struct session_job third = a_job("j3", &w->ours);
+    claim_send_by(w, w->sessions, &third, &w->ours, "r-c", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_int_equal(events(w, "click"), 0);
+}
+
+/* ---- verifies of otpq's codes ---------------------------------------------------------------- */
+
+static void test_verify_ours(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    send_whole(w, "j1", &w->ours, "123456", rid);
+    struct claimed c = verify_ours(w, "v1", rid, "654321");
+    assert_int_equal(c.claim.outcome, CLAIM_ENDED);
+    assert_int_equal(c.claim.end, JOB_END_REFUSED);
+    assert_int_equal(c.claim.code, RESULT_WRONG_OTP);
+    assert_int_equal(c.result.attempts_left, 4);
+    assert_true(c.result.expires_in_s >= 299 && c.result.expires_in_s <= 300);
+    c = verify_ours(w, "v1", rid, "654321"); /* another run of the same job: not counted twice */
+    assert_int_equal(c.result.attempts_left, 4);
+    c = verify_ours(w, "v2", "", "123456"); /* the newest session */
+    assert_int_equal(c.claim.end, JOB_END_DONE);
+    assert_true(slice_is(c.result.response, "otp_verified"));
+    assert_true(slice_is(c.result.request_id, rid));
+    c = verify_ours(w, "v2", "", "123456");
+    assert_int_equal(c.claim.code, RESULT_OTP_VERIFIED);
+    c = verify_ours(w, "v3", rid, "123456");
+    assert_int_equal(c.claim.outcome, CLAIM_REFUSED);
+    assert_int_equal(c.claim.code, RESULT_ALREADY_VERIFIED);
+    assert_int_equal(events(w, "conversion"), 1);
+    assert_int_equal(events(w, "click"), 1);
+}
+
+static void test_codes_of_odd_length(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    send_whole(w, "j1", &w->ours, "123456", rid);
+    assert_int_equal(verify_ours(w, "v1", rid, "").claim.code, RESULT_WRONG_OTP);
+    assert_int_equal(verify_ours(w, "v2", rid, "12345").claim.code, RESULT_WRONG_OTP);
+    assert_int_equal(verify_ours(w, "v3", rid, "1234567").claim.code, RESULT_WRONG_OTP);
+}
+
+static void test_not_found(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct claimed c;
+    send_whole(w, "j1", &w->ours, "123456", rid);
+    const char *const strange[4] = {"nonsense", "r00aaaaaaaaaaaaaaaaaaaa", "*", "s:*"};
+    const char *const ids[4] = {"x1", "x2", "x3", "x4"};
+    for (int i = 0; i < 4; i++) {
+        c = verify_ours(w, ids[i], strange[i], "123456");
+        assert_int_equal(c.claim.outcome, CLAIM_REFUSED);
+        assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
+    }
+    struct session_job of_other_affiliate = a_job("v1", &w->ours);
+    of_other_affiliate.aid = 1002;
+    claim_verify_by(w, w->sessions, &of_other_affiliate, &w->ours, rid, "123456", &c);
+    assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
+    struct session_job of_other_route = a_job("v2", &w->theirs);
+    claim_verify_by(w, w->sessions, &of_other_route, &w->theirs, rid, "123456", &c);
+    assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
+    struct session_job of_other_number = a_job("v3", &w->ours);
+    of_other_number.msisdn = SLICE("66812345679");
+    claim_verify_by(w, w->sessions, &of_other_number, &w->ours, rid, "123456", &c);
+    assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
+    of_other_number.job_id = SLICE("v4");
+    claim_verify_by(w, w->sessions, &of_other_number, &w->ours, "", "123456", &c);
+    assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
+    assert_int_equal(events(w, "conversion"), 0);
+}
+
+static void test_expired(void **state)
+{
+    struct world *w = *state;
+    char rid[64], other[64];
+    send_whole(w, "j1", &w->ours, "123456", rid);
+    session_set(w, rid, "exp", "1000");
+    assert_int_equal(verify_ours(w, "v1", rid, "123456").claim.code, RESULT_OTP_EXPIRED);
+    assert_int_equal(verify_ours(w, "v2", "", "123456").claim.code, RESULT_OTP_EXPIRED);
+    forget_velocity(w);
+    send_whole(w, "j2", &w->ours, "222222", other);
+    assert_string_not_equal(rid, other); /* an expired session is not sent again */
+    assert_int_equal(events(w, "click"), 2);
+}
+
+static void test_checks_run_out(void **state)
+{
+    struct world *w = *state;
+    char rid[64], other[64];
+    const char *const ids[5] = {"v1", "v2", "v3", "v4", "v5"};
+    send_whole(w, "j1", &w->ours, "123456", rid);
+    for (int i = 0; i < 5; i++) {
+        struct claimed c = verify_ours(w, ids[i], rid, "000000");
+        assert_int_equal(c.claim.code, RESULT_WRONG_OTP);
+        assert_int_equal(c.result.attempts_left, 4 - i);
+    }
+    struct claimed c = verify_ours(w, "v6", rid, "123456");
+    assert_int_equal(c.claim.code, RESULT_TOO_MANY_ATTEMPTS);
+    assert_int_equal(c.result.attempts_left, 0);
+    /* a new session does not give new guesses */
+    forget_velocity(w);
+    send_whole(w, "j2", &w->ours, "222222", other);
+    assert_string_not_equal(rid, other);
+    c = verify_ours(w, "v7", other, "222222");
+    assert_int_equal(c.claim.code, RESULT_TOO_MANY_ATTEMPTS);
+    assert_true(c.result.retry_after_s > 590 && c.result.retry_after_s <= 600);
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    (void)ask_redis(w, "HSET otpq:v:{%s}:ours:" NUMBER " failed_until 1000", tag.text);
+    assert_int_equal(verify_ours(w, "v8", other, "222222").claim.code, RESULT_OTP_VERIFIED);
+}
+
+enum { MANY = 1000 };
+
+static void test_a_thousand_at_once(void **state)
+{
+    struct world *w = *state;
+    static struct claimed c[MANY];
+    static struct session_job jobs[MANY];
+    static char ids[MANY][16];
+    char rid[64];
+    memset(c, 0, sizeof c);
+    send_whole(w, "j1", &w->ours, "123456", rid);
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "v%d", i);
+        jobs[i] = a_job(ids[i], &w->ours);
+        session_claim_verify(i % 2 == 0 ? w->sessions : w->others, &jobs[i], &w->ours,
+                             i % 3 == 0 ? SLICE("") : slice_of(rid), SLICE("123456"), on_claim,
+                             &c[i]);
+    }
+    int verified = 0;
+    for (int i = 0; i < MANY; i++) {
+        assert_true(loop_until(w->base, &c[i].done, 10000));
+        assert_int_equal(c[i].calls, 1);
+        verified += c[i].claim.code == RESULT_OTP_VERIFIED ? 1 : 0;
+        assert_true(c[i].claim.code == RESULT_OTP_VERIFIED ||
+                    c[i].claim.code == RESULT_ALREADY_VERIFIED);
+    }
+    assert_int_equal(verified, 1);
+    assert_int_equal(events(w, "conversion"), 1);
+}
+
+/* ---- verifies at the advertiser -------------------------------------------------------------- */
+
+static void test_verify_theirs(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job, second;
+    struct finished f;
+    send_whole(w, "j1", &w->theirs, NULL, rid);
+    struct claimed c = verify_theirs(w, "v1", rid, &job);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_string_equal(c.claim.request_id, rid);
+    assert_string_equal(c.claim.advertiser_request_id, "adv-1");
+    assert_int_equal(c.claim.attempts_left, 5);
+    c = verify_theirs(w, "v2", "", &second);
+    assert_int_equal(c.claim.outcome, CLAIM_BUSY);
+    assert_true(c.claim.wait_ms > 0);
+    for (int i = 0; i < 2; i++) {
+        finish_by(w, w->sessions, &job, &w->theirs, rid, true, JOB_END_REFUSED, RESULT_WRONG_OTP,
+                  NULL, &f);
+        assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+        assert_int_equal(f.result.attempts_left, 4);
+        assert_true(f.result.expires_in_s >= 299);
+    }
+    claim_verify_by(w, w->sessions, &second, &w->theirs, "", "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_int_equal(c.claim.attempts_left, 4);
+    for (int i = 0; i < 2; i++) {
+        finish_by(w, w->sessions, &second, &w->theirs, rid, true, JOB_END_DONE,
+                  RESULT_OTP_VERIFIED, NULL, &f);
+        assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+        assert_true(slice_is(f.result.response, "otp_verified"));
+    }
+    assert_int_equal(verify_theirs(w, "v3", rid, &job).claim.code, RESULT_ALREADY_VERIFIED);
+    assert_int_equal(events(w, "conversion"), 1);
+}
+
+static void test_theirs_checks_run_out(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    const char *const ids[5] = {"v1", "v2", "v3", "v4", "v5"};
+    struct session_job job;
+    struct finished f;
+    send_whole(w, "j1", &w->theirs, NULL, rid);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(verify_theirs(w, ids[i], rid, &job).claim.outcome, CLAIM_WON);
+        finish_by(w, w->sessions, &job, &w->theirs, rid, true, JOB_END_REFUSED, RESULT_WRONG_OTP,
+                  NULL, &f);
+    }
+    assert_int_equal(verify_theirs(w, "v6", rid, &job).claim.code, RESULT_TOO_MANY_ATTEMPTS);
+}
+
+static void test_verify_released(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job, second;
+    send_whole(w, "j1", &w->theirs, NULL, rid);
+    assert_int_equal(verify_theirs(w, "v1", rid, &job).claim.outcome, CLAIM_WON);
+    assert_true(release_by(w, w->sessions, &job));
+    assert_int_equal(verify_theirs(w, "v2", rid, &second).claim.outcome, CLAIM_WON);
+}
+
+/* The verifying worker dies: its job is unknown, never repeated; the session can be tried again. A
+ * late answer makes it verified, with one conversion, whatever else was tried. */
+static void test_verify_lease_over(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("v1", &w->theirs);
+    struct session_job copy = a_job("v1", &w->theirs);
+    struct session_job second;
+    w->theirs.on_unknown = ON_UNKNOWN_RETRY; /* means sends only */
+    send_whole(w, "j1", &w->theirs, NULL, rid);
+    job.lease_ms = 50;
+    claim_verify_by(w, w->sessions, &job, &w->theirs, rid, "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    nap(w, 60);
+    copy.attempt = 2;
+    claim_verify_by(w, w->others, &copy, &w->theirs, rid, "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_ENDED);
+    assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
+    assert_int_equal(verify_theirs(w, "v2", rid, &second).claim.outcome, CLAIM_WON);
+    for (int i = 0; i < 2; i++) {
+        finish_by(w, w->sessions, &job, &w->theirs, rid, true, JOB_END_DONE, RESULT_OTP_VERIFIED,
+                  NULL, &f);
+        assert_int_equal(f.finish.outcome, FINISH_LOST);
+    }
+    finish_by(w, w->sessions, &second, &w->theirs, rid, true, JOB_END_DONE, RESULT_OTP_VERIFIED,
+              NULL, &f);
+    assert_int_equal(f.finish.code, RESULT_ALREADY_VERIFIED);
+    assert_true(slice_is(f.result.error, "already_verified"));
+    assert_int_equal(events(w, "conversion"), 1);
+}
+
+/* A send whose outcome is unknown can be verified: the code may have arrived. */
+static void test_verify_after_unknown_send(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("j1", &w->ours);
+    char rid[24];
+    code_request_id(tag.text, rid);
+    claim_send_by(w, w->sessions, &job, &w->ours, rid, &c);
+    finish_by(w, w->sessions, &job, &w->ours, rid, false, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN,
+              "123456", &f);
+    assert_int_equal(events(w, "click"), 0);
+    assert_int_equal(verify_ours(w, "v1", rid, "123456").claim.code, RESULT_OTP_VERIFIED);
+    assert_int_equal(events(w, "click"), 1); /* it had been sent */
+    assert_int_equal(events(w, "conversion"), 1);
+}
+
+/* ---- the store's own troubles ---------------------------------------------------------------- */
+
+static void test_store_down(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    redis_fixture_stop(&w->redis);
+    nap(w, 50);
+    struct session_job job = a_job("j1", &w->theirs);
+    memset(&c, 0, sizeof c);
+    session_claim_send(w->sessions, &job, &w->theirs, "r-a", on_claim, &c);
+    assert_false(c.done); /* never from below */
+    assert_true(loop_until(w->base, &c.done, 1000));
+    assert_int_equal(c.claim.outcome, CLAIM_NO_STORE);
+    claim_verify_by(w, w->sessions, &job, &w->theirs, "", "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_NO_STORE);
+    redis_fixture_start(&w->redis, NULL, NULL);
+    assert_true(loop_until(w->base, &w->up, 5000));
+    claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+}
+
+/* The claim goes out, the server freezes: the claim is given up as NO_STORE although it may have
+ * been won. When the server thaws, it is released, and the next attempt wins before any lease. */
+static void test_claim_in_doubt_is_released(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    session_store_destroy(&w->sessions);
+    session_store_destroy(&w->others);
+    store_destroy(&w->store);
+    w->up = false;
+    world_connect(w, 100);
+    struct session_job job = a_job("j1", &w->ours);
+    job.lease_ms = 60000;
+    redis_fixture_freeze(&w->redis);
+    claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_NO_STORE);
+    redis_fixture_thaw(&w->redis);
+    assert_true(loop_until(w->base, &w->up, 5000));
+    struct session_job next = a_job("j1", &w->ours);
+    next.attempt = 2;
+    int64_t until = clock_mono_ms() + 5000;
+    do {
+        claim_send_by(w, w->others, &next, &w->ours, "r-b", &c);
+    } while (c.claim.outcome == CLAIM_ELSEWHERE && clock_mono_ms() < until);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_int_equal(c.calls, 1);
+}
+
+/* A short freeze: the claim and the finish are asked again and get through; nothing twice. */
+static void test_short_freeze(void **state)
+{
+    struct world *w = *state;
+    struct claimed c = {0};
+    struct finished f = {0};
+    struct job_result result;
+    session_store_destroy(&w->sessions);
+    session_store_destroy(&w->others);
+    store_destroy(&w->store);
+    w->up = false;
+    world_connect(w, 60);
+    struct session_job job = a_job("j1", &w->ours);
+    redis_fixture_freeze(&w->redis);
+    session_claim_send(w->sessions, &job, &w->ours, "r-a", on_claim, &c);
+    nap(w, 150);
+    redis_fixture_thaw(&w->redis);
+    assert_true(loop_until(w->base, &c.done, 5000));
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    job_result_init(&result);
+    struct session_finish end = an_end(JOB_END_DONE, RESULT_OTP_SENT, &result);
+    redis_fixture_freeze(&w->redis);
+    session_finish_send(w->sessions, &job, &w->ours, "r-a", &end, on_finish, &f);
+    nap(w, 150);
+    redis_fixture_thaw(&w->redis);
+    assert_true(loop_until(w->base, &f.done, 5000));
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+    assert_int_equal(events(w, "click"), 1);
+}
+
+static void test_destroyed_with_calls_out(void **state)
+{
+    struct world *w = *state;
+    struct claimed c[2] = {{0}};
+    struct session_job jobs[2] = {a_job("j1", &w->theirs), a_job("v1", &w->theirs)};
+    session_claim_send(w->sessions, &jobs[0], &w->theirs, "r-a", on_claim, &c[0]);
+    session_claim_verify(w->sessions, &jobs[1], &w->theirs, SLICE(""), SLICE("1"), on_claim, &c[1]);
+    session_store_destroy(&w->sessions);
+    nap(w, 50);
+    assert_false(c[0].done || c[1].done);
+}
+
+/* ---- what lies in Redis ---------------------------------------------------------------------- */
+
+static bool has_text(const redisReply *r, const char *text)
+{
+    if (r->type == REDIS_REPLY_ARRAY) {
+        for (size_t i = 0; i < r->elements; i++) {
+            if (has_text(r->element[i], text)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    return r->str != NULL && memmem(r->str, r->len, text, strlen(text)) != NULL;
+}
+
+/* DUMP would be compressed: every type is read by its own command. */
+static redisReply *read_key(redisContext *c, const char *key)
+{
+    redisReply *type = redisCommand(c, "TYPE %s", key);
+    const char *fmt = strcmp(type->str, "hash") == 0     ? "HGETALL %s"
+                      : strcmp(type->str, "list") == 0   ? "LRANGE %s 0 -1"
+                      : strcmp(type->str, "stream") == 0 ? "XRANGE %s - +"
+                                                         : "GET %s";
+    redisReply *r = redisCommand(c, fmt, key);
+    freeReplyObject(type);
+    return r;
+}
+
+static void test_nothing_plain_and_everything_ends(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job;
+    struct finished f;
+    send_whole(w, "j1", &w->ours, "731852", rid);
+    (void)verify_ours(w, "v1", rid, "960174");
+    (void)verify_ours(w, "v2", rid, "731852");
+    send_whole(w, "j2", &w->theirs, NULL, rid);
+    (void)verify_theirs(w, "v3", rid, &job);
+    finish_by(w, w->sessions, &job, &w->theirs, rid, true, JOB_END_DONE, RESULT_OTP_VERIFIED, NULL,
+              &f);
+    (void)verify_ours(w, "v4", "nonsense", "731852");
+    redisReply *keys = redisCommand(w->c, "KEYS *");
+    assert_true(keys->elements >= 12);
+    for (size_t i = 0; i < keys->elements; i++) {
+        const char *key = keys->element[i]->str;
+        assert_true(ask_redis(w, "PTTL %s", key) > 0);
+        redisReply *value = read_key(w->c, key);
+        assert_false(has_text(value, "731852"));
+        assert_false(has_text(value, "960174"));
+        if (strncmp(key, "otpq:ev:", 8) == 0 || strncmp(key, "otpq:t:", 7) == 0) {
+            assert_false(has_text(value, NUMBER));
+        }
+        freeReplyObject(value);
+    }
+    freeReplyObject(keys);
+}
+
+static void test_time_line_is_json_and_bounded(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    char rid[64];
+    send_whole(w, "j1", &w->ours, "123456", rid);
+    redisReply *r = redisCommand(w->c, "LINDEX otpq:t:{%s}:%s 1", tag.text, rid);
+    assert_string_equal(r->str, "{\"at_ms\":1010,\"step\":\"answer\",\"job\":\"j1\",\"op\":\"send\","
+                                "\"detail\":\"http \\\"200\\\"\"}");
+    freeReplyObject(r);
+    for (int i = 0; i < 120; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "v%d", i);
+        (void)verify_ours(w, id, rid, "0");
+    }
+    assert_int_equal(ask_redis(w, "LLEN otpq:t:{%s}:%s", tag.text, rid), 100);
+}
+
+#define WITH_REDIS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_REDIS(test_send_and_its_repetitions),
+        WITH_REDIS(test_one_winner),
+        WITH_REDIS(test_release),
+        WITH_REDIS(test_release_before_claim),
+        WITH_REDIS(test_lease_over_is_unknown),
+        WITH_REDIS(test_lease_over_retried_by_policy),
+        WITH_REDIS(test_finish_after_the_lease),
+        WITH_REDIS(test_cooldown_and_share),
+        WITH_REDIS(test_what_was_not_sent_does_not_count),
+        WITH_REDIS(test_verify_ours),
+        WITH_REDIS(test_codes_of_odd_length),
+        WITH_REDIS(test_not_found),
+        WITH_REDIS(test_expired),
+        WITH_REDIS(test_checks_run_out),
+        WITH_REDIS(test_a_thousand_at_once),
+        WITH_REDIS(test_verify_theirs),
+        WITH_REDIS(test_theirs_checks_run_out),
+        WITH_REDIS(test_verify_released),
+        WITH_REDIS(test_verify_lease_over),
+        WITH_REDIS(test_verify_after_unknown_send),
+        WITH_REDIS(test_store_down),
+        WITH_REDIS(test_claim_in_doubt_is_released),
+        WITH_REDIS(test_short_freeze),
+        WITH_REDIS(test_destroyed_with_calls_out),
+        WITH_REDIS(test_nothing_plain_and_everything_ends),
+        WITH_REDIS(test_time_line_is_json_and_bounded),
+    };
+    log_setup("test_session_store", LOG_LEVEL_ERROR, false);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
