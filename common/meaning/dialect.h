@@ -45,11 +45,17 @@ struct dialect_verdict {
     char advertiser_request_id[128]; /* "" when there is none */
 };
 
-struct integration; /* record.h */
+/* One key of a dialect's settings, for its reader, its documentation and the wizard. */
+struct dialect_setting {
+    const char *group;   /* the map it stands in: "call", "answer", "success", "locator" */
+    const char *key;     /* as written */
+    const char *meaning; /* one sentence */
+};
 
 struct dialect {
     const char *name;        /* "template" */
     const char *const *keys; /* the dialect's own keys of an integration, NULL-terminated */
+    const struct dialect_setting *settings; /* all keys inside those, ended by a NULL group */
     /* Reads the dialect's own keys of an integration; NULL and *error on a bad one. */
     void *(*configure)(const char *file, const struct yaml_node *integration,
                        struct yaml_error *error);
