@@ -1,0 +1,191 @@
+#include "clients/otpq/client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/otpq/commands.h"
+#include "common/meaning/config.h"
+
+enum { TIMEOUT_MAX_MS = 24 * 3600 * 1000 };
+
+int client_usage(const struct client_args *a, const char *why)
+{
+    (void)fprintf(stderr, "otpq: %s\n\n%s", why, a->usage);
+    return OTPQ_EXIT_USAGE;
+}
+
+bool client_number(const char *name, const char *value, uint64_t max, uint64_t *out)
+{
+    if (slice_to_u64(slice_of(value), max, out)) {
+        return true;
+    }
+    (void)fprintf(stderr, "otpq: --%s: a whole number from 0 to %llu is needed, not \"%s\"\n", name,
+                  (unsigned long long)max, value);
+    return false;
+}
+
+int client_option(struct client_args *a, int option, const char *value)
+{
+    uint64_t number;
+    switch (option) {
+    case CLIENT_BROKERS:
+        a->brokers = value;
+        return -1;
+    case CLIENT_CONFIG:
+        a->config = value;
+        return -1;
+    case CLIENT_TIMEOUT:
+        if (!client_number("timeout-ms", value, TIMEOUT_MAX_MS, &number)) {
+            return OTPQ_EXIT_USAGE;
+        }
+        a->timeout_ms = (uint32_t)number;
+        return -1;
+    case CLIENT_JSON:
+        a->json = true;
+        return -1;
+    case CLIENT_HELP:
+        (void)fputs(a->usage, stdout);
+        return OTPQ_EXIT_DONE;
+    default:
+        (void)fputs(a->usage, stderr);
+        return OTPQ_EXIT_USAGE;
+    }
+}
+
+/* "a,b" into the list; what is in `text` is cut up. */
+static size_t split(char *text, const char *out[CONFIG_LIST_MAX])
+{
+    size_t n = 0;
+    char *rest = NULL;
+    for (char *at = strtok_r(text, ", ", &rest); at != NULL && n < CONFIG_LIST_MAX;
+         at = strtok_r(NULL, ", ", &rest)) {
+        out[n++] = at;
+    }
+    return n;
+}
+
+static otpq *open_to(const char *const *brokers, size_t n, uint32_t jobs_max, int *exit_code)
+{
+    const char *error = "";
+    struct otpq_options o = {.brokers = brokers, .broker_count = n, .jobs_max = jobs_max};
+    otpq *q = otpq_new(&o, &error);
+    if (q == NULL) {
+        (void)fprintf(stderr, "otpq: cannot use the brokers (client.brokers, --brokers): %s\n",
+                      error);
+        *exit_code = OTPQ_EXIT_USAGE;
+    }
+    return q;
+}
+
+otpq *client_open(const struct client_args *a, uint32_t jobs_max, int *exit_code)
+{
+    const char *brokers[CONFIG_LIST_MAX];
+    otpq *q = NULL;
+    if (a->brokers != NULL) {
+        char *text = slice_dup(slice_of(a->brokers));
+        q = open_to(brokers, split(text, brokers), jobs_max, exit_code);
+        free(text);
+        return q;
+    }
+    struct config c;
+    struct yaml_error error;
+    if (!config_load(&c, a->config, &error)) {
+        (void)fprintf(stderr, "otpq: %s\n", error.text);
+        *exit_code = OTPQ_EXIT_USAGE;
+        return NULL;
+    }
+    for (size_t i = 0; i < c.client_brokers.count; i++) {
+        brokers[i] = c.client_brokers.at[i];
+    }
+    q = open_to(brokers, c.client_brokers.count, jobs_max, exit_code);
+    config_free(&c);
+    return q;
+}
+
+/* ---- answers -------------------------------------------------------------------------------- */
+
+static void add_text(json_t *o, const char *key, const char *text)
+{
+    if (text[0] != '\0') {
+        (void)json_object_set_new(o, key, json_string(text));
+    }
+}
+
+static void print_json(const struct otpq_answer *a, json_t *body)
+{
+    static const char *const outcomes[] = {
+        [OTPQ_RESULT] = "result", [OTPQ_NOT_TAKEN] = "not_taken", [OTPQ_TIMED_OUT] = "timed_out"};
+    json_t *o = json_object();
+    (void)json_object_set_new(o, "outcome", json_string(outcomes[a->outcome]));
+    add_text(o, "id", a->id);
+    add_text(o, "state", a->state);
+    add_text(o, "code", a->code);
+    add_text(o, "detail", a->detail);
+    if (a->attempts > 0) {
+        (void)json_object_set_new(o, "queued_ms", json_integer(a->queued_ms));
+        (void)json_object_set_new(o, "run_ms", json_integer(a->run_ms));
+        (void)json_object_set_new(o, "attempts", json_integer(a->attempts));
+    }
+    if (a->retry_after_ms > 0) {
+        (void)json_object_set_new(o, "retry_after_ms", json_integer(a->retry_after_ms));
+    }
+    if (body != NULL) {
+        (void)json_object_set(o, "body", body);
+    }
+    (void)json_dumpf(o, stdout, JSON_COMPACT);
+    (void)fputc('\n', stdout);
+    json_decref(o);
+}
+
+static void print_row(const char *key, const char *text)
+{
+    if (text[0] != '\0') {
+        (void)printf("%-14s %s\n", key, text);
+    }
+}
+
+static void print_text(const struct otpq_answer *a, json_t *body)
+{
+    const char *key;
+    json_t *value;
+    print_row("id", a->id);
+    print_row("state", a->outcome == OTPQ_NOT_TAKEN ? "not taken" : a->state);
+    print_row("code", a->code);
+    print_row("detail", a->detail);
+    json_object_foreach(body, key, value) {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        print_row(key, json_is_string(value) ? json_string_value(value) : text);
+        free(text);
+    }
+    if (a->retry_after_ms > 0) {
+        (void)printf("%-14s %u ms\n", "retry after", a->retry_after_ms);
+    }
+    if (a->attempts > 0) {
+        (void)printf("%-14s queued %u ms, run %u ms, attempts %u\n", "took", a->queued_ms,
+                     a->run_ms, a->attempts);
+    }
+}
+
+void client_print(const struct otpq_answer *answer, bool json)
+{
+    json_t *body = answer->body_bytes > 0
+                       ? client_json_of(slice_make(answer->body, answer->body_bytes))
+                       : NULL;
+    if (json) {
+        print_json(answer, body);
+    } else {
+        print_text(answer, body);
+    }
+    json_decref(body);
+}
+
+int client_exit(const struct otpq_answer *answer, const char *good)
+{
+    if (answer->outcome == OTPQ_TIMED_OUT) {
+        return OTPQ_EXIT_NO_BROKER;
+    }
+    if (answer->outcome == OTPQ_NOT_TAKEN) {
+        return OTPQ_EXIT_REFUSED;
+    }
+    return good == NULL || strcmp(answer->state, good) == 0 ? OTPQ_EXIT_DONE : OTPQ_EXIT_REFUSED;
+}

@@ -1,0 +1,59 @@
+/* otpq: the command. A table of subcommands; the help is the table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/otpq/commands.h"
+#include "common/base/check.h"
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+};
+
+static const struct command commands[] = {
+    {"up", "run a whole node: Redis, broker, workers, gateway", cmd_up},
+    {"push", "push jobs: a number, or JSON lines", cmd_push},
+    {"get", "the state or result of a job", cmd_get},
+    {"cancel", "cancel a job that has not started", cmd_cancel},
+    {"info", "the queue in numbers", cmd_info},
+    {"top", "the queue, live", cmd_top},
+    {"apply", "bring records (integrations, affiliates, endpoints) from a file into Redis", cmd_apply},
+    {"export", "print the records as a file that apply takes", cmd_export},
+    {"sandbox", "play an advertiser to try things with", cmd_sandbox},
+    {"trace", "the time-line of a request", cmd_trace},
+};
+
+static void help(FILE *to)
+{
+    (void)fputs("usage: otpq COMMAND [ARGUMENTS]\n\n", to);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (commands[i].run != NULL) {
+            (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        }
+    }
+    (void)fputs("\n`otpq COMMAND --help` tells the rest; `otpq --version` the version.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--version") == 0) {
+        (void)printf("otpq %s\n", OTPQ_VERSION);
+        return OTPQ_EXIT_DONE;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+        help(stdout);
+        return OTPQ_EXIT_DONE;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(name, commands[i].name) == 0 && commands[i].run != NULL) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    if (name[0] != '\0') {
+        (void)fprintf(stderr, "otpq: there is no command \"%s\"\n\n", name);
+    }
+    help(stderr);
+    return OTPQ_EXIT_USAGE;
+}

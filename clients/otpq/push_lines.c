@@ -1,0 +1,131 @@
+#include "clients/otpq/push_lines.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "clients/otpq/client.h"
+#include "clients/otpq/commands.h"
+#include "common/base/clock.h"
+#include "common/meaning/wire.h"
+
+struct lines {
+    otpq *q;
+    bool json;
+    uint32_t timeout_ms;
+    unsigned line;       /* number of the line read last */
+    size_t answered;     /* results so far */
+    int code;            /* the worst so far */
+};
+
+static void worse(struct lines *l, int code)
+{
+    l->code = code > l->code ? code : l->code;
+}
+
+static void on_answer(void *context, const struct otpq_answer *answer)
+{
+    struct lines *l = context;
+    l->answered++;
+    worse(l, client_exit(answer, "done"));
+    if (l->json) {
+        client_print(answer, true);
+    } else {
+        (void)printf("%s %s %s %s\n", answer->id,
+                     answer->outcome == OTPQ_RESULT ? answer->state : "not_taken", answer->code,
+                     answer->detail);
+    }
+}
+
+/* Runs the handle until fewer than `most` jobs are unanswered, or nothing came for too long. */
+static void drain(struct lines *l, size_t most)
+{
+    int64_t heard_ms = clock_mono_ms();
+    size_t answered = l->answered;
+    while (otpq_wait(l->q, most == 0 ? 100 : 0) > most) {
+        if (l->answered != answered) {
+            answered = l->answered;
+            heard_ms = clock_mono_ms();
+        } else if (clock_mono_ms() - heard_ms > (int64_t)l->timeout_ms) {
+            (void)fprintf(stderr, "otpq: no broker answered for %u ms\n", l->timeout_ms);
+            worse(l, OTPQ_EXIT_NO_BROKER);
+            return;
+        }
+    }
+}
+
+static int wrong_line(struct lines *l, const char *why)
+{
+    (void)fprintf(stderr, "otpq: line %u: %s\n", l->line, why);
+    return OTPQ_EXIT_USAGE;
+}
+
+static int submit(struct lines *l, struct otpq_job *job, const json_t *body)
+{
+    struct buf bytes;
+    const char *error = "body: whole numbers, texts, true, false and maps only, at most 64 KiB";
+    int code = OTPQ_EXIT_DONE;
+    buf_init(&bytes, WIRE_BODY_BYTES_MAX);
+    bool packed = client_pack_json(&bytes, body);
+    job->body = bytes.p;
+    job->body_bytes = bytes.n;
+    if (!packed || otpq_submit(l->q, job, on_answer, l, &error) != 0) {
+        code = wrong_line(l, error);
+    }
+    buf_free(&bytes);
+    return code;
+}
+
+static int push_line(struct lines *l, const char *text)
+{
+    struct otpq_job job = {.op = "send", .pri = -1};
+    json_error_t error;
+    json_t *body = NULL;
+    json_int_t ttl_ms = 0;
+    json_int_t delay_ms = 0;
+    int code;
+    json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (o == NULL ||
+        json_unpack_ex(o, &error, 0, "{s?s,s?s,s:s,s?s,s?s,s?I,s?I,s?i,s:o!}", "id", &job.id, "op",
+                       &job.op, "route", &job.route, "tenant", &job.tenant, "trace", &job.trace,
+                       "ttl_ms", &ttl_ms, "delay_ms", &delay_ms, "pri", &job.pri, "body",
+                       &body) != 0) {
+        code = wrong_line(l, error.text);
+    } else if (ttl_ms < 0 || ttl_ms > WIRE_TTL_MAX_MS || delay_ms < 0 ||
+               delay_ms > WIRE_TTL_MAX_MS) {
+        code = wrong_line(l, "ttl_ms, delay_ms: from 0 to 86400000");
+    } else {
+        job.ttl_ms = (uint32_t)ttl_ms;
+        job.delay_ms = (uint32_t)delay_ms;
+        code = submit(l, &job, body);
+    }
+    json_decref(o);
+    return code;
+}
+
+int push_lines(otpq *q, const char *path, uint32_t timeout_ms, bool json)
+{
+    struct lines l = {.q = q, .json = json, .timeout_ms = timeout_ms};
+    FILE *from = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    char *text = NULL;
+    size_t cap = 0;
+    if (from == NULL) {
+        (void)fprintf(stderr, "otpq: cannot open %s\n", path);
+        return OTPQ_EXIT_USAGE;
+    }
+    while (l.code < OTPQ_EXIT_USAGE && getline(&text, &cap, from) >= 0) {
+        l.line++;
+        if (text[strspn(text, " \t\r\n")] != '\0') {
+            drain(&l, PUSH_WINDOW - 1);
+            worse(&l, l.code < OTPQ_EXIT_USAGE ? push_line(&l, text) : 0);
+        }
+    }
+    if (l.code != OTPQ_EXIT_NO_BROKER) {
+        drain(&l, 0);
+    }
+    free(text);
+    if (from != stdin) {
+        (void)fclose(from);
+    }
+    return l.code;
+}

@@ -1,0 +1,187 @@
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "clients/otpq/client.h"
+#include "clients/otpq/commands.h"
+#include "clients/otpq/view.h"
+
+static const char usage[] =
+    "usage: otpq top [options]\n\n"
+    "The queue, live: depth, oldest age, jobs in flight, rates, workers, and the same of its\n"
+    "routes. q or Ctrl-C ends it. Off a terminal it prints one look and ends.\n\n"
+    "  --once             one look, with rates, and end\n"
+    "  --interval-ms N    time between looks (1000)\n" CLIENT_USAGE;
+
+enum { OPT_ONCE = CLIENT_NEXT, OPT_INTERVAL };
+enum { INTERVAL_DEFAULT_MS = 1000, INTERVAL_MIN_MS = 100, INTERVAL_MAX_MS = 3600000,
+       LIVE_TIMEOUT_MS = 1000 };
+
+struct top {
+    struct client_args args;
+    bool once;
+    uint32_t interval_ms;
+    struct termios before;   /* the terminal as it was */
+    struct view views[2];    /* the last look and the one before, in turn */
+    unsigned looks;
+};
+
+static volatile sig_atomic_t ended;
+
+static void on_signal(int number)
+{
+    (void)number;
+    ended = 1;
+}
+
+static void screen_open(struct top *t)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    struct termios raw;
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+    (void)tcgetattr(STDIN_FILENO, &t->before);
+    raw = t->before;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* keys come at once and unseen; Ctrl-C stays */
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+    (void)fputs("\033[?1049h\033[?25l", stdout); /* second screen, no cursor */
+}
+
+static void screen_close(const struct top *t)
+{
+    (void)fputs("\033[?25h\033[?1049l", stdout);
+    (void)fflush(stdout);
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &t->before);
+}
+
+static unsigned screen_lines(void)
+{
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : 24;
+}
+
+/* Each line is cleared behind its text, and everything below the last: no flicker. */
+static void paint(const char *text)
+{
+    (void)fputs("\033[H", stdout);
+    for (; *text != '\0'; text++) {
+        if (*text == '\n') {
+            (void)fputs("\033[K", stdout);
+        }
+        (void)fputc(*text, stdout);
+    }
+    (void)fputs("\033[J", stdout);
+    (void)fflush(stdout);
+}
+
+/* Sleeps until the next look; true when the user wants to leave. */
+static bool pause_or_quit(const struct top *t, bool keys)
+{
+    struct pollfd key = {.fd = STDIN_FILENO, .events = POLLIN};
+    char c = 0;
+    if (poll(&key, keys ? 1 : 0, (int)t->interval_ms) > 0) {
+        return read(STDIN_FILENO, &c, 1) != 1 || c == 'q';
+    }
+    return false;
+}
+
+/* One look, into the older of the two views. */
+static int look(struct top *t, otpq *q, struct buf *text, unsigned lines)
+{
+    struct otpq_answer answer;
+    struct view *v = &t->views[t->looks % 2];
+    const struct view *before = t->looks > 0 ? &t->views[(t->looks + 1) % 2] : NULL;
+    const char *why = "";
+    int code = view_read(q, t->args.timeout_ms, v, &answer, &why);
+    buf_clear(text);
+    if (code != 0) {
+        buf_printf(text, "otpq: %s\n", why);
+        t->looks = 0; /* rates begin anew */
+        return code;
+    }
+    if (t->args.json) {
+        view_put_json(text, &answer);
+    } else {
+        view_put(text, v, before, lines);
+    }
+    t->looks++;
+    return code;
+}
+
+static int run_once(struct top *t, otpq *q, struct buf *text)
+{
+    int code = look(t, q, text, 0);
+    if (code == 0 && !t->args.json && !pause_or_quit(t, false)) {
+        code = look(t, q, text, 0); /* rates need two */
+    }
+    (void)fputs(buf_text(text), code == 0 ? stdout : stderr);
+    return code;
+}
+
+/* A broker that is away is shown as that and asked again: it may be starting. */
+static int run_live(struct top *t, otpq *q, struct buf *text)
+{
+    int code = OTPQ_EXIT_DONE;
+    if (t->args.timeout_ms > LIVE_TIMEOUT_MS) {
+        t->args.timeout_ms = LIVE_TIMEOUT_MS;
+    }
+    screen_open(t);
+    while (!ended) {
+        code = look(t, q, text, screen_lines());
+        paint(buf_text(text));
+        ended |= pause_or_quit(t, true);
+    }
+    screen_close(t);
+    return code;
+}
+
+static int take_option(struct top *t, int option, const char *value)
+{
+    uint64_t number;
+    if (option == OPT_ONCE) {
+        t->once = true;
+        return -1;
+    }
+    if (option != OPT_INTERVAL) {
+        return client_option(&t->args, option, value);
+    }
+    if (!client_number("interval-ms", value, INTERVAL_MAX_MS, &number)) {
+        return OTPQ_EXIT_USAGE;
+    }
+    t->interval_ms = number > INTERVAL_MIN_MS ? (uint32_t)number : INTERVAL_MIN_MS;
+    return -1;
+}
+
+int cmd_top(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"once", no_argument, NULL, OPT_ONCE},
+        {"interval-ms", required_argument, NULL, OPT_INTERVAL},
+        CLIENT_OPTIONS,
+    };
+    struct top *t = xcalloc(1, sizeof(*t));
+    struct buf text;
+    otpq *q = NULL;
+    int code = -1;
+    buf_init(&text, 65536);
+    t->args = (struct client_args){.usage = usage, .timeout_ms = CLIENT_TIMEOUT_MS};
+    t->interval_ms = INTERVAL_DEFAULT_MS;
+    for (int o; code < 0 && (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        code = take_option(t, o, optarg);
+    }
+    if (code < 0 && optind < argc) {
+        code = client_usage(&t->args, "top takes no arguments");
+    }
+    if (code < 0 && (q = client_open(&t->args, 1, &code)) != NULL) {
+        bool screen = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+        code = t->once || t->args.json || !screen ? run_once(t, q, &text) : run_live(t, q, &text);
+    }
+    otpq_destroy(&q);
+    buf_free(&text);
+    free(t);
+    return code;
+}

@@ -1,0 +1,137 @@
+#include "clients/otpq/view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "clients/otpq/commands.h"
+#include "common/base/clock.h"
+
+int view_read(otpq *q, uint32_t timeout_ms, struct view *v, struct otpq_answer *answer,
+              const char **why)
+{
+    if (otpq_info(q, timeout_ms, answer) != OTPQ_RESULT) {
+        *why = answer->detail;
+        return client_exit(answer, NULL);
+    }
+    if (!wire_info_decode(slice_make(answer->body, answer->body_bytes), &v->info, v->routes,
+                          &v->count, why)) {
+        return OTPQ_EXIT_REFUSED;
+    }
+    v->at_ms = clock_mono_ms();
+    for (uint32_t i = 0; i < v->count; i++) {
+        (void)snprintf(v->names[i], sizeof(v->names[i]), "%.*s", SLICE_ARG(v->routes[i].name));
+        v->routes[i].name = slice_of(v->names[i]);
+    }
+    return 0;
+}
+
+/* 950 ms, 12.3 s, 4 min, 3 h: what fits a column. */
+static const char *age(uint64_t ms, char out[24])
+{
+    if (ms < 1000) {
+        (void)snprintf(out, 24, "%" PRIu64 " ms", ms);
+    } else if (ms < 60000) {
+        (void)snprintf(out, 24, "%.1f s", (double)ms / 1000);
+    } else if (ms < 3600000) {
+        (void)snprintf(out, 24, "%" PRIu64 " min", ms / 60000);
+    } else {
+        (void)snprintf(out, 24, "%" PRIu64 " h", ms / 3600000);
+    }
+    return out;
+}
+
+static uint64_t route_ended(const struct wire_info_route *r)
+{
+    return r->done + r->refused + r->unknown + r->expired + r->cancelled;
+}
+
+static uint64_t info_ended(const struct wire_info *i)
+{
+    return i->done + i->refused + i->unknown + i->expired + i->cancelled;
+}
+
+/* Per second between two looks; a counter that went back is a broker that began anew. */
+static double rate(uint64_t now, uint64_t then, const struct view *v, const struct view *before)
+{
+    int64_t ms = v->at_ms - before->at_ms;
+    return ms > 0 && now > then ? (double)(now - then) * 1000 / (double)ms : 0;
+}
+
+static double route_rate(const struct view *v, const struct view *before, uint32_t at)
+{
+    for (uint32_t i = 0; i < before->count; i++) {
+        if (slice_eq(before->routes[i].name, v->routes[at].name)) {
+            return rate(route_ended(&v->routes[at]), route_ended(&before->routes[i]), v, before);
+        }
+    }
+    return 0;
+}
+
+static const char *route_state(const struct wire_info_route *r)
+{
+    if (r->paused) {
+        return "paused";
+    }
+    return r->breaker == 2 ? "breaker open" : r->breaker == 1 ? "probing" : "";
+}
+
+static void put_totals(struct buf *b, const struct view *v, const struct view *before)
+{
+    const struct wire_info *i = &v->info;
+    char oldest[24], uptime[24];
+    buf_printf(b, "otpq %.*s, up %s: %" PRIu64 " queued, %" PRIu64 " delayed, oldest %s, %" PRIu64
+               " in flight, %" PRIu64 " workers (room for %" PRIu64 ")",
+               SLICE_ARG(i->version), age(i->uptime_ms, uptime), i->queued, i->delayed,
+               age(i->oldest_ms, oldest), i->in_flight, i->workers, i->credit_free);
+    if (before != NULL) {
+        buf_printf(b, ", %.0f/s in, %.0f/s out", rate(i->accepted, before->info.accepted, v, before),
+                   rate(info_ended(i), info_ended(&before->info), v, before));
+    }
+    buf_printf(b, "\nended: %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
+               " expired, %" PRIu64 " cancelled; not taken, a limit was reached: %" PRIu64 "\n",
+               i->done, i->refused, i->unknown, i->expired, i->cancelled, i->refused_full);
+}
+
+static void put_route(struct buf *b, const struct view *v, const struct view *before, uint32_t at)
+{
+    const struct wire_info_route *r = &v->routes[at];
+    char oldest[24];
+    buf_printf(b, "%-24.24s %9" PRIu64 " %9" PRIu64 " %9s %9" PRIu64, r->name.p, r->queued,
+               r->delayed, age(r->oldest_ms, oldest), r->in_flight);
+    if (before != NULL) {
+        buf_printf(b, " %8.0f", route_rate(v, before, at));
+    }
+    buf_printf(b, " %10" PRIu64 " %9" PRIu64 " %8" PRIu64 "  %s\n", r->done, r->refused, r->unknown,
+               route_state(r));
+}
+
+void view_put(struct buf *b, const struct view *v, const struct view *before, unsigned lines_max)
+{
+    enum { HEAD_LINES = 5 };
+    uint32_t shown = v->count;
+    if (lines_max > 0) {
+        uint32_t room = lines_max > HEAD_LINES ? lines_max - HEAD_LINES : 0;
+        shown = shown < room ? shown : room;
+    }
+    put_totals(b, v, before);
+    buf_printf(b, "\n%-24s %9s %9s %9s %9s%s %10s %9s %8s\n", "ROUTE", "QUEUED", "DELAYED", "OLDEST",
+               "IN FLIGHT", before != NULL ? "    PER S" : "", "DONE", "REFUSED", "UNKNOWN");
+    for (uint32_t i = 0; i < shown; i++) {
+        put_route(b, v, before, i);
+    }
+    if (shown < v->info.routes_total) {
+        buf_printf(b, "… and %" PRIu64 " more routes\n", v->info.routes_total - shown);
+    }
+}
+
+void view_put_json(struct buf *b, const struct otpq_answer *answer)
+{
+    json_t *body = client_json_of(slice_make(answer->body, answer->body_bytes));
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (text != NULL) {
+        buf_puts(b, text);
+        buf_putc(b, '\n');
+    }
+    free(text);
+    json_decref(body);
+}
