@@ -314,16 +314,26 @@ static bool broken(const struct rule *r, const char *key, const char *what)
     return false;
 }
 
+/* A mistake at a byte of a scalar's text; columns count characters. */
+static void text_error(const struct rule *r, const struct yaml_node *node,
+                       const struct template_error *why)
+{
+    int column = node->column;
+    if (strchr(node->text, '\n') == NULL) { /* else it is a block, and the node's place must do */
+        column += node->quoted ? 1 : 0;
+        for (size_t i = 0; i < why->offset && node->text[i] != '\0'; i++) {
+            column += (node->text[i] & 0xc0) != 0x80;
+        }
+    }
+    yaml_error_at(r->error, r->file, node->line, column, "text: %s", why->text);
+}
+
 static bool check_text(const struct rule *r, const struct integration *i)
 {
     struct template_error why;
     struct template *t = template_compile(slice_of(i->text), TEMPLATE_TEXT, &why);
     if (t == NULL) {
-        const struct yaml_node *node = yaml_get(r->record->value, "text");
-        int shift = (int)why.offset + (node->quoted ? 1 : 0);
-        bool is_one_line = strchr(i->text, '\n') == NULL;
-        yaml_error_at(r->error, r->file, node->line, node->column + (is_one_line ? shift : 0),
-                      "text: %s", why.text);
+        text_error(r, yaml_get(r->record->value, "text"), &why);
         return false;
     }
     bool has_otp = template_uses(t, MACRO_OTP);
@@ -380,9 +390,6 @@ static bool finish_integration(struct integration *i, const char *file,
     i->settings = i->dialect->configure(file, record->value, error);
     if (i->settings == NULL) {
         return false;
-    }
-    if (!i->dialect->has(i->settings, DIALECT_SEND)) {
-        return broken(&r, "send", "send is missing: how the advertiser is asked to send a code");
     }
     if (!i->dialect->uses(i->settings, DIALECT_SEND, MACRO_MSISDN)) {
         return broken(&r, "send", "send must carry {msisdn}");

@@ -24,7 +24,7 @@ static const struct record_key integration_keys[] = {
     {"paused", RECORD_BOOL, "false", NULL, 0, 0, "",
      "Stops the route: new requests are answered integration_paused.", AT(integration, paused)},
     {"country_code", RECORD_DIGITS, "", NULL, 0, 4, "digits",
-     "Country code of numbers that are typed without one, and what msisdn|national takes off.",
+     "Country code of numbers that are typed without one, and what the filter national takes off.",
      AT(integration, country_code)},
     {"maker", RECORD_CHOICE, "advertiser", "advertiser|otpq", 0, 0, "",
      "Who makes and checks the code.", AT(integration, maker)},
