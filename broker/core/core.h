@@ -131,7 +131,7 @@ MUST_CHECK bool core_route_policy(struct core *core, struct slice route, const s
 
 /* Moves time: expires deadlines, readies delayed jobs, refills buckets, dispatches all that may go
  * now, at most dispatch_max of them. Returns when it wants to run again: the next moment at which
- * time alone changes something (INT64_MAX: never; now_ms: more is ready). */
+ * time alone may change something (INT64_MAX: never; now_ms: more is ready). */
 int64_t core_step(struct core *core, int64_t now_ms, uint32_t dispatch_max);
 
 /* For I, /metrics and top. */
