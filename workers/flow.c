@@ -1,0 +1,577 @@
+#include "workers/flow.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "workers/flow_inside.h"
+#include "workers/values.h"
+
+/* What this worker can do; the others are refused. */
+static const struct flow_op *const ops[WIRE_OPS] = {
+    [WIRE_OP_SEND] = &flow_send,
+    [WIRE_OP_VERIFY] = &flow_verify,
+};
+
+static void on_timer(evutil_socket_t fd, short events, void *context);
+static void ask(struct flow *f);
+static void write_outcome(struct flow *f);
+static void open_claim(struct flow *f);
+
+/* ---- life of a flow ---------------------------------------------------------------------------- */
+
+/* Copies what the job borrows from the message. */
+static void keep_job(struct flow *f, const struct wire_job *job, struct slice body)
+{
+    f->bytes = xmalloc(job->id.n + job->route.n + body.n);
+    char *at = f->bytes;
+    memcpy(at, job->id.p, job->id.n);
+    memcpy(at + job->id.n, job->route.p, job->route.n);
+    memcpy(at + job->id.n + job->route.n, body.p, body.n);
+    f->job = *job;
+    f->job.id = slice_make(at, job->id.n);
+    f->job.route = slice_make(at + job->id.n, job->route.n);
+    f->job.tenant = f->job.trace = (struct slice){0};
+}
+
+static void add_step(struct flow *f, const char *step, int64_t at_ms, const char *detail)
+{
+    if (f->step_count < FLOW_STEPS_MAX) {
+        struct session_step *s = &f->steps[f->step_count++];
+        s->step = step;
+        s->at_ms = at_ms;
+        (void)snprintf(s->detail, sizeof s->detail, "%s", detail);
+    }
+}
+
+static struct flow *flow_new(struct flows *all, struct link *from, const struct wire_job *job,
+                             struct slice body)
+{
+    struct flow *f = xcalloc(1, sizeof *f);
+    int64_t wall_ms = clock_wall_ms();
+    f->all = all;
+    f->from = from;
+    f->arrived_ms = clock_mono_ms();
+    f->deadline_ms = f->arrived_ms + job->ttl_ms;
+    f->attempts_left = f->retry_after_s = f->expires_in_s = -1;
+    f->advertiser_http = -1;
+    buf_init(&f->advertiser_body, JOB_ADVERTISER_BODY_BYTES_MAX);
+    keep_job(f, job, body);
+    f->records = records_ref(records_watch_now(all->watch));
+    must(evtimer_assign(&f->timer, all->base, on_timer, f) == 0);
+    add_step(f, "accepted", wall_ms - job->queued_ms, "");
+    add_step(f, "dispatched", wall_ms, "");
+    list_init(&f->link);
+    list_push(&all->running, &f->link);
+    all->count++;
+    return f;
+}
+
+static void flow_free(struct flow *f)
+{
+    struct flows *all = f->all;
+    (void)event_del(&f->timer);
+    list_remove(&f->link);
+    records_unref(&f->records);
+    buf_free(&f->advertiser_body);
+    explicit_bzero(f->otp, sizeof f->otp);
+    if (f->text != NULL) {
+        explicit_bzero(f->text, strlen(f->text));
+        free(f->text);
+    }
+    free(f->bytes);
+    free(f);
+    all->count--;
+    if (all->draining && all->count == 0) {
+        all->on_idle(all->context);
+    }
+}
+
+/* ---- the two ends ------------------------------------------------------------------------------ */
+
+static void answer(struct flow *f, enum job_end end, enum result_code code, struct slice body)
+{
+    struct wire_result r = {
+        .id = f->job.id,
+        .end = end,
+        .code = code,
+        .queued_ms = f->job.queued_ms,
+        .run_ms = (uint32_t)(clock_mono_ms() - f->arrived_ms),
+        .attempts = f->job.attempt,
+        .trace_id = slice_of(f->request_id),
+    };
+    log_debug("job ended", "request_id", f->request_id, "route",
+              f->route != NULL ? f->route->name : "", "msisdn",
+              msisdn_mask(slice_of(f->msisdn.digits)).text, "state", job_end_names[end], "code",
+              result_name(code), "ms", log_num(r.run_ms), NULL);
+    link_result(f->from, &r, body);
+    flow_free(f);
+}
+
+static void fill_result(struct flow *f, enum job_end end, enum result_code code)
+{
+    struct job_result *r = &f->result;
+    job_result_init(r);
+    r->request_id = slice_of(f->request_id);
+    if (end == JOB_END_DONE) {
+        r->response = slice_of(result_name(code));
+        r->data = f->op == &flow_send ? r->request_id : (struct slice){0};
+    } else {
+        r->error = slice_of(result_name(code));
+    }
+    r->attempts_left = f->attempts_left;
+    r->retry_after_s = f->retry_after_s;
+    r->expires_in_s = f->expires_in_s;
+    r->advertiser_http = f->advertiser_http;
+    r->advertiser_body = buf_slice(&f->advertiser_body);
+    r->advertiser_ms = f->advertiser_ms;
+}
+
+/* An answer that the store knows nothing of. */
+static void answer_unwritten(struct flow *f, enum job_end end, enum result_code code)
+{
+    struct buf body;
+    buf_init(&body, WIRE_BODY_BYTES_MAX);
+    fill_result(f, end, code);
+    job_result_encode(&body, &f->result);
+    answer(f, end, code, buf_slice(&body));
+    buf_free(&body);
+}
+
+static void give_back(struct flow *f, enum result_code code, uint32_t delay_ms,
+                      uint32_t attempt_seen)
+{
+    struct wire_give_back g = {.id = f->job.id, .attempt = f->job.attempt, .code = code,
+                               .delay_ms = delay_ms, .attempt_seen = attempt_seen};
+    link_back(f->from, &g);
+    flow_free(f);
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------- */
+
+static void sleep_ms(struct flow *f, int64_t ms)
+{
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    must(event_add(&f->timer, &tv) == 0);
+}
+
+/* Asks again later. Unless another owner is at it, the deadline ends the wait: nothing was sent. */
+static void wait_and_ask(struct flow *f, uint32_t ms, bool elsewhere)
+{
+    int64_t left_ms = f->deadline_ms - clock_mono_ms();
+    if (f->all->draining) {
+        give_back(f, RESULT_NONE, FLOW_BUSY_BACK_MS, f->job.attempt);
+        return;
+    }
+    if (!elsewhere && left_ms <= 0) {
+        answer_unwritten(f, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+        return;
+    }
+    int64_t wait_ms = ms < FLOW_WAIT_MS_MIN ? FLOW_WAIT_MS_MIN
+                      : ms > FLOW_WAIT_MS_MAX ? FLOW_WAIT_MS_MAX
+                                              : ms;
+    f->state = FLOW_WAITING;
+    f->elsewhere = elsewhere;
+    sleep_ms(f, !elsewhere && left_ms < wait_ms ? left_ms : wait_ms);
+}
+
+static void on_timer(evutil_socket_t fd, short events, void *context)
+{
+    (void)fd;
+    (void)events;
+    struct flow *f = context;
+    switch (f->state) {
+    case FLOW_WAITING:
+        ask(f);
+        break;
+    case FLOW_FINISHING:
+        write_outcome(f);
+        break;
+    case FLOW_RELEASING:
+        open_claim(f);
+        break;
+    case FLOW_CLAIMING:
+    case FLOW_CALLING:
+        must(false); /* these end by their own callbacks */
+    }
+}
+
+/* ---- the outcome ------------------------------------------------------------------------------- */
+
+static void on_finished(void *context, const struct finish *done)
+{
+    struct flow *f = context;
+    if (done->outcome != FINISH_NO_STORE) {
+        answer(f, done->end, done->code, done->result_body);
+    } else if (clock_mono_ms() < f->lease_end_ms) {
+        sleep_ms(f, FLOW_STORE_RETRY_MS);
+    } else {
+        answer_unwritten(f, f->end, f->code); /* it did happen, on record or not */
+    }
+}
+
+static void write_outcome(struct flow *f)
+{
+    fill_result(f, f->end, f->code);
+    f->finish = (struct session_finish){
+        .end = f->end,
+        .code = f->code,
+        .advertiser_request_id = slice_of(f->advertiser_request_id),
+        .user_id = f->body.user_id,
+        .code_mac = slice_of(f->code_mac),
+        .result = &f->result,
+        .run_ms = (uint32_t)(clock_mono_ms() - f->arrived_ms),
+        .step_count = f->step_count,
+        .steps = f->steps,
+    };
+    f->op->finish(f, &f->finish, on_finished);
+}
+
+static void finish(struct flow *f, enum job_end end, enum result_code code)
+{
+    f->state = FLOW_FINISHING;
+    f->end = end;
+    f->code = code;
+    write_outcome(f);
+}
+
+static void on_claim_open(void *context, bool written)
+{
+    struct flow *f = context;
+    if (!written && clock_mono_ms() < f->lease_end_ms) {
+        sleep_ms(f, FLOW_STORE_RETRY_MS);
+        return;
+    }
+    /* Not written even now: the next attempt finds the claim taken and ends as unknown. Safe. */
+    give_back(f, f->code, f->back_ms, f->job.attempt);
+}
+
+static void open_claim(struct flow *f)
+{
+    session_release(f->all->sessions, &f->claim, on_claim_open, f);
+}
+
+/* Back to the queue for another attempt, if there is time for one. */
+static void repeat_later(struct flow *f, enum job_end else_end, enum result_code code)
+{
+    uint32_t back_ms = FLOW_UNREACHABLE_BACK_MS * f->job.attempt;
+    f->back_ms = back_ms < FLOW_UNREACHABLE_BACK_MS_MAX ? back_ms : FLOW_UNREACHABLE_BACK_MS_MAX;
+    if (clock_mono_ms() + f->back_ms >= f->deadline_ms) {
+        finish(f, else_end, code);
+        return;
+    }
+    f->state = FLOW_RELEASING;
+    f->code = code;
+    open_claim(f);
+}
+
+/* ---- the call ---------------------------------------------------------------------------------- */
+
+static void end_unknown(struct flow *f, enum result_code code)
+{
+    if (f->op->repeatable && f->route->on_unknown == ON_UNKNOWN_RETRY) {
+        repeat_later(f, JOB_END_UNKNOWN, code);
+    } else {
+        finish(f, JOB_END_UNKNOWN, code);
+    }
+}
+
+/* The advertiser's words for whoever looks at the result, without secrets and codes. */
+static void keep_answer(struct flow *f, const struct fetch_result *r)
+{
+    size_t count;
+    const struct slice *known = secrets_values(f->all->secrets, &count);
+    struct slice *hidden = xmalloc((count + 2) * sizeof *hidden);
+    memcpy(hidden, known, count * sizeof *hidden);
+    if (f->otp[0] != '\0') {
+        hidden[count++] = slice_of(f->otp);
+    }
+    if (f->body.otp.n > 0) {
+        hidden[count++] = f->body.otp;
+    }
+    dialect_redact(r->body, hidden, count, &f->advertiser_body);
+    free(hidden);
+}
+
+static void judge_answer(struct flow *f, const struct fetch_result *r)
+{
+    struct dialect_verdict v;
+    struct dialect_answer a = {.http = r->http, .body = r->body};
+    keep_answer(f, r);
+    f->route->dialect->parse(f->route->settings, f->op->call, &a, &v);
+    if (v.advertiser_request_id[0] != '\0') {
+        memcpy(f->advertiser_request_id, v.advertiser_request_id, sizeof f->advertiser_request_id);
+    }
+    if (v.end == JOB_END_UNKNOWN) {
+        end_unknown(f, v.code);
+    } else if (v.retry && f->op->repeatable) {
+        repeat_later(f, v.end, v.code);
+    } else {
+        finish(f, v.end, v.code);
+    }
+}
+
+static void note_call(struct flow *f, const struct fetch_result *r)
+{
+    char status[32];
+    f->advertiser_http = r->http;
+    f->advertiser_ms = r->total_us / 1000;
+    if (r->reused || r->connect_us > 0) {
+        add_step(f, "connect", f->call_wall_ms + r->connect_us / 1000,
+                 r->reused ? "kept connection" : "");
+    }
+    if (r->first_byte_us > 0) {
+        add_step(f, "first_byte", f->call_wall_ms + r->first_byte_us / 1000, "");
+    }
+    (void)snprintf(status, sizeof status, "http %d", r->http);
+    bool whole = r->end == FETCH_ANSWERED;
+    add_step(f, whole ? "answer" : "no_answer", f->call_wall_ms + r->total_us / 1000,
+             whole ? status : r->detail);
+}
+
+static void on_fetched(void *context, const struct fetch_result *r)
+{
+    struct flow *f = context;
+    f->call = NULL;
+    note_call(f, r);
+    switch (r->end) {
+    case FETCH_ANSWERED:
+    case FETCH_TOO_LARGE: /* the mapping may be content with the status and the beginning */
+        judge_answer(f, r);
+        break;
+    case FETCH_NOT_SENT:
+        repeat_later(f, JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
+        break;
+    case FETCH_FORBIDDEN:
+        log_warn("call not allowed", "route", f->route->name, "why", r->detail, NULL);
+        finish(f, JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
+        break;
+    case FETCH_UNKNOWN:
+        end_unknown(f, RESULT_OUTCOME_UNKNOWN);
+        break;
+    }
+}
+
+static bool build(struct flow *f, struct dialect_request *request)
+{
+    struct values_room room;
+    struct template_values values;
+    struct template_error error;
+    if (!f->op->prepare(f)) {
+        log_warn("request cannot be made", "route", f->route->name, "why",
+                 "the text has no {otp} or is too long", NULL);
+        return false;
+    }
+    values_of(f, clock_wall_ms(), &room, &values);
+    if (f->route->dialect->build(f->route->settings, f->op->call, &values, false, request,
+                                 &error)) {
+        return true;
+    }
+    log_warn("request cannot be made", "route", f->route->name, "why", error.text, NULL);
+    return false;
+}
+
+static void call(struct flow *f)
+{
+    struct dialect_request request;
+    dialect_request_init(&request);
+    bool built = build(f, &request);
+    int64_t left_ms = f->deadline_ms - clock_mono_ms();
+    if (built && left_ms > 0) {
+        f->state = FLOW_CALLING;
+        f->call_wall_ms = clock_wall_ms();
+        f->call = fetch_start(f->all->fetch, &request, (uint32_t)left_ms, on_fetched, f);
+    }
+    dialect_request_free(&request);
+    if (!built) {
+        finish(f, JOB_END_REFUSED, RESULT_INVALID_REQUEST);
+    } else if (left_ms <= 0) {
+        finish(f, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+    } else if (f->call == NULL) {
+        repeat_later(f, JOB_END_REFUSED, RESULT_INTERNAL_ERROR); /* every place was taken */
+    }
+}
+
+/* ---- the claim --------------------------------------------------------------------------------- */
+
+static void won(struct flow *f)
+{
+    char attempt[32];
+    (void)snprintf(attempt, sizeof attempt, "attempt %" PRIu32, f->job.attempt);
+    add_step(f, "started", clock_wall_ms(), attempt);
+    link_started(f->from, f->job.id, f->job.attempt);
+    if (clock_mono_ms() >= f->deadline_ms) {
+        finish(f, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+    } else {
+        call(f);
+    }
+}
+
+static void keep_claim(struct flow *f, const struct claim *c)
+{
+    memcpy(f->request_id, c->request_id, sizeof f->request_id);
+    memcpy(f->advertiser_request_id, c->advertiser_request_id, sizeof f->advertiser_request_id);
+    f->attempts_left = c->attempts_left;
+    f->retry_after_s = c->retry_after_s;
+    f->expires_in_s = c->expires_in_s;
+}
+
+static void on_claim(void *context, const struct claim *c)
+{
+    struct flow *f = context;
+    keep_claim(f, c);
+    switch (c->outcome) {
+    case CLAIM_WON:
+        won(f);
+        break;
+    case CLAIM_ENDED:
+    case CLAIM_REFUSED:
+        answer(f, c->end, c->code, c->result_body);
+        break;
+    case CLAIM_ELSEWHERE:
+        wait_and_ask(f, c->wait_ms, true);
+        break;
+    case CLAIM_BUSY:
+        wait_and_ask(f, c->wait_ms, false);
+        break;
+    case CLAIM_STALE:
+        give_back(f, RESULT_NONE, 0, c->attempt_seen);
+        break;
+    case CLAIM_CONFLICT:
+        answer_unwritten(f, JOB_END_REFUSED, RESULT_CONFLICT);
+        break;
+    case CLAIM_NO_STORE:
+        /* Should the claim have been won after all, the session store opens it again. */
+        give_back(f, RESULT_STORE_UNAVAILABLE, FLOW_STORE_BACK_MS, f->job.attempt);
+        break;
+    }
+}
+
+static void ask(struct flow *f)
+{
+    int64_t now_ms = clock_mono_ms();
+    int64_t left_ms = f->deadline_ms > now_ms ? f->deadline_ms - now_ms : 0;
+    uint32_t call_ms = f->route->dialect->timeout_ms(f->route->settings, f->op->call);
+    f->claim.lease_ms = (uint32_t)(left_ms < call_ms ? left_ms : call_ms) + FLOW_LEASE_SPARE_MS;
+    f->lease_end_ms = now_ms + f->claim.lease_ms;
+    f->state = FLOW_CLAIMING;
+    f->op->claim(f, on_claim);
+}
+
+/* ---- the beginning ----------------------------------------------------------------------------- */
+
+/* The same for every attempt and every client that sends this id: what makes two jobs the same. */
+static uint64_t fingerprint(const struct wire_job *job, struct slice body)
+{
+    const uint64_t parts[] = {(uint64_t)job->op, slice_hash(job->route), slice_hash(body)};
+    return slice_hash(slice_make(parts, sizeof parts));
+}
+
+static void route_missing(struct flow *f)
+{
+    if (f->job.ttl_ms == 0) { /* it may have started, and nobody can say any more */
+        answer_unwritten(f, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    } else if (f->job.attempt < FLOW_ROUTE_ATTEMPTS) {
+        give_back(f, RESULT_INTEGRATION_NOT_FOUND, FLOW_ROUTE_BACK_MS, f->job.attempt);
+    } else {
+        answer_unwritten(f, JOB_END_REFUSED, RESULT_INTEGRATION_NOT_FOUND);
+    }
+}
+
+/* Why the job cannot even be claimed, or RESULT_NONE. */
+static enum result_code fault_of(struct flow *f, struct slice body)
+{
+    const char *why = "not supported by this worker";
+    bool verify = f->job.op == WIRE_OP_VERIFY;
+    f->op = ops[f->job.op];
+    if (f->op == NULL || !job_body_decode(body, verify, &f->body, &why)) {
+        log_info("job refused", "op", wire_ops[f->job.op].name, "why", why, NULL);
+        return RESULT_INVALID_REQUEST;
+    }
+    if (!msisdn_parse(f->body.msisdn, f->route->country_code, &f->msisdn, &why)) {
+        return RESULT_INVALID_MSISDN;
+    }
+    bool called = !verify || f->route->maker == CODE_BY_ADVERTISER;
+    if (called && !f->route->dialect->has(f->route->settings, f->op->call)) {
+        return RESULT_INVALID_REQUEST;
+    }
+    return RESULT_NONE;
+}
+
+static void describe_claim(struct flow *f, struct slice body)
+{
+    f->claim = (struct session_job){
+        .job_id = f->job.id,
+        .attempt = f->job.attempt,
+        .fingerprint = fingerprint(&f->job, body),
+        .route = f->job.route,
+        .msisdn = slice_of(f->msisdn.digits),
+        .aid = f->body.aid,
+        .step_count = f->step_count,
+        .steps = f->steps,
+    };
+}
+
+void flow_begin(struct flows *all, struct link *from, const struct wire_job *job,
+                struct slice body)
+{
+    struct flow *f = flow_new(all, from, job, body);
+    struct slice kept = slice_make(f->bytes + job->id.n + job->route.n, body.n);
+    if (all->draining || all->count > all->flows_max) {
+        give_back(f, RESULT_NONE, FLOW_BUSY_BACK_MS, job->attempt);
+        return;
+    }
+    f->route = records_integration(f->records, f->job.route);
+    if (f->route == NULL) {
+        route_missing(f);
+        return;
+    }
+    if (f->route->paused && job->ttl_ms > 0) {
+        give_back(f, RESULT_NONE, FLOW_ROUTE_BACK_MS, job->attempt);
+        return;
+    }
+    enum result_code fault = fault_of(f, kept);
+    if (fault != RESULT_NONE) {
+        answer_unwritten(f, JOB_END_REFUSED, fault);
+        return;
+    }
+    describe_claim(f, kept);
+    ask(f);
+}
+
+/* ---- all of them ------------------------------------------------------------------------------- */
+
+void flows_init(struct flows *all)
+{
+    list_init(&all->running);
+    all->count = 0;
+    all->draining = false;
+}
+
+void flows_drain(struct flows *all)
+{
+    bool idle = all->count == 0;
+    all->draining = true;
+    list_each (node, &all->running) {
+        struct flow *f = list_owner(node, struct flow, link);
+        if (f->state == FLOW_WAITING) {
+            give_back(f, RESULT_NONE, FLOW_BUSY_BACK_MS, f->job.attempt);
+        }
+    }
+    if (idle) {
+        all->on_idle(all->context);
+    }
+}
+
+void flows_abandon(struct flows *all)
+{
+    all->draining = false; /* nobody waits for the last one */
+    list_each (node, &all->running) {
+        struct flow *f = list_owner(node, struct flow, link);
+        if (f->call != NULL) {
+            fetch_abandon(f->call);
+        }
+        flow_free(f);
+    }
+}

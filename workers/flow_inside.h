@@ -1,0 +1,85 @@
+/*
+ * flow_inside.h: what flow.c and the ops share. An op (send, verify, later flash.*, callback) is a
+ * row of functions; flow.c alone moves the states. Floor 4.
+ */
+#ifndef OTPQ_WORKERS_FLOW_INSIDE_H
+#define OTPQ_WORKERS_FLOW_INSIDE_H
+
+#include <event2/event_struct.h>
+
+#include "common/meaning/code.h"
+#include "common/meaning/msisdn.h"
+#include "workers/flow.h"
+
+enum flow_state { FLOW_CLAIMING, FLOW_WAITING, FLOW_CALLING, FLOW_FINISHING, FLOW_RELEASING };
+
+enum {
+    FLOW_STEPS_MAX = 8,
+    FLOW_TEXT_BYTES_MAX = 4096,   /* an SMS text with its code */
+    FLOW_LEASE_SPARE_MS = 2000,   /* a claim lives this much longer than the call may take */
+    FLOW_STORE_RETRY_MS = 200,    /* between tries to write an outcome */
+    FLOW_STORE_BACK_MS = 500,     /* a job given back because the store is away comes again after */
+    FLOW_BUSY_BACK_MS = 100,      /* a job given back because it cannot begin here comes again after */
+    FLOW_ROUTE_BACK_MS = 500,     /* the same, its route not (yet) known or paused */
+    FLOW_ROUTE_ATTEMPTS = 3,      /* then the route is taken for unknown: a change is here in 1 s */
+    FLOW_UNREACHABLE_BACK_MS = 200, /* times the attempt */
+    FLOW_UNREACHABLE_BACK_MS_MAX = 5000,
+    FLOW_WAIT_MS_MIN = 10,
+    FLOW_WAIT_MS_MAX = 1000
+};
+
+struct flow {
+    struct list link;             /* in flows.running */
+    struct flows *all;
+    struct link *from;            /* where the answer goes */
+    enum flow_state state;
+    const struct flow_op *op;
+    char *bytes;                  /* owned copy of everything that job and body borrow from */
+    struct wire_job job;
+    struct job_body body;
+    struct records *records;      /* the snapshot that route is of, referenced */
+    const struct integration *route;
+    struct msisdn msisdn;
+    struct event timer;
+    bool elsewhere;               /* WAITING for another owner's outcome: no deadline ends that */
+    int64_t arrived_ms;           /* mono */
+    int64_t deadline_ms;          /* mono */
+    int64_t lease_end_ms;         /* mono; of the claim, from when it was last asked for */
+    struct session_job claim;     /* what the store is asked about */
+    char request_id[64];
+    char advertiser_request_id[128];
+    int64_t attempts_left;        /* -1: none */
+    int64_t retry_after_s;        /* -1: none */
+    int64_t expires_in_s;         /* -1: none */
+    char otp[CODE_DIGITS_MAX + 1]; /* the code made here, or "" */
+    char code_mac[CODE_MAC_HEX + 1]; /* of it, or "" */
+    char *text;                   /* owned SMS text with the code, or NULL */
+    struct fetch_call *call;      /* while CALLING */
+    int64_t call_wall_ms;         /* when the call began */
+    int advertiser_http;          /* -1: not called */
+    int64_t advertiser_ms;
+    struct buf advertiser_body;   /* redacted */
+    enum job_end end;             /* known once FINISHING */
+    enum result_code code;        /* known once FINISHING, or why it is RELEASING */
+    uint32_t back_ms;             /* RELEASING: not again before */
+    struct job_result result;     /* FINISHING: what is being written */
+    struct session_finish finish; /* FINISHING: the same */
+    struct session_step steps[FLOW_STEPS_MAX];
+    size_t step_count;
+};
+
+/* How one op differs from the others. */
+struct flow_op {
+    enum dialect_call call;
+    bool repeatable;              /* a refusal or unknown may be repeated when the route says so */
+    /* Asks the store for the right to call. */
+    void (*claim)(struct flow *f, claim_callback *done);
+    /* After the claim was won: what the request needs. False: it cannot be made (invalid_request). */
+    bool (*prepare)(struct flow *f);
+    /* Writes the outcome. */
+    void (*finish)(struct flow *f, const struct session_finish *finish, finish_callback *done);
+};
+extern const struct flow_op flow_send;
+extern const struct flow_op flow_verify;
+
+#endif

@@ -1,0 +1,56 @@
+#include "workers/flow_inside.h"
+
+static void claim(struct flow *f, claim_callback *done)
+{
+    char fresh[24];
+    code_request_id(msisdn_tag(slice_of(f->msisdn.digits)).text, fresh);
+    session_claim_send(f->all->sessions, &f->claim, f->route, fresh, done, f);
+}
+
+/* The text with the code in place of every {otp}; NULL when it has none or becomes too long. */
+static char *text_with_code(struct slice text, const char *code)
+{
+    static const struct slice mark = {"{otp}", 5};
+    struct buf out;
+    bool found = false;
+    buf_init(&out, FLOW_TEXT_BYTES_MAX);
+    for (size_t i = 0; i < text.n;) {
+        if (text.n - i >= mark.n && memcmp(text.p + i, mark.p, mark.n) == 0) {
+            buf_puts(&out, code);
+            i += mark.n;
+            found = true;
+        } else {
+            buf_putc(&out, text.p[i++]);
+        }
+    }
+    if (!found || !buf_ok(&out)) {
+        buf_free(&out);
+        return NULL;
+    }
+    return buf_take(&out);
+}
+
+static bool prepare(struct flow *f)
+{
+    if (f->route->maker != CODE_BY_OTPQ) {
+        return true;
+    }
+    code_make(f->otp, (int)f->route->code_digits);
+    code_mac(f->all->pepper, slice_of(f->request_id), slice_of(f->otp), f->code_mac);
+    struct slice text = f->body.text.n > 0 ? f->body.text : slice_of(f->route->text);
+    f->text = text_with_code(text, f->otp);
+    return f->text != NULL;
+}
+
+static void finish(struct flow *f, const struct session_finish *finish, finish_callback *done)
+{
+    session_finish_send(f->all->sessions, &f->claim, f->route, f->request_id, finish, done, f);
+}
+
+const struct flow_op flow_send = {
+    .call = DIALECT_SEND,
+    .repeatable = true,
+    .claim = claim,
+    .prepare = prepare,
+    .finish = finish,
+};

@@ -1,0 +1,29 @@
+#include "workers/flow_inside.h"
+
+/* For codes that otpq made the claim script checks the code itself, and the job has ended with it. */
+static void claim(struct flow *f, claim_callback *done)
+{
+    session_claim_verify(f->all->sessions, &f->claim, f->route, f->body.request_id, f->body.otp,
+                         done, f);
+}
+
+static bool prepare(struct flow *f)
+{
+    (void)f;
+    return true;
+}
+
+static void finish(struct flow *f, const struct session_finish *finish, finish_callback *done)
+{
+    session_finish_verify(f->all->sessions, &f->claim, f->route, f->request_id, finish, done, f);
+}
+
+/* A verify may charge the user: whatever the route says of refusals, only a request that provably
+ * never left is made again. */
+const struct flow_op flow_verify = {
+    .call = DIALECT_VERIFY,
+    .repeatable = false,
+    .claim = claim,
+    .prepare = prepare,
+    .finish = finish,
+};

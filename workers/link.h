@@ -1,0 +1,52 @@
+/*
+ * link.h: a worker's end of OTPQ-W/1 with one broker: hello, credit, pings, batches. Lives as long as
+ * the process: when the broker is silent or does not know us, the socket or the hello is made anew,
+ * and results of jobs from before still go out here. Floor 4.
+ */
+#ifndef OTPQ_WORKERS_LINK_H
+#define OTPQ_WORKERS_LINK_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+
+#include "common/meaning/wire.h"
+
+struct link;
+
+enum {
+    LINK_PING_MS = 250,      /* the broker calls a worker dead after 1000 of silence */
+    LINK_SILENCE_MS = 3000   /* without a word from the broker: a new socket */
+};
+
+struct link_options {
+    struct event_base *base;
+    void *zmq_context;
+    const char *address;     /* of the broker's workers' socket; borrowed for the link's life */
+    const char *name;        /* this worker's, for people; borrowed */
+    uint32_t capacity;       /* of this worker, told in the hello */
+    /* A job. Slices live until it returns. */
+    void (*on_job)(void *context, struct link *from, const struct wire_job *job, struct slice body);
+    /* The broker has begun or ceased to answer: time to share the capacity anew. */
+    void (*on_state)(void *context, struct link *link, bool up);
+    void *context;
+};
+
+/* NULL: *error says why the address is none. */
+MUST_CHECK struct link *link_new(const struct link_options *o, const char **error);
+void link_destroy(struct link **l);
+bool link_up(const struct link *l);
+
+/* How many jobs of this broker may be here at once. Credit follows by itself as jobs end. */
+void link_quota(struct link *l, uint32_t jobs);
+/* No more credit: what the broker may still send are jobs on their way. For good. */
+void link_freeze(struct link *l);
+
+/* Into the batch that leaves at the end of this turn of the loop. link_result and link_back end the
+ * job here: its place is free again. */
+void link_started(struct link *l, struct slice id, uint32_t attempt);
+void link_result(struct link *l, const struct wire_result *r, struct slice body);
+void link_back(struct link *l, const struct wire_give_back *g);
+/* Everything in the batches, then goodbye. */
+void link_quit(struct link *l);
+
+#endif

@@ -1,0 +1,60 @@
+#include "workers/values.h"
+
+#include <inttypes.h>
+
+static struct slice param_of(void *context, struct slice name)
+{
+    const struct flow *f = context;
+    for (uint32_t i = 0; i < f->body.params.count; i++) {
+        if (slice_eq(f->body.params.at[i].name, name)) {
+            return f->body.params.at[i].value;
+        }
+    }
+    return (struct slice){0};
+}
+
+static bool secret_of(void *context, struct slice name, struct slice *value)
+{
+    const struct flow *f = context;
+    return secrets_find(f->all->secrets, name, value);
+}
+
+static struct slice number(char room[24], uint64_t value)
+{
+    int n = snprintf(room, 24, "%" PRIu64, value);
+    return slice_make(room, (size_t)n);
+}
+
+void values_of(struct flow *f, int64_t now_ms, struct values_room *room,
+               struct template_values *out)
+{
+    template_uuid(room->uuid);
+    *out = (struct template_values){
+        .macro =
+            {
+                [MACRO_MSISDN] = slice_of(f->msisdn.digits),
+                [MACRO_OTP] = f->otp[0] != '\0' ? slice_of(f->otp) : f->body.otp,
+                [MACRO_TEXT] = f->text != NULL ? slice_of(f->text) : f->body.text,
+                [MACRO_USER_ID] = f->body.user_id,
+                [MACRO_AID] = f->body.aid != 0 ? number(room->aid, f->body.aid) : (struct slice){0},
+                [MACRO_MID] = number(room->mid, f->records->mid),
+                [MACRO_PARTNER] = slice_of(f->route->name),
+                [MACRO_REQUEST_ID] = slice_of(f->request_id),
+                [MACRO_ADVERTISER_REQUEST_ID] = slice_of(f->advertiser_request_id),
+                /* The send is the click, and one request is one click. */
+                [MACRO_CLICK_ID] = slice_of(f->request_id),
+                [MACRO_IP] = f->body.ip,
+                [MACRO_USER_AGENT] = f->body.user_agent,
+                [MACRO_COUNTRY] = param_of(f, SLICE("country")),
+                [MACRO_TIMESTAMP] = number(room->timestamp, (uint64_t)now_ms / 1000),
+                [MACRO_TIMESTAMP_MS] = number(room->timestamp_ms, (uint64_t)now_ms),
+                [MACRO_UUID] = slice_of(room->uuid),
+                [MACRO_TYPE] = f->body.type,
+                [MACRO_LANG] = f->body.lang,
+            },
+        .country_code = f->route->country_code,
+        .param = param_of,
+        .secret = secret_of,
+        .context = f,
+    };
+}

@@ -1,0 +1,374 @@
+#include "workers/worker.h"
+
+#include <event2/event_struct.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "common/base/log.h"
+#include "common/base/rng.h"
+#include "common/meaning/code.h"
+#include "workers/flow.h"
+
+enum {
+    OWNER_CHARS = 16,
+    PASSWORD_BYTES_MAX = 1024,
+    PEPPER_BYTES_MAX = 4096,
+    /* Claims and results outlive every job that may still be submitted again under its id. */
+    RESULT_KEEP_MS = WIRE_TTL_MAX_MS + 600 * 1000,
+    STORE_PENDING_SPARE = 1000
+};
+
+struct worker {
+    const struct config *config;
+    struct event_base *base;
+    void *zmq_context;
+    char name[128];
+    char owner[OWNER_CHARS + 1];  /* random: this process as the owner of claims */
+    char *pepper;
+    size_t pepper_bytes;
+    struct secrets *secrets;
+    struct store *store;
+    struct session_store *sessions;
+    struct records_watch *watch;
+    struct fetch *fetch;
+    struct link *links[CONFIG_LIST_MAX];
+    size_t link_count;
+    struct flows flows;
+    struct event on_term;
+    struct event on_int;
+    struct event drain_over;
+    void (*on_ready)(void);
+    bool store_up;
+    bool loaded;                  /* the first records are here */
+    bool draining;
+    bool cut_short;               /* calls were left behind */
+};
+
+/* ---- sharing the capacity ---------------------------------------------------------------------- */
+
+/* Living brokers get equal shares; nobody gets anything while jobs could not begin. */
+static void share_capacity(struct worker *w)
+{
+    uint64_t alive = 0;
+    for (size_t i = 0; i < w->link_count; i++) {
+        alive += link_up(w->links[i]) ? 1 : 0;
+    }
+    uint64_t each = alive == 0 ? 0 : (w->config->worker_capacity + alive - 1) / alive;
+    bool able = w->store_up && w->loaded && !w->draining;
+    for (size_t i = 0; i < w->link_count; i++) {
+        link_quota(w->links[i], able && link_up(w->links[i]) ? (uint32_t)each : 0);
+    }
+}
+
+static void on_link_state(void *context, struct link *link, bool up)
+{
+    (void)link;
+    (void)up;
+    share_capacity(context);
+}
+
+static void on_store_state(void *context, bool up)
+{
+    struct worker *w = context;
+    log_info(up ? "store found" : "store lost", NULL);
+    w->store_up = up;
+    share_capacity(w);
+}
+
+static void on_records(void *context, struct records *now)
+{
+    struct worker *w = context;
+    log_info("records loaded", "version", log_num((long long)now->version), NULL);
+    if (!w->loaded) {
+        w->loaded = true;
+        w->on_ready();
+    }
+    share_capacity(w);
+}
+
+static void on_job(void *context, struct link *from, const struct wire_job *job, struct slice body)
+{
+    struct worker *w = context;
+    flow_begin(&w->flows, from, job, body);
+}
+
+/* ---- leaving ----------------------------------------------------------------------------------- */
+
+static void leave(struct worker *w)
+{
+    (void)event_base_loopexit(w->base, NULL); /* after this turn: its results go out first */
+}
+
+static void on_idle(void *context)
+{
+    leave(context);
+}
+
+static void on_drain_over(evutil_socket_t fd, short events, void *context)
+{
+    (void)fd;
+    (void)events;
+    struct worker *w = context;
+    log_warn("leaving calls behind: they end as unknown", "calls", log_num(w->flows.count), NULL);
+    w->cut_short = true;
+    leave(w);
+}
+
+static void on_signal(evutil_socket_t number, short events, void *context)
+{
+    (void)events;
+    struct worker *w = context;
+    if (w->draining) {
+        on_drain_over(-1, 0, w);
+        return;
+    }
+    log_info("draining", "signal", log_num(number), "jobs", log_num(w->flows.count), NULL);
+    w->draining = true;
+    const struct timeval bound = {.tv_sec = (time_t)(w->config->worker_drain_ms / 1000),
+                                  .tv_usec = (suseconds_t)(w->config->worker_drain_ms % 1000) * 1000};
+    must(event_add(&w->drain_over, &bound) == 0);
+    for (size_t i = 0; i < w->link_count; i++) {
+        link_freeze(w->links[i]);
+    }
+    flows_drain(&w->flows);
+}
+
+int worker_run(struct worker *w, void (*on_ready)(void))
+{
+    w->on_ready = on_ready;
+    must(event_base_dispatch(w->base) >= 0);
+    for (size_t i = 0; i < w->link_count; i++) {
+        link_quit(w->links[i]);
+    }
+    return w->cut_short ? 1 : 0;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------- */
+
+static bool read_secrets(struct worker *w, char error[512])
+{
+    struct yaml_error why;
+    char *path = config_path(w->config, w->config->secrets_pepper_file, "pepper");
+    w->pepper = secret_file_read(path, PEPPER_BYTES_MAX, &w->pepper_bytes, &why);
+    free(path);
+    if (w->pepper == NULL) {
+        (void)snprintf(error, 512, "secrets.pepper_file: %.400s", why.text);
+        return false;
+    }
+    if (w->pepper_bytes < CODE_PEPPER_BYTES_MIN) {
+        (void)snprintf(error, 512, "secrets.pepper_file: shorter than %d bytes",
+                       (int)CODE_PEPPER_BYTES_MIN);
+        return false;
+    }
+    w->secrets = secrets_load(w->config->secrets_file, &why);
+    if (w->secrets == NULL) {
+        (void)snprintf(error, 512, "secrets.file: %.400s", why.text);
+    }
+    return w->secrets != NULL;
+}
+
+static bool read_password(const struct config *c, char **password, size_t *bytes, char error[512])
+{
+    struct yaml_error why;
+    *password = NULL;
+    *bytes = 0;
+    if (c->redis_password_file[0] == '\0') {
+        return true;
+    }
+    *password = secret_file_read(c->redis_password_file, PASSWORD_BYTES_MAX, bytes, &why);
+    if (*password == NULL) {
+        (void)snprintf(error, 512, "redis.password_file: %.400s", why.text);
+    }
+    return *password != NULL;
+}
+
+static void make_store(struct worker *w, const char *address, const char *password)
+{
+    const struct config *c = w->config;
+    const struct store_options store = {
+        .address = address,
+        .password = password,
+        .timeout_ms = (uint32_t)c->redis_timeout_ms,
+        .pending_max = (uint32_t)(2 * c->worker_capacity + STORE_PENDING_SPARE),
+        .on_state = on_store_state,
+        .context = w,
+    };
+    const struct session_store_options sessions = {
+        .prefix = c->redis_prefix,
+        .owner = w->owner,
+        .pepper = slice_make(w->pepper, w->pepper_bytes),
+        .session_keep_s = c->session_keep_s,
+        .events_keep_s = c->events_keep_s,
+        .result_keep_ms = RESULT_KEEP_MS,
+    };
+    w->store = store_new(w->base, &store);
+    w->sessions = session_store_new(w->store, &sessions);
+    w->watch = records_watch_new(w->base, w->store, c->redis_prefix, on_records, w);
+}
+
+static bool open_store(struct worker *w, char error[512])
+{
+    char *password;
+    size_t bytes;
+    if (!read_password(w->config, &password, &bytes, error)) {
+        return false;
+    }
+    char *address = config_redis_address(w->config);
+    bool ok = store_check(address, password, (uint32_t)w->config->redis_timeout_ms, error);
+    if (ok) {
+        make_store(w, address, password);
+    }
+    secret_wipe(&password, bytes);
+    free(address);
+    return ok;
+}
+
+static bool open_fetch(struct worker *w, char error[512])
+{
+    const struct config *c = w->config;
+    char why[256];
+    const struct fetch_options o = {
+        .multi_handles = (uint32_t)c->worker_multi_handles,
+        .calls_max = (uint32_t)c->worker_capacity + CONFIG_LIST_MAX,
+        .body_bytes_max = (uint32_t)c->worker_body_bytes_max,
+        .allow = (const char *const *)c->outgoing_allow.at,
+        .allow_count = c->outgoing_allow.count,
+        .proxy = c->outgoing_proxy,
+        .user_agent = "otpq/" OTPQ_VERSION,
+    };
+    w->fetch = fetch_new(w->base, &o, why);
+    if (w->fetch == NULL) {
+        (void)snprintf(error, 512, "outgoing.allow: %s", why);
+    }
+    return w->fetch != NULL;
+}
+
+static void open_flows(struct worker *w)
+{
+    w->flows = (struct flows){
+        .base = w->base,
+        .fetch = w->fetch,
+        .sessions = w->sessions,
+        .watch = w->watch,
+        .secrets = w->secrets,
+        .pepper = slice_make(w->pepper, w->pepper_bytes),
+        .flows_max = (uint32_t)w->config->worker_capacity + CONFIG_LIST_MAX,
+        .on_idle = on_idle,
+        .context = w,
+    };
+    flows_init(&w->flows);
+}
+
+static bool open_links(struct worker *w, char error[512])
+{
+    const struct config_list *brokers = &w->config->worker_brokers;
+    for (size_t i = 0; i < brokers->count; i++) {
+        const char *why = NULL;
+        const struct link_options o = {
+            .base = w->base,
+            .zmq_context = w->zmq_context,
+            .address = brokers->at[i],
+            .name = w->name,
+            .capacity = (uint32_t)w->config->worker_capacity,
+            .on_job = on_job,
+            .on_state = on_link_state,
+            .context = w,
+        };
+        w->links[i] = link_new(&o, &why);
+        if (w->links[i] == NULL) {
+            (void)snprintf(error, 512, "worker.brokers: %s: %s", brokers->at[i], why);
+            return false;
+        }
+        w->link_count++;
+    }
+    return true;
+}
+
+static void open_signals(struct worker *w)
+{
+    (void)signal(SIGPIPE, SIG_IGN); /* libcurl and sockets report by error */
+    must(evsignal_assign(&w->on_term, w->base, SIGTERM, on_signal, w) == 0);
+    must(evsignal_assign(&w->on_int, w->base, SIGINT, on_signal, w) == 0);
+    must(evtimer_assign(&w->drain_over, w->base, on_drain_over, w) == 0);
+    must(event_add(&w->on_term, NULL) == 0 && event_add(&w->on_int, NULL) == 0);
+}
+
+/* A call is a descriptor: as many as the system lets us have. */
+static void raise_descriptor_limit(const struct config *c)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < c->worker_capacity + 100) {
+        log_warn("fewer descriptors than worker.capacity: calls will fail", "limit",
+                 log_num((long long)limit.rlim_cur), "key", "worker.capacity", NULL);
+    }
+}
+
+static void name_worker(struct worker *w)
+{
+    char host[64] = "";
+    rng_secure_text(w->owner, OWNER_CHARS);
+    (void)gethostname(host, sizeof host - 1);
+    if (w->config->worker_name[0] != '\0') {
+        (void)snprintf(w->name, sizeof w->name, "%.120s", w->config->worker_name);
+    } else {
+        (void)snprintf(w->name, sizeof w->name, "%s-%ld", host, (long)getpid());
+    }
+}
+
+struct worker *worker_new(const struct config *config, char error[512])
+{
+    struct worker *w = xcalloc(1, sizeof *w);
+    w->config = config;
+    name_worker(w);
+    raise_descriptor_limit(config);
+    w->base = event_base_new();
+    w->zmq_context = zmq_ctx_new();
+    must(w->base != NULL && w->zmq_context != NULL);
+    open_signals(w);
+    if (!read_secrets(w, error) || !open_store(w, error) || !open_fetch(w, error)) {
+        worker_destroy(&w);
+        return NULL;
+    }
+    open_flows(w);
+    if (!open_links(w, error)) {
+        worker_destroy(&w);
+    }
+    return w;
+}
+
+void worker_destroy(struct worker **worker)
+{
+    struct worker *w = *worker;
+    if (w == NULL) {
+        return;
+    }
+    /* The store first: what it still owes the flows is told them while they are there. */
+    records_watch_destroy(&w->watch);
+    store_destroy(&w->store);
+    if (w->flows.base != NULL) {
+        flows_abandon(&w->flows);
+    }
+    session_store_destroy(&w->sessions);
+    fetch_destroy(&w->fetch);
+    for (size_t i = 0; i < w->link_count; i++) {
+        link_destroy(&w->links[i]);
+    }
+    (void)zmq_ctx_term(w->zmq_context);
+    (void)event_del(&w->on_term);
+    (void)event_del(&w->on_int);
+    (void)event_del(&w->drain_over);
+    event_base_free(w->base);
+    secrets_destroy(&w->secrets);
+    secret_wipe(&w->pepper, w->pepper_bytes);
+    free(w);
+    *worker = NULL;
+}
