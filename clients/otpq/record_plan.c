@@ -148,6 +148,28 @@ static uint16_t *common_lengths(const struct lines *a, const struct lines *b)
     return length;
 }
 
+/* What differs, as it is found. */
+struct difference {
+    int indent;           /* spaces before each line */
+    struct buf *out;      /* where the lines go */
+    struct slice heading; /* top-level key shown last */
+};
+
+/* An indented line alone would not say whether it is of send or of verify: its top-level key is
+ * shown before it, once. */
+static void put_changed(struct difference *d, char sign, const struct lines *lines, size_t at)
+{
+    size_t top = at;
+    while (top > 0 && lines->at[top].n > 0 && lines->at[top].p[0] == ' ') {
+        top--;
+    }
+    if (top != at && !slice_eq(lines->at[top], d->heading)) {
+        put_line(d->out, d->indent, ' ', lines->at[top]);
+    }
+    d->heading = lines->at[top];
+    put_line(d->out, d->indent, sign, lines->at[at]);
+}
+
 static void put_difference(const struct lines *a, const struct lines *b, int indent,
                            struct buf *out)
 {
@@ -155,15 +177,16 @@ static void put_difference(const struct lines *a, const struct lines *b, int ind
     size_t j = 0;
     size_t width = b->count + 1;
     uint16_t *length = common_lengths(a, b);
+    struct difference d = {.indent = indent, .out = out};
     while (i < a->count || j < b->count) {
         if (i < a->count && j < b->count && slice_eq(a->at[i], b->at[j])) {
             i++;
             j++;
         } else if (j == b->count || (i < a->count && length[(i + 1) * width + j] >=
                                                          length[i * width + j + 1])) {
-            put_line(out, indent, '-', a->at[i++]);
+            put_changed(&d, '-', a, i++);
         } else {
-            put_line(out, indent, '+', b->at[j++]);
+            put_changed(&d, '+', b, j++);
         }
     }
     free(length);

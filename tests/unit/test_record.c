@@ -291,6 +291,23 @@ static void a_plan_says_what_changes(void **state)
     record_texts_free(&wanted);
 }
 
+static void changed_lines_have_their_heading(void **state)
+{
+    (void)state;
+    struct record_text old = {RECORD_INTEGRATION, NULL,
+                              (char[]){"paused: true\nsend:\n  url: a\n  t: 1\nverify:\n  t: 1\n"},
+                              0, 0};
+    struct record_text new = {RECORD_INTEGRATION, NULL,
+                              (char[]){"send:\n  url: a\n  t: 2\nverify:\n  t: 2\n"}, 0, 0};
+    struct plan_row row = {PLAN_CHANGE, &old, &new};
+    struct buf lines;
+    buf_init(&lines, 4096);
+    plan_put_lines(&row, 0, &lines);
+    assert_string_equal(buf_text(&lines), "- paused: true\n  send:\n-   t: 1\n+   t: 2\n"
+                                          "  verify:\n-   t: 1\n+   t: 2\n");
+    buf_free(&lines);
+}
+
 static void the_same_file_changes_nothing(void **state)
 {
     (void)state;
@@ -343,6 +360,7 @@ int main(void)
         cmocka_unit_test(references_are_judged),
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(a_plan_says_what_changes),
+        cmocka_unit_test(changed_lines_have_their_heading),
         cmocka_unit_test(the_same_file_changes_nothing),
         cmocka_unit_test(the_page_is_whole),
     };

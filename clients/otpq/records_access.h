@@ -1,0 +1,24 @@
+/*
+ * records_access.h: what `otpq apply` and `otpq export` begin with: configuration and Redis. Floor 4.
+ */
+#ifndef OTPQ_CLIENTS_RECORDS_ACCESS_H
+#define OTPQ_CLIENTS_RECORDS_ACCESS_H
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+
+#include "common/meaning/config.h"
+#include "common/meaning/record.h"
+
+struct records_access {
+    struct config config;       /* as loaded */
+    redisContext *redis;        /* connected, blocking */
+};
+
+/* OTPQ_EXIT_DONE, or another exit code with the reason said on stderr (nothing to close then).
+ * config_path may be NULL. */
+MUST_CHECK int records_access_open(struct records_access *a, const char *command,
+                                   const char *config_path);
+void records_access_close(struct records_access *a);
+
+#endif
