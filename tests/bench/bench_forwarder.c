@@ -15,12 +15,15 @@ struct ends {
 
 static void to_worker(struct ends *e)
 {
-    zmq_msg_t frame;
+    zmq_msg_t frame, client;
     must(zmq_msg_init(&frame) == 0);
-    for (int i = 0; i < TURN_MAX && bench_receive(e->front, &e->client, ZMQ_DONTWAIT); i++) {
+    must(zmq_msg_init(&client) == 0);
+    for (int i = 0; i < TURN_MAX && bench_receive(e->front, &client, ZMQ_DONTWAIT); i++) {
+        must(zmq_msg_copy(&e->client, &client) == 0);
         must(bench_receive(e->front, &frame, 0));
         must(zmq_msg_send(&frame, e->back, 0) >= 0);
     }
+    (void)zmq_msg_close(&client);
     (void)zmq_msg_close(&frame);
 }
 
