@@ -18,6 +18,7 @@
 
 enum {
     DISPATCH_MAX = 2000,       /* jobs a step may hand out before the sockets are polled again */
+    TURN_JOBS = 256,           /* jobs or results after which a long turn is cut */
     STORE_PENDING_MAX = 10000,
     SIGNALS = 2
 };
@@ -100,6 +101,13 @@ static void want_turn(void *context)
 {
     struct broker *b = context;
     event_active(b->turn, 0, 0);
+}
+
+/* A long turn is cut into parts: while this one goes on reading, the workers and the clients already
+ * have something to do. */
+static void end_turn_early(void *context)
+{
+    end_turn(context);
 }
 
 /* ---- what the parts say to each other --------------------------------------------------------- */
@@ -268,6 +276,8 @@ static bool open_pool(struct broker *b, char error[512])
                                    .core = b->core,
                                    .on_answered = on_answered,
                                    .on_turn = want_turn,
+                                   .on_many = end_turn_early,
+                                   .many = TURN_JOBS,
                                    .context = b};
     if (!may_bind("broker.workers", address, error)) {
         return false;
@@ -290,6 +300,8 @@ static bool open_clients(struct broker *b, char error[512])
                                       .core = b->core,
                                       .put_info = put_info,
                                       .on_turn = want_turn,
+                                      .on_many = end_turn_early,
+                                      .many = TURN_JOBS,
                                       .context = b};
     if (!may_bind("broker.clients", address, error)) {
         return false;

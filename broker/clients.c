@@ -42,6 +42,7 @@ struct clients {
     struct client *last;       /* who spoke last: mostly speaks again */
     struct list by_age;        /* longest silent first */
     struct list dirty;         /* clients with something in out */
+    uint32_t taken;            /* jobs taken since the last step */
     bool draining;             /* submits are refused */
     struct clients_stats stats;
 };
@@ -264,6 +265,7 @@ static void submit(struct clients *cs, struct client *c, const struct wire_submi
         return;
     }
     remember_question(c, job->id);
+    cs->taken++;
     uint64_t results = c->results;
     enum core_admit admit =
         core_submit(cs->o.core, job, s->body, c->handle, now_ms, &nack.retry_after_ms);
@@ -436,11 +438,16 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
             put_malformed(cs, c, &r);
         }
     }
+    if (cs->taken >= cs->o.many) {
+        cs->taken = 0;
+        cs->o.on_many(cs->o.context);
+    }
 }
 
 static void on_turn(void *context)
 {
     struct clients *cs = context;
+    cs->taken = 0;
     cs->o.on_turn(cs->o.context);
 }
 

@@ -24,6 +24,9 @@ struct clients_options {
     /* writes the pair that answers I */
     void (*put_info)(void *context, struct buf *out, struct slice id);
     void (*on_turn)(void *context); /* messages were taken: the core wants a step */
+    /* many jobs were taken: the core wants a step now, and may flush, before more is read */
+    void (*on_many)(void *context);
+    uint32_t many;              /* how many are many */
     void *context;
 };
 

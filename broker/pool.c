@@ -33,6 +33,7 @@ struct pool {
     struct map *by_peer;       /* routing id → struct worker */
     struct worker **at;        /* by handle, workers_max of them */
     struct list dirty;         /* workers with something in out, or gone */
+    uint32_t taken;            /* results taken since the last step */
     int64_t looked_ms;         /* last look */
     struct pool_stats stats;
 };
@@ -216,6 +217,7 @@ static void take_results(struct pool *p, uint32_t worker, struct wire_reader *r,
                       log_num((long long)body.n), NULL);
             body = (struct slice){NULL, 0};
         }
+        p->taken++;
         if (core_result(p->o.core, worker, &result, body, now_ms) && result.trace_id.n > 0) {
             p->o.on_answered(p->o.context, result.id, result.trace_id);
         }
@@ -299,11 +301,16 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
         log_warn("malformed message on the workers' socket", "what",
                  malformed_frames ? "more than one frame" : trouble, NULL);
     }
+    if (p->taken >= p->o.many) {
+        p->taken = 0;
+        p->o.on_many(p->o.context);
+    }
 }
 
 static void on_turn(void *context)
 {
     struct pool *p = context;
+    p->taken = 0;
     p->o.on_turn(p->o.context);
 }
 

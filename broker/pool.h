@@ -24,6 +24,9 @@ struct pool_options {
     /* a result was handed on; rid names the time-line it belongs to */
     void (*on_answered)(void *context, struct slice job, struct slice rid);
     void (*on_turn)(void *context); /* something changed: the core wants a step */
+    /* many results were taken: the core wants a step now, and may flush, before more is read */
+    void (*on_many)(void *context);
+    uint32_t many;              /* how many are many */
     void *context;
 };
 
