@@ -67,17 +67,19 @@ static void timer_set(struct event *e, int64_t ms)
     (void)event_add(e, &tv);
 }
 
+/* The callback may drop the connection, which frees ops that hiredis held, this one too. */
 static void op_settle(struct op *op, enum store_outcome outcome, const redisReply *reply)
 {
+    struct store *s = op->store;
     store_callback *done = op->done;
     if (done == NULL) {
         return;
     }
     op->done = NULL;
     list_remove(&op->node);
-    op->store->depth++;
+    s->depth++;
     done(op->context, outcome, reply);
-    op->store->depth--;
+    s->depth--;
 }
 
 static void op_free(struct op *op)

@@ -60,7 +60,6 @@ UNUSED static void redis_fixture_new(struct redis_fixture *f)
 UNUSED static void redis_fixture_stop(struct redis_fixture *f)
 {
     if (f->pid > 0) {
-        (void)kill(f->pid, SIGCONT);
         (void)kill(f->pid, SIGKILL);
         (void)waitpid(f->pid, NULL, 0);
         (void)unlink(f->socket);
