@@ -52,7 +52,7 @@ def http(url, method="GET", body=None, headers=None, timeout=30):
 class Node:
     """with Node() as n: n.gen("66812340000") …"""
 
-    def __init__(self, config="", workers=1, gateways=1, demo=True, env=None):
+    def __init__(self, config=None, workers=1, gateways=1, demo=True, env=None):
         self.dir = tempfile.mkdtemp(prefix="otpq-")
         self.ports = dict(zip(("gateway", "clients", "workers", "metrics", "sandbox"), free_ports(5)))
         self.config = os.path.join(self.dir, "otpq.yaml")
@@ -210,6 +210,6 @@ node:
         count = 0
         for key in r.scan_iter("otpq:ev:*", count=1000):
             for _, fields in r.xrange(key):
-                if fields.get(b"kind", fields.get(b"type")) == b"conversion":
+                if fields[b"event"] == b"conversion":
                     count += 1
         return count
