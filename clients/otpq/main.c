@@ -13,6 +13,7 @@ struct command {
 
 static const struct command commands[] = {
     {"up", "run a whole node: Redis, broker, workers, gateway", cmd_up},
+    {"demo", "send and verify a first OTP through a running node with the demo records", cmd_demo},
     {"push", "push jobs: a number, or JSON lines", cmd_push},
     {"get", "the state or result of a job", cmd_get},
     {"cancel", "cancel a job that has not started", cmd_cancel},

@@ -1,6 +1,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
@@ -14,19 +15,22 @@ static const char usage[] =
     "The queue, live: depth, oldest age, jobs in flight, rates, workers, and the same of its\n"
     "routes. q or Ctrl-C ends it. Off a terminal it prints one look and ends.\n\n"
     "  --once             one look, with rates, and end\n"
+    "  --line             one line, renewed in place: for under the output of another program\n"
     "  --interval-ms N    time between looks (1000)\n" CLIENT_USAGE;
 
-enum { OPT_ONCE = CLIENT_NEXT, OPT_INTERVAL };
+enum { OPT_ONCE = CLIENT_NEXT, OPT_LINE, OPT_INTERVAL };
 enum { INTERVAL_DEFAULT_MS = 1000, INTERVAL_MIN_MS = 100, INTERVAL_MAX_MS = 3600000,
        LIVE_TIMEOUT_MS = 1000 };
 
 struct top {
     struct client_args args;
     bool once;
+    bool line;
     uint32_t interval_ms;
     struct termios before;   /* the terminal as it was */
     struct view views[2];    /* the last look and the one before, in turn */
     unsigned looks;
+    struct view_history history;
 };
 
 static volatile sig_atomic_t ended;
@@ -37,13 +41,18 @@ static void on_signal(int number)
     ended = 1;
 }
 
-static void screen_open(struct top *t)
+static void end_on_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
-    struct termios raw;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGHUP, &action, NULL);
+}
+
+static void screen_open(struct top *t)
+{
+    struct termios raw;
+    end_on_signals();
     (void)tcgetattr(STDIN_FILENO, &t->before);
     raw = t->before;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO); /* keys come at once and unseen; Ctrl-C stays */
@@ -105,6 +114,8 @@ static int look(struct top *t, otpq *q, struct buf *text, unsigned lines)
     }
     if (t->args.json) {
         view_put_json(text, &answer);
+    } else if (t->line) {
+        view_put_line(text, v, before, &t->history);
     } else {
         view_put(text, v, before, lines);
     }
@@ -139,11 +150,38 @@ static int run_live(struct top *t, otpq *q, struct buf *text)
     return code;
 }
 
+/* Needs no keys, so it may run behind a program that owns the terminal. */
+static int run_line(struct top *t, otpq *q, struct buf *text)
+{
+    end_on_signals();
+    while (!ended) {
+        (void)look(t, q, text, 1);
+        (void)fprintf(stdout, "\r\033[K%.*s", (int)strcspn(buf_text(text), "\n"), buf_text(text));
+        (void)fflush(stdout);
+        ended |= pause_or_quit(t, false);
+    }
+    (void)fputs("\r\033[K", stdout);
+    return OTPQ_EXIT_DONE;
+}
+
+static int run_as_asked(struct top *t, otpq *q, struct buf *text)
+{
+    bool screen = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (t->line) {
+        return run_line(t, q, text);
+    }
+    return t->once || t->args.json || !screen ? run_once(t, q, text) : run_live(t, q, text);
+}
+
 static int take_option(struct top *t, int option, const char *value)
 {
     uint64_t number;
     if (option == OPT_ONCE) {
         t->once = true;
+        return -1;
+    }
+    if (option == OPT_LINE) {
+        t->line = true;
         return -1;
     }
     if (option != OPT_INTERVAL) {
@@ -160,6 +198,7 @@ int cmd_top(int argc, char **argv)
 {
     static const struct option options[] = {
         {"once", no_argument, NULL, OPT_ONCE},
+        {"line", no_argument, NULL, OPT_LINE},
         {"interval-ms", required_argument, NULL, OPT_INTERVAL},
         CLIENT_OPTIONS,
     };
@@ -177,8 +216,7 @@ int cmd_top(int argc, char **argv)
         code = client_usage(&t->args, "top takes no arguments");
     }
     if (code < 0 && (q = client_open(&t->args, 1, &code)) != NULL) {
-        bool screen = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-        code = t->once || t->args.json || !screen ? run_once(t, q, &text) : run_live(t, q, &text);
+        code = run_as_asked(t, q, &text);
     }
     otpq_destroy(&q);
     buf_free(&text);

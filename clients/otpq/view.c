@@ -124,6 +124,33 @@ void view_put(struct buf *b, const struct view *v, const struct view *before, un
     }
 }
 
+static void put_bars(struct buf *b, const struct view_history *h)
+{
+    static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    unsigned count = h->looks < ARRAY_LEN(h->depth) ? h->looks : ARRAY_LEN(h->depth);
+    uint64_t highest = 1;
+    for (unsigned i = 0; i < count; i++) {
+        highest = h->depth[i] > highest ? h->depth[i] : highest;
+    }
+    for (unsigned i = h->looks - count; i < h->looks; i++) {
+        uint64_t depth = h->depth[i % ARRAY_LEN(h->depth)];
+        buf_puts(b, bars[depth * (ARRAY_LEN(bars) - 1) / highest]);
+    }
+}
+
+void view_put_line(struct buf *b, const struct view *v, const struct view *before,
+                   struct view_history *history)
+{
+    const struct wire_info *i = &v->info;
+    char oldest[24];
+    history->depth[history->looks++ % ARRAY_LEN(history->depth)] = i->queued;
+    buf_printf(b, "depth %" PRIu64 "  oldest %s  %.1f/s  in flight %" PRIu64 "  workers %" PRIu64
+               "  ", i->queued, age(i->oldest_ms, oldest),
+               before != NULL ? rate(info_ended(i), info_ended(&before->info), v, before) : 0,
+               i->in_flight, i->workers);
+    put_bars(b, history);
+}
+
 void view_put_json(struct buf *b, const struct otpq_answer *answer)
 {
     json_t *body = client_json_of(slice_make(answer->body, answer->body_bytes));

@@ -21,6 +21,14 @@ MUST_CHECK int view_read(otpq *q, uint32_t timeout_ms, struct view *v, struct ot
                          const char **why);
 /* Totals and one line a route, at most lines_max lines (0: all). With an earlier look, rates too. */
 void view_put(struct buf *b, const struct view *v, const struct view *before, unsigned lines_max);
+/* Depth over the last looks, as a row of bars. */
+struct view_history {
+    uint64_t depth[32];
+    unsigned looks;       /* taken so far */
+};
+/* One line without its end: depth, oldest age, rate, in flight, workers, and the depth over time. */
+void view_put_line(struct buf *b, const struct view *v, const struct view *before,
+                   struct view_history *history);
 /* The same as one line of JSON: {"broker":{…},"routes":[{…},…]}, counters that are 0 left out. */
 void view_put_json(struct buf *b, const struct otpq_answer *answer);
 
