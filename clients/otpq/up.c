@@ -19,6 +19,7 @@
 #include "common/base/asset.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
+#include "common/base/process.h"
 #include "common/base/rng.h"
 #include "common/meaning/config.h"
 
@@ -470,6 +471,7 @@ int cmd_up(int argc, char **argv)
         (void)fprintf(stderr, "%s\n", error.text);
         return 2;
     }
+    process_no_core();
     int code = find_programs(&n) && prepare_folder(&n, n.config.dir) ? run(&n) : 1;
     if (n.lock_fd >= 0) {
         (void)close(n.lock_fd);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "common/meaning/secrets.h"
 
 /* Which sections a program reads; a program that is not here reads them all. */
@@ -182,6 +183,7 @@ int config_main(int argc, char **argv, const char *program, const char *purpose,
         config_free(c);
         return CONFIG_EXIT_OK;
     }
+    process_no_core();
     config_log_setup(c, program);
     return CONFIG_GO_ON;
 }
