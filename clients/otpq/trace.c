@@ -1,0 +1,336 @@
+/*
+ * `otpq trace REQUEST_ID`: the time-line of one request as a picture, straight from Redis.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/otpq/commands.h"
+#include "clients/otpq/records_access.h"
+#include "common/meaning/code.h"
+#include "common/meaning/msisdn.h"
+
+static const char usage[] =
+    "usage: otpq trace REQUEST_ID [--json] [--config FILE]\n"
+    "\n"
+    "Prints what happened to a request, step by step: the send and every verify, each with the\n"
+    "milliseconds since its beginning and a bar for the time since the step before.\n"
+    "\n"
+    "  --json         one object instead of lines\n"
+    "  --config FILE  where Redis is\n";
+
+enum { STEPS_MAX = 256, BAR = 40, SESSION_FIELDS = 7 };
+
+static const char *const session_fields[SESSION_FIELDS] = {"st",  "route",  "aid", "msisdn",
+                                                           "exp", "checks", "verified_at"};
+enum { FIELD_STATE, FIELD_ROUTE, FIELD_AID, FIELD_MSISDN, FIELD_EXPIRES, FIELD_CHECKS,
+       FIELD_VERIFIED_AT };
+
+struct trace_step {
+    int64_t at_ms;
+    size_t order;        /* place in the list: breaks ties */
+    size_t job_order;    /* place of its job's first element: jobs stay together */
+    const char *step;    /* borrowed from the parsed element */
+    const char *job;
+    const char *op;
+    const char *detail;
+};
+
+struct trace {
+    const char *request_id;
+    const char *prefix;
+    char tag[3];
+    bool json;                           /* --json */
+    int64_t now_ms;                      /* Redis' clock, as in the scripts */
+    char *session[SESSION_FIELDS];       /* NULL: no such field, or no session */
+    size_t count;
+    struct trace_step steps[STEPS_MAX];
+    json_t *elements[STEPS_MAX];         /* what steps borrow from */
+};
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "";
+}
+
+static void take_step(struct trace *t, const redisReply *element)
+{
+    json_error_t error;
+    json_t *e = element->str != NULL
+                    ? json_loadb(element->str, element->len, JSON_REJECT_DUPLICATES, &error)
+                    : NULL;
+    if (e == NULL || !json_is_object(e) || t->count == STEPS_MAX) {
+        json_decref(e);
+        return;
+    }
+    struct trace_step *s = &t->steps[t->count];
+    *s = (struct trace_step){.at_ms = json_integer_value(json_object_get(e, "at_ms")),
+                             .order = t->count,
+                             .job_order = t->count,
+                             .step = text_of(e, "step"),
+                             .job = text_of(e, "job"),
+                             .op = text_of(e, "op"),
+                             .detail = text_of(e, "detail")};
+    for (size_t i = 0; i < t->count; i++) {
+        if (strcmp(t->steps[i].job, s->job) == 0) {
+            s->job_order = t->steps[i].job_order;
+            break;
+        }
+    }
+    t->elements[t->count++] = e;
+}
+
+static int compare_steps(const void *a, const void *b)
+{
+    const struct trace_step *x = a;
+    const struct trace_step *y = b;
+    if (x->job_order != y->job_order) {
+        return x->job_order < y->job_order ? -1 : 1;
+    }
+    if (x->at_ms != y->at_ms) {
+        return x->at_ms < y->at_ms ? -1 : 1;
+    }
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* The reply, or NULL with its reason on stderr. */
+static redisReply *answered(redisContext *c, redisReply *r)
+{
+    if (r != NULL && r->type == REDIS_REPLY_ARRAY) {
+        return r;
+    }
+    (void)fprintf(stderr, "otpq trace: Redis: %s\n",
+                  r != NULL && r->str != NULL ? r->str : c->errstr);
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+    return NULL;
+}
+
+static bool read_steps(struct trace *t, redisContext *c)
+{
+    redisReply *r = answered(c, redisCommand(c, "LRANGE %st:{%s}:%s 0 -1", t->prefix, t->tag,
+                                             t->request_id));
+    if (r == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < r->elements; i++) {
+        take_step(t, r->element[i]);
+    }
+    freeReplyObject(r);
+    qsort(t->steps, t->count, sizeof t->steps[0], compare_steps);
+    return true;
+}
+
+static bool read_session(struct trace *t, redisContext *c)
+{
+    redisReply *r = answered(c, redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s", t->prefix,
+                                             t->tag, t->request_id, session_fields[0],
+                                             session_fields[1], session_fields[2],
+                                             session_fields[3], session_fields[4],
+                                             session_fields[5], session_fields[6]));
+    if (r == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < r->elements && i < SESSION_FIELDS; i++) {
+        if (r->element[i]->type == REDIS_REPLY_STRING) {
+            t->session[i] = slice_dup(slice_make(r->element[i]->str, r->element[i]->len));
+        }
+    }
+    freeReplyObject(r);
+    return true;
+}
+
+static bool read_clock(struct trace *t, redisContext *c)
+{
+    redisReply *r = answered(c, redisCommand(c, "TIME"));
+    if (r == NULL) {
+        return false;
+    }
+    if (r->elements == 2) {
+        t->now_ms = strtoll(r->element[0]->str, NULL, 10) * 1000 +
+                    strtoll(r->element[1]->str, NULL, 10) / 1000;
+    }
+    freeReplyObject(r);
+    return true;
+}
+
+/* ---- showing --------------------------------------------------------------------------------- */
+
+static int64_t number_of(const struct trace *t, int field)
+{
+    return t->session[field] != NULL ? strtoll(t->session[field], NULL, 10) : 0;
+}
+
+static const char *session_state(const struct trace *t)
+{
+    const char *state = t->session[FIELD_STATE];
+    if (state == NULL) {
+        return "none";
+    }
+    if (strcmp(state, "verified") != 0 && t->now_ms >= number_of(t, FIELD_EXPIRES)) {
+        return "expired";
+    }
+    return state;
+}
+
+static void print_session(const struct trace *t)
+{
+    (void)printf("request %s   session %s", t->request_id, session_state(t));
+    if (t->session[FIELD_STATE] == NULL) {
+        (void)printf(" (nothing was sent, or its retention is over)\n");
+        return;
+    }
+    const char *number = t->session[FIELD_MSISDN];
+    struct msisdn_masked masked = msisdn_mask(slice_of(number != NULL ? number : ""));
+    (void)printf("   route %s   affiliate %s   number %s\n", t->session[FIELD_ROUTE],
+                 t->session[FIELD_AID], masked.text);
+    int64_t left_ms = number_of(t, FIELD_EXPIRES) - t->now_ms;
+    if (strcmp(t->session[FIELD_STATE], "verified") != 0 && left_ms > 0) {
+        (void)printf("expires in %" PRId64 " s, %" PRId64 " wrong checks so far\n",
+                     (left_ms + 999) / 1000, number_of(t, FIELD_CHECKS));
+    }
+}
+
+/* Columns [from, to) of the bar that the time since the step before takes; at least one. */
+static void put_bar(int64_t from_ms, int64_t to_ms, int64_t whole_ms, char out[BAR + 1])
+{
+    int64_t whole = whole_ms > 0 ? whole_ms : 1;
+    int64_t from = from_ms * BAR / whole;
+    int64_t to = to_ms * BAR / whole;
+    from = from > BAR - 1 ? BAR - 1 : from;
+    to = to > BAR ? BAR : to;
+    to = to <= from ? from + 1 : to;
+    memset(out, ' ', BAR);
+    memset(out + from, to_ms > from_ms ? '#' : '|', (size_t)(to - from));
+    out[BAR] = '\0';
+}
+
+static void print_job(const struct trace_step *s, size_t count)
+{
+    int64_t begin = s[0].at_ms;
+    int64_t whole = s[count - 1].at_ms - begin;
+    char bar[BAR + 1];
+    (void)printf("\n%s   job %s   %" PRId64 " ms\n", s[0].op, s[0].job, whole);
+    for (size_t i = 0; i < count; i++) {
+        int64_t before = i > 0 ? s[i - 1].at_ms - begin : 0;
+        put_bar(before, s[i].at_ms - begin, whole, bar);
+        (void)printf("  %+8" PRId64 " ms  [%s]  %-16s%s%s\n", s[i].at_ms - begin, bar, s[i].step,
+                     s[i].detail[0] != '\0' ? " " : "", s[i].detail);
+    }
+}
+
+static void print_picture(const struct trace *t)
+{
+    print_session(t);
+    for (size_t i = 0; i < t->count;) {
+        size_t n = 1;
+        while (i + n < t->count && t->steps[i + n].job_order == t->steps[i].job_order) {
+            n++;
+        }
+        print_job(&t->steps[i], n);
+        i += n;
+    }
+}
+
+static void print_json(const struct trace *t)
+{
+    json_t *steps = json_array();
+    for (size_t i = 0; i < t->count; i++) {
+        must(json_array_append(steps, t->elements[t->steps[i].order]) == 0);
+    }
+    json_t *out = json_pack("{s:s, s:s, s:o}", "request_id", t->request_id, "session",
+                            session_state(t), "steps", steps);
+    must(out != NULL);
+    if (t->session[FIELD_STATE] != NULL) {
+        json_t *more = json_pack("{s:s?, s:I, s:I, s:I}", "route", t->session[FIELD_ROUTE], "aid",
+                                 (json_int_t)number_of(t, FIELD_AID), "expires_at_ms",
+                                 (json_int_t)number_of(t, FIELD_EXPIRES), "wrong_checks",
+                                 (json_int_t)number_of(t, FIELD_CHECKS));
+        must(more != NULL && json_object_update(out, more) == 0);
+        json_decref(more);
+    }
+    char *text = json_dumps(out, JSON_COMPACT);
+    must(text != NULL);
+    (void)puts(text);
+    free(text);
+    json_decref(out);
+}
+
+/* ---- the command ------------------------------------------------------------------------------ */
+
+static int trace_show(struct trace *t, redisContext *c)
+{
+    if (!read_steps(t, c) || !read_session(t, c) || !read_clock(t, c)) {
+        return OTPQ_EXIT_REFUSED;
+    }
+    if (t->count == 0 && t->session[FIELD_STATE] == NULL) {
+        (void)fprintf(stderr, "otpq trace: nothing is known of %s (session_keep_s is over?)\n",
+                      t->request_id);
+        return OTPQ_EXIT_REFUSED;
+    }
+    if (t->json) {
+        print_json(t);
+    } else {
+        print_picture(t);
+    }
+    return OTPQ_EXIT_DONE;
+}
+
+static int trace_run(struct trace *t, const char *config_path)
+{
+    struct records_access access;
+    int code = records_access_open(&access, "otpq trace", config_path);
+    if (code != OTPQ_EXIT_DONE) {
+        return code;
+    }
+    t->prefix = access.config.redis_prefix;
+    code = trace_show(t, access.redis);
+    for (size_t i = 0; i < t->count; i++) {
+        json_decref(t->elements[i]);
+    }
+    for (size_t i = 0; i < SESSION_FIELDS; i++) {
+        free(t->session[i]);
+    }
+    records_access_close(&access);
+    return code;
+}
+
+int cmd_trace(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"config", required_argument, NULL, 'c'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    static struct trace t;
+    const char *config_path = NULL;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o == 'h') {
+            (void)fputs(usage, stdout);
+            return OTPQ_EXIT_DONE;
+        }
+        if (o == '?') {
+            (void)fputs(usage, stderr);
+            return OTPQ_EXIT_USAGE;
+        }
+        t.json = t.json || o == 'j';
+        config_path = o == 'c' ? optarg : config_path;
+    }
+    if (argc - optind != 1) {
+        (void)fprintf(stderr, "otpq trace: one request id is needed\n%s", usage);
+        return OTPQ_EXIT_USAGE;
+    }
+    t.request_id = argv[optind];
+    if (!code_request_tag(slice_of(t.request_id), t.tag)) {
+        (void)fprintf(stderr, "otpq trace: \"%s\" is no request id of otpq (\"r\" and 22 more "
+                              "characters, from a result)\n", t.request_id);
+        return OTPQ_EXIT_USAGE;
+    }
+    return trace_run(&t, config_path);
+}
