@@ -27,7 +27,8 @@ static const char usage[] =
     "  --json         one object instead of lines\n"
     "  --config FILE  where Redis is\n"
     "\n"
-    "Exit code 0: applied (or nothing to do), 1: the store said no, 2: a mistake in the file or the\n"
+    "Exit code 0: applied (or nothing to do), 1: the store said no, 2: a mistake in the file or "
+    "the\n"
     "arguments. After 1 and 2 nothing was changed.\n";
 
 struct apply {
@@ -42,7 +43,7 @@ struct apply {
     struct plan plan;             /* one beside the other */
 };
 
-/* ---- what is shown ---------------------------------------------------------------------------- */
+/* ---- what is shown --------------------------------------------------------------------------- */
 
 static const struct record_text *text_of(const struct plan_row *row)
 {
@@ -132,7 +133,7 @@ static void print_plan_json(const struct apply *a)
     json_decref(root);
 }
 
-/* ---- what is done ----------------------------------------------------------------------------- */
+/* ---- what is done ---------------------------------------------------------------------------- */
 
 static int read_wanted(struct apply *a)
 {

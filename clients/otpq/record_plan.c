@@ -5,7 +5,7 @@
 
 const char plan_signs[PLAN_STEPS] = {'+', '~', '-', '.', '='};
 
-/* ---- the plan --------------------------------------------------------------------------------- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static void sort_texts(struct record_texts *t)
 {
@@ -80,7 +80,7 @@ struct record_text *plan_outcome(const struct plan *p, size_t *count)
     return outcome;
 }
 
-/* ---- the lines that differ -------------------------------------------------------------------- */
+/* ---- the lines that differ ------------------------------------------------------------------- */
 
 enum { LINES_MAX = 1500 }; /* of one text; of a longer one no lines are shown */
 

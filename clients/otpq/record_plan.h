@@ -34,7 +34,8 @@ struct plan {
 };
 
 /* Sorts both, which must outlive the plan. prune: remove what the file's sections do not have. */
-void plan_make(struct plan *p, struct record_texts *stored, struct record_texts *wanted, bool prune);
+void plan_make(struct plan *p, struct record_texts *stored, struct record_texts *wanted,
+               bool prune);
 void plan_free(struct plan *p);
 /* What is to be written (deletions have no text) and what the records will be then. Arrays of
  * borrowed texts with *count entries; the caller frees the array alone. */

@@ -1,5 +1,6 @@
 /*
- * records_access.h: what `otpq apply` and `otpq export` begin with: configuration and Redis. Floor 4.
+ * records_access.h: what `otpq apply` and `otpq export` begin with: configuration and Redis.
+ * Floor 4.
  */
 #ifndef OTPQ_CLIENTS_RECORDS_ACCESS_H
 #define OTPQ_CLIENTS_RECORDS_ACCESS_H

@@ -11,7 +11,7 @@ extern char **environ;
 
 enum { OPTIONS_MAX = 128, VALUE_BYTES_MAX = 4096 };
 
-/* ---- one value -------------------------------------------------------------------------------- */
+/* ---- one value ------------------------------------------------------------------------------- */
 
 static char **text_of(struct config *c, const struct config_option *o)
 {
@@ -137,7 +137,7 @@ static bool set_value(struct config *c, const struct config_option *o, struct sl
     return false;
 }
 
-/* ---- the file --------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static bool read_items(struct config *c, const char *file, const struct config_option *o,
                        const struct yaml_node *list, struct yaml_error *error)
@@ -284,7 +284,8 @@ static bool read_file(struct config *c, const char *path, struct yaml_error *err
     }
     bool ok = root->kind == YAML_MAP;
     if (!ok) {
-        yaml_error_at(error, path, root->line, root->column, "sections are wanted, as \"gateway:\"");
+        yaml_error_at(error, path, root->line, root->column,
+                      "sections are wanted, as \"gateway:\"");
     }
     for (size_t i = 0; ok && i < root->count; i++) {
         const struct yaml_pair *pair = &root->pairs[i];
@@ -303,7 +304,7 @@ static bool read_file(struct config *c, const char *path, struct yaml_error *err
     return ok;
 }
 
-/* ---- the environment -------------------------------------------------------------------------- */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 void config_env_name(const char *key, char out[64])
 {
@@ -361,7 +362,7 @@ static bool check_environment(struct yaml_error *error)
     return true;
 }
 
-/* ---- all of it -------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static void set_defaults(struct config *c)
 {

@@ -114,8 +114,8 @@ bool config_accepts_unknown_routes(const struct config *c);
 enum { CONFIG_GO_ON = -1, CONFIG_EXIT_OK = 0, CONFIG_EXIT_BAD = 2 };
 /* What every program understands before it does anything: --config F, --check-config, --version,
  * --help. CONFIG_GO_ON with *c loaded (free it with config_free) and the log set up, else the exit
- * code to leave with: after --version, --help or a sound --check-config 0, after an error 2 (said on
- * stderr); *c is empty then. */
+ * code to leave with: after --version, --help or a sound --check-config 0, after an error 2 (said
+ * on stderr); *c is empty then. */
 MUST_CHECK int config_main(int argc, char **argv, const char *program, const char *purpose,
                            struct config *c);
 /* Levels and format of the log as configured. Programs with arguments of their own call it. */

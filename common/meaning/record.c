@@ -7,7 +7,7 @@
 
 #include "common/meaning/fields.h"
 
-/* ---- one member ------------------------------------------------------------------------------- */
+/* ---- one member ------------------------------------------------------------------------------ */
 
 static void *member_of(const void *record, const struct record_key *k)
 {
@@ -172,7 +172,7 @@ static void put_member(const void *record, const struct record_key *k, struct bu
     }
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void set_defaults(const struct record_schema *schema, void *record)
 {
@@ -291,7 +291,7 @@ static bool has_needed_keys(const struct record_schema *schema, const char *file
     return true;
 }
 
-/* ---- what an integration must be -------------------------------------------------------------- */
+/* ---- what an integration must be ------------------------------------------------------------- */
 
 struct rule {
     const char *file;               /* for messages */
@@ -350,13 +350,15 @@ static bool check_otpq_codes(const struct rule *r, const struct integration *i)
     bool sends_text = i->dialect->uses(i->settings, DIALECT_SEND, MACRO_TEXT);
     bool sends_otp = i->dialect->uses(i->settings, DIALECT_SEND, MACRO_OTP);
     if (i->dialect->has(i->settings, DIALECT_VERIFY)) {
-        return broken(r, "verify", "no verify call when otpq makes the code: otpq checks it itself");
+        return broken(r, "verify",
+                      "no verify call when otpq makes the code: otpq checks it itself");
     }
     if (!sends_text && !sends_otp) {
         return broken(r, "send", "send must carry {otp} or {text} when otpq makes the code");
     }
     if (sends_text && i->text[0] == '\0') {
-        return broken(r, "send", "send carries {text}, so the key \"text\" must be there, with {otp}");
+        return broken(r, "send",
+                      "send carries {text}, so the key \"text\" must be there, with {otp}");
     }
     if (i->code_valid_s > 600) {
         return broken(r, "code_valid_s", "code_valid_s is at most 600 s for codes that otpq makes");
@@ -380,7 +382,8 @@ static bool check_advertiser_codes(const struct rule *r, const struct integratio
         return broken(r, "send", "send cannot carry {otp}: the advertiser makes the code (or set "
                                  "maker: otpq)");
     }
-    return i->text[0] == '\0' || broken(r, "text", "text is for codes that otpq makes (maker: otpq)");
+    return i->text[0] == '\0' ||
+           broken(r, "text", "text is for codes that otpq makes (maker: otpq)");
 }
 
 static bool finish_integration(struct integration *i, const char *file,
@@ -397,7 +400,7 @@ static bool finish_integration(struct integration *i, const char *file,
     return i->maker == CODE_BY_OTPQ ? check_otpq_codes(&r, i) : check_advertiser_codes(&r, i);
 }
 
-/* ---- one record ------------------------------------------------------------------------------- */
+/* ---- one record ------------------------------------------------------------------------------ */
 
 static bool set_name(enum record_kind kind, void *record, const char *file,
                      const struct yaml_pair *pair, struct yaml_error *error)

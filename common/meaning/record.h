@@ -1,7 +1,7 @@
 /*
  * record.h: what operators configure at run time: the network, affiliates, integrations, endpoints.
- * They come from a YAML file (`otpq apply`), live in Redis as canonical YAML texts, one a record, and
- * are parsed by the same code in every process. Floor 1.
+ * They come from a YAML file (`otpq apply`), live in Redis as canonical YAML texts, one a record,
+ * and are parsed by the same code in every process. Floor 1.
  *
  * The schema is one table per kind; parser, suggestions, export and docs/records.md read it.
  */
@@ -168,8 +168,8 @@ int record_text_compare(const void *a, const void *b);
 
 /* One record of a file: name, place and map of keys. Gives its struct, to be freed with
  * record_destroy. NULL: *error says where and why. */
-MUST_CHECK void *record_read(enum record_kind kind, const char *file, const struct yaml_pair *record,
-                             struct yaml_error *error);
+MUST_CHECK void *record_read(enum record_kind kind, const char *file,
+                             const struct yaml_pair *record, struct yaml_error *error);
 /* Takes NULL. */
 void record_destroy(enum record_kind kind, void *record);
 /* Its canonical text; node as it was read from (for the dialect's own keys). */

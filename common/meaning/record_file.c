@@ -14,7 +14,7 @@ void record_texts_free(struct record_texts *t)
     *t = (struct record_texts){0};
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void append(struct record_texts *t, struct record_text text)
 {
@@ -108,7 +108,7 @@ bool record_file_parse(const char *file, const struct yaml_node *root, struct re
     return ok;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 int record_text_compare(const void *a, const void *b)
 {

@@ -3,8 +3,8 @@
 #define AT(type, member) offsetof(struct type, member)
 
 static const struct record_key network_keys[] = {
-    {"mid", RECORD_U64, NULL, NULL, 1, UINT32_MAX, "", "Number of the network; calls carry it as mid.",
-     AT(network, mid)},
+    {"mid", RECORD_U64, NULL, NULL, 1, UINT32_MAX, "",
+     "Number of the network; calls carry it as mid.", AT(network, mid)},
 };
 
 static const struct record_key affiliate_keys[] = {

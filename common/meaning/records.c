@@ -7,7 +7,7 @@
 
 enum { CODE_OTPQ_VALID_S = 300, CODE_ADVERTISER_VALID_S = 600, SUGGESTED_OF_MAX = 1000 };
 
-/* ---- a snapshot's life ------------------------------------------------------------------------ */
+/* ---- a snapshot's life ----------------------------------------------------------------------- */
 
 struct records *records_new(void)
 {
@@ -75,7 +75,7 @@ const struct endpoint *records_endpoint(const struct records *r, struct slice na
     return map_get(r->endpoints, name);
 }
 
-/* ---- building --------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 static struct map *map_of(const struct records *r, enum record_kind kind)
 {
@@ -103,7 +103,8 @@ static bool put_record(struct records *r, const struct record_text *text, void *
     void *old = NULL;
     if (!map_set(map_of(r, text->kind), slice_of(text->name), record, &old)) {
         record_destroy(text->kind, record);
-        yaml_error_at(error, record_sections[text->kind], 0, 0, "more than %d records", RECORDS_MAX);
+        yaml_error_at(error, record_sections[text->kind], 0, 0, "more than %d records",
+                      RECORDS_MAX);
         return false;
     }
     record_destroy(text->kind, old);
@@ -125,7 +126,7 @@ static bool read_text(struct records *r, const struct record_text *text, struct 
     return ok;
 }
 
-/* ---- references ------------------------------------------------------------------------------- */
+/* ---- references ------------------------------------------------------------------------------ */
 
 /* Where an endpoint's error is said: in the file, or by its name in the store. */
 static void endpoint_error(struct yaml_error *error, const char *file,

@@ -12,9 +12,10 @@
 
 #include "common/base/map.h"
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
-void yaml_error_at(struct yaml_error *e, const char *file, int line, int column, const char *fmt, ...)
+void yaml_error_at(struct yaml_error *e, const char *file, int line, int column, const char *fmt,
+                   ...)
 {
     int n;
     if (line > 0) {
@@ -32,7 +33,7 @@ void yaml_error_at(struct yaml_error *e, const char *file, int line, int column,
 }
 
 /* ---- bytes: UTF-8 without control characters, checked here because libyaml reports such errors
- * without line and column ------------------------------------------------------------------------ */
+ * without line and column ---------------------------------------------------------------------- */
 
 /* Bytes of the character at p (n left), or 0 when it is not UTF-8 (RFC 3629: no surrogates, no
  * overlong forms, nothing above U+10FFFF). */
@@ -77,7 +78,7 @@ static bool check_bytes(const char *file, struct slice text, struct yaml_error *
     return true;
 }
 
-/* ---- tree ------------------------------------------------------------------------------------- */
+/* ---- tree ------------------------------------------------------------------------------------ */
 
 struct reader {
     yaml_parser_t yaml;       /* libyaml's */
@@ -366,13 +367,14 @@ struct yaml_node *yaml_parse(const char *file, struct slice text, struct yaml_er
     struct reader r = {.file = file, .error = error};
     must(yaml_parser_initialize(&r.yaml));
     yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.yaml, (const unsigned char *)(text.n > 0 ? text.p : ""), text.n);
+    yaml_parser_set_input_string(&r.yaml, (const unsigned char *)(text.n > 0 ? text.p : ""),
+                                 text.n);
     struct yaml_node *root = read_document(&r);
     yaml_parser_delete(&r.yaml);
     return root;
 }
 
-/* ---- file ------------------------------------------------------------------------------------- */
+/* ---- file ------------------------------------------------------------------------------------ */
 
 static bool read_all(int fd, struct buf *b)
 {
@@ -434,7 +436,7 @@ struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
     return NULL;
 }
 
-/* ---- did you mean ----------------------------------------------------------------------------- */
+/* ---- did you mean ---------------------------------------------------------------------------- */
 
 enum { SUGGEST_BYTES_MAX = 64 };
 

@@ -43,8 +43,8 @@ struct yaml_pair {
 struct yaml_error {
     char text[512];
 };
-void yaml_error_at(struct yaml_error *e, const char *file, int line, int column, const char *fmt, ...)
-    PRINTF_LIKE(5, 6);
+void yaml_error_at(struct yaml_error *e, const char *file, int line, int column, const char *fmt,
+                   ...) PRINTF_LIKE(5, 6);
 
 /* NULL on failure, with *error filled. file is only a name for messages. */
 MUST_CHECK struct yaml_node *yaml_parse(const char *file, struct slice text,
@@ -56,8 +56,8 @@ void yaml_destroy(struct yaml_node **node);
 /* The value under key in a map, or NULL. */
 struct yaml_node *yaml_get(const struct yaml_node *map, const char *key);
 
-/* Of the words (n of them; NULLs are passed over), the nearest to `word` by edit distance when it is near enough to be a
- * slip of the finger, else NULL. For "did you mean". */
+/* Of the words (n of them; NULLs are passed over), the nearest to `word` by edit distance when it
+ * is near enough to be a slip of the finger, else NULL. For "did you mean". */
 const char *yaml_suggest(const char *word, const char *const *words, size_t n);
 
 /* A scalar as YAML would need it written: plain when safe, else double-quoted and escaped. A string
@@ -66,8 +66,8 @@ void yaml_put_scalar(struct buf *b, struct slice text, bool is_string);
 /* A key and its colon at `indent` spaces. */
 void yaml_put_key(struct buf *b, const char *key, int indent);
 /* What comes behind a key or a dash: " value\n", or "\n" and the children at `indent` + 2. Block
- * style, two spaces, map keys in file order, no folding: reading it gives the same tree, and writing
- * that gives the same bytes. */
+ * style, two spaces, map keys in file order, no folding: reading it gives the same tree, and
+ * writing that gives the same bytes. */
 void yaml_write_node(struct buf *b, const struct yaml_node *node, int indent);
 
 #endif

@@ -96,8 +96,9 @@ static void errors_name_place_and_remedy(void **state)
     check_file(&c, "gatway:\n  listen: x\n",
                ":1:1: unknown section \"gatway\"; did you mean \"gateway\"?");
     check_file(&c, "zebra: 1\n", ":1:1: unknown section \"zebra\"; --help lists all options");
-    check_file(&c, "broker:\n  jobs_max: 0\n",
-               ":2:13: broker.jobs_max must be a whole number from 1 to 100000000 jobs (it is \"0\")");
+    check_file(
+        &c, "broker:\n  jobs_max: 0\n",
+        ":2:13: broker.jobs_max must be a whole number from 1 to 100000000 jobs (it is \"0\")");
     check_file(&c, "broker:\n  jobs_max: many\n",
                ":2:13: broker.jobs_max must be a whole number from 1 to 100000000 jobs "
                "(it is \"many\")");
@@ -150,7 +151,10 @@ static int run_main(const char *argument, const char *value, struct config *c)
 {
     char *argv[] = {(char *)(uintptr_t) "otpq-broker", (char *)(uintptr_t)argument,
                     (char *)(uintptr_t)value, NULL};
-    return config_main(argument == NULL ? 1 : value == NULL ? 2 : 3, argv, "otpq-broker", "test", c);
+    return config_main(argument == NULL ? 1
+                       : value == NULL  ? 2
+                                        : 3,
+                       argv, "otpq-broker", "test", c);
 }
 
 static void every_program_understands(void **state)

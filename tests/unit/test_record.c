@@ -153,8 +153,9 @@ static void slips_are_found_where_they_are(void **state)
     assert_refused("integrations:\n  one:\n    sned: {}\n",
                    "r.yaml:3:5: unknown key \"sned\" of an integration; did you mean \"send\"?");
     assert_refused("affiliates:\n  1: {name: x}\n", "r.yaml:2:3: affiliate 1 has no \"key\"");
-    assert_refused("affiliates:\n  1: {key: short}\n",
-                   "r.yaml:2:12: key must be visible characters without spaces, 8 to 128 characters");
+    assert_refused(
+        "affiliates:\n  1: {key: short}\n",
+        "r.yaml:2:12: key must be visible characters without spaces, 8 to 128 characters");
     assert_refused("affiliates:\n  1: {key: abcdefgh, api_access: yes}\n",
                    "r.yaml:2:34: api_access must be true or false (it is \"yes\")");
     assert_refused("affiliates:\n  01: {key: abcdefgh}\n",
@@ -167,7 +168,8 @@ static void slips_are_found_where_they_are(void **state)
                    "r.yaml:2:8: mid must be a whole number from 1 to 4294967295 (it is \"0\")");
     assert_refused("network:\n  mid: [1]\n", "r.yaml:2:8: mid is one value, not a list");
     assert_refused("network:\n  mid:\n", "r.yaml:2:7: mid has no value");
-    assert_refused("integrations:\n  a b: {}\n", "r.yaml:2:3: the name of an integration is 1 to 64");
+    assert_refused("integrations:\n  a b: {}\n",
+                   "r.yaml:2:3: the name of an integration is 1 to 64");
     assert_refused("integrations:\n  a: {dialect: tmplate}\n",
                    "r.yaml:2:16: dialect must be one of template");
     assert_refused("integrations:\n  a: {maker: me}\n",
@@ -182,9 +184,10 @@ static void an_unknown_macro_has_its_place(void **state)
     assert_refused("integrations:\n  one:\n    send:\n      url: http://a.example/x\n"
                    "      form:\n        m: \"+{msisdm}\"\n" VERIFY,
                    "r.yaml:6:");
-    assert_refused("integrations:\n  one:\n    maker: otpq\n    text: \"Code {opt}\"\n    send:\n" CALL(
-                       "m: \"{msisdn}\", t: \"{text}\""),
-                   "r.yaml:4:18: text: unknown macro {opt}");
+    assert_refused(
+        "integrations:\n  one:\n    maker: otpq\n    text: \"Code {opt}\"\n    send:\n" CALL(
+            "m: \"{msisdn}\", t: \"{text}\""),
+        "r.yaml:4:18: text: unknown macro {opt}");
 }
 
 static void makers_have_rules(void **state)
@@ -198,7 +201,8 @@ static void makers_have_rules(void **state)
                    "r.yaml:6:5: verify must carry {msisdn}");
     assert_refused("integrations:\n  one:\n" SEND "    verify:\n" CALL("m: \"{msisdn}\""),
                    "r.yaml:6:5: verify must carry {otp}");
-    assert_refused("integrations:\n  one:\n    send:\n" CALL("m: \"{msisdn}\", o: \"{otp}\"") VERIFY,
+    assert_refused("integrations:\n  one:\n    send:\n" CALL("m: \"{msisdn}\", o: \"{otp}\"")
+                       VERIFY,
                    "r.yaml:3:5: send cannot carry {otp}");
     assert_refused(GOOD "    text: \"{otp}\"\n", "r.yaml:9:5: text is for codes that otpq makes");
     assert_refused(GOOD "    maker: otpq\n", "r.yaml:6:5: no verify call when otpq makes the code");
@@ -210,12 +214,14 @@ static void makers_have_rules(void **state)
     assert_refused("integrations:\n  one:\n    maker: otpq\n    text: hello\n    send:\n" CALL(
                        "m: \"{msisdn}\", t: \"{text}\""),
                    "r.yaml:4:5: text must hold {otp}");
-    assert_refused("integrations:\n  one:\n    maker: otpq\n    text: \"{otp} {text}\"\n    send:\n" CALL(
-                       "m: \"{msisdn}\", t: \"{text}\""),
-                   "r.yaml:4:5: text cannot hold {text}");
-    assert_refused("integrations:\n  one:\n    maker: otpq\n    code_valid_s: 601\n    send:\n" CALL(
-                       "m: \"{msisdn}\", t: \"{otp}\""),
-                   "r.yaml:4:5: code_valid_s is at most 600 s");
+    assert_refused(
+        "integrations:\n  one:\n    maker: otpq\n    text: \"{otp} {text}\"\n    send:\n" CALL(
+            "m: \"{msisdn}\", t: \"{text}\""),
+        "r.yaml:4:5: text cannot hold {text}");
+    assert_refused(
+        "integrations:\n  one:\n    maker: otpq\n    code_valid_s: 601\n    send:\n" CALL(
+            "m: \"{msisdn}\", t: \"{otp}\""),
+        "r.yaml:4:5: code_valid_s is at most 600 s");
 }
 
 static void references_are_judged(void **state)

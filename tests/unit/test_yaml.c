@@ -30,7 +30,8 @@ static void assert_refused(struct slice text, const char *expected)
 static void places_are_exact(void **state)
 {
     (void)state;
-    struct yaml_node *root = parsed("# head\ngateway:\n  listen:   \"127.0.0.1:1\"\n  list: [a, b]\n");
+    struct yaml_node *root =
+        parsed("# head\ngateway:\n  listen:   \"127.0.0.1:1\"\n  list: [a, b]\n");
     assert_int_equal(root->kind, YAML_MAP);
     assert_int_equal(root->pairs[0].line, 2);
     const struct yaml_node *gateway = yaml_get(root, "gateway");
@@ -155,7 +156,8 @@ static void writing_is_canonical(void **state)
 static void any_text_survives(void **state)
 {
     (void)state;
-    static const char letters[] = "ab1 :#-'\"\\{}[],&*!|>%@`\n\t~.=?<0\xc2\x85\xe2\x80\xa8\xef\xbb\xbf";
+    static const char letters[] =
+        "ab1 :#-'\"\\{}[],&*!|>%@`\n\t~.=?<0\xc2\x85\xe2\x80\xa8\xef\xbb\xbf";
     struct rng r;
     rng_seed(&r, 4);
     for (int round = 0; round < 5000; round++) {
@@ -193,7 +195,8 @@ static void a_file_that_is_not_there(void **state)
     (void)state;
     struct yaml_error error;
     assert_null(yaml_load("/nonexistent/x.yaml", &error));
-    assert_string_equal(error.text, "/nonexistent/x.yaml: cannot be opened: No such file or directory");
+    assert_string_equal(error.text,
+                        "/nonexistent/x.yaml: cannot be opened: No such file or directory");
     assert_null(yaml_load("/", &error));
     assert_non_null(strstr(error.text, "cannot be read"));
 }
