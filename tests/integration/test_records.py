@@ -1,0 +1,135 @@
+"""otpq apply and otpq export against a real Redis: declarative, idempotent, all or nothing."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from node import BUILD, ROOT, wait_for
+
+DEMO = os.path.join(ROOT, "deploy", "demo.yaml")
+
+
+class Store:
+    """A Redis of its own and the otpq command beside it."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="otpq-records-")
+        self.socket = os.path.join(self.dir, "redis.sock")
+        self.redis = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.dir],
+            stdout=subprocess.DEVNULL)
+        self.env = dict(os.environ, OTPQ_DIR=self.dir)
+        wait_for(lambda: os.path.exists(self.socket), 5, "Redis listens")
+
+    def close(self):
+        self.redis.terminate()
+        self.redis.wait()
+        shutil.rmtree(self.dir)
+
+    def start(self, *argv, text=None):
+        """The command, running."""
+        path = None
+        if text is not None:
+            handle, path = tempfile.mkstemp(dir=self.dir, suffix=".yaml")
+            with os.fdopen(handle, "w") as f:
+                f.write(text)
+            argv = argv + ("-f", path)
+        return subprocess.Popen([os.path.join(BUILD, "bin", "otpq"), *argv], env=self.env,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *argv, text=None):
+        """(exit code, stdout, stderr)"""
+        process = self.start(*argv, text=text)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out, err
+
+    def export(self):
+        code, out, err = self.run("export")
+        assert code == 0, err
+        return out
+
+
+@pytest.fixture
+def store():
+    s = Store()
+    yield s
+    s.close()
+
+
+@pytest.fixture
+def demo():
+    with open(DEMO, encoding="utf-8") as f:
+        return f.read()
+
+
+def test_export_gives_the_applied_file_back(store, demo):
+    assert store.export() == ""
+    code, out, err = store.run("apply", "-f", DEMO)
+    assert (code, err) == (0, "")
+    assert "6 added, 0 changed, 0 removed" in out
+    assert store.export() == demo
+    code, out, _ = store.run("apply", "-f", DEMO)
+    assert (code, out) == (0, "0 added, 0 changed, 0 removed, 6 unchanged, 0 kept\n")
+
+
+def test_a_change_is_shown_and_keys_are_not(store, demo):
+    store.run("apply", "-f", DEMO)
+    changed = demo.replace("demo-key-1001", "other-key-1001").replace("timeout_ms: 10000", "timeout_ms: 9", 1)
+    code, out, _ = store.run("apply", "--dry-run", text=changed)
+    assert code == 0 and out.startswith("~ affiliates/1001\n    - key: ***\n    + key: ***\n")
+    assert "      send:\n    -   timeout_ms: 10000\n    +   timeout_ms: 9\n" in out
+    assert "key-1001" not in out
+    assert store.export() == demo
+    code, out, _ = store.run("apply", text=changed)
+    assert code == 0 and store.export() == changed
+
+
+def test_what_the_file_does_not_have(store, demo):
+    store.run("apply", "-f", DEMO)
+    part = demo[demo.index("affiliates:"):demo.index("  1002:")]
+    code, out, _ = store.run("apply", text=part)
+    assert code == 0 and ". affiliates/1002   kept: not in the file\n" in out
+    assert store.export() == demo
+    code, out, _ = store.run("apply", "--prune", "--json", text=part)
+    told = json.loads(out)
+    assert code == 0 and told["removed"] == ["affiliates/1002"] and "integrations/demo" in told["kept"]
+    begin, end = demo.index("  1002:"), demo.index("integrations:")
+    assert store.export() == demo[:begin] + demo[end:]
+
+
+def test_mistakes_change_nothing(store, demo):
+    store.run("apply", "-f", DEMO)
+    for text, expected in (
+            (demo.replace("  demo:\n", "  demo:\n    pausd: true\n"), 'did you mean "paused"?'),
+            ("integrations: {}\n", "demo1001: there is no integration demo"),
+            ("endpoints:\n  e2: {integration: demo, affiliate: 1002}\n", ":2:3: endpoint e2: affiliate 1002 has no API access"),
+            ("endpoints:\n  e2: {integration: deno, affiliate: 1001}\n", "no integration deno; did you mean demo?")):
+        code, out, err = store.run("apply", "--prune", text=text)
+        assert code == 2 and out == "" and expected in err, (text, err)
+        assert store.export() == demo
+
+
+def test_applies_at_the_same_time_never_mix(store, demo):
+    """Every affiliate's name and the page title are of the same file, whoever came last."""
+    files = [demo.replace("Demo", "Demo%d" % i) for i in range(8)]
+    running = [store.start("apply", text=text) for text in files]
+    codes = [(p.communicate(timeout=30), p.returncode)[1] for p in running]
+    assert set(codes) <= {0, 1} and 0 in codes, codes
+    final = store.export()
+    assert final in [text for text, code in zip(files, codes) if code == 0]
+
+
+def test_no_redis_is_said(store):
+    store.env["OTPQ_REDIS_ADDRESS"] = "unix:%s/nowhere.sock" % store.dir
+    code, out, err = store.run("export")
+    assert code == 1 and out == "" and "nowhere.sock" in err
+    password = os.path.join(store.dir, "password")
+    with open(password, "w") as f:
+        f.write("x\n")
+    os.chmod(password, 0o644)
+    store.env["OTPQ_REDIS_PASSWORD_FILE"] = password
+    code, out, err = store.run("export")
+    assert code == 2 and "chmod 600" in err
