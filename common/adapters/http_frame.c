@@ -74,7 +74,7 @@ static bool method_known(struct slice m)
     return false;
 }
 
-/* Path and query: visible ASCII, no fragment, no second slash (a library takes "//x" for a host). */
+/* Path and query: visible ASCII, no fragment, no second slash ("//x" would be a host). */
 static bool target_ok(struct slice t)
 {
     if (slice_is(t, "*")) {
@@ -294,7 +294,7 @@ static enum http_frame_state chunk_size(struct http_frame *f, struct slice rest,
     return HTTP_FRAME_WHOLE;
 }
 
-/* After the last chunk: the empty line. Trailers are refused, no client of an OTP API sends them. */
+/* After the last chunk: the empty line. Trailers are refused, no client here sends them. */
 static enum http_frame_state last_chunk(struct http_frame *f, struct slice rest, size_t line_bytes)
 {
     if (rest.n < line_bytes + 2) {

@@ -25,7 +25,7 @@ struct httpd_request {
     char peer[HTTPD_PEER_BYTES]; /* of the connection, which may go first */
 };
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 void httpd_request_orphaned(struct httpd_request *r)
 {
@@ -214,7 +214,7 @@ void httpd_answer_raw(struct httpd_request *r, struct slice bytes, uint32_t wait
     }
 }
 
-/* ---- the listener ------------------------------------------------------------------------------ */
+/* ---- the listener ---------------------------------------------------------------------------- */
 
 /* "host:port", "[v6]:port" or "*:port" into its parts. */
 static bool split_address(const char *listen, char host[HOST_BYTES], const char **port)
@@ -310,7 +310,7 @@ static uint16_t bound_port(int fd)
                                          : ((struct sockaddr_in *)&a)->sin_port);
 }
 
-/* Without descriptors accept would fail in a busy loop: the limit on connections must come first. */
+/* Without descriptors accept fails in a busy loop: the limit on connections must come first. */
 static uint32_t connections_affordable(uint32_t wanted)
 {
     struct rlimit r;

@@ -87,7 +87,7 @@ bool httpd_conn_idle(const struct httpd_conn *c)
            evbuffer_get_length(bufferevent_get_input(c->bev)) == 0;
 }
 
-/* ---- last words -------------------------------------------------------------------------------- */
+/* ---- last words ------------------------------------------------------------------------------ */
 
 static void last_read(struct bufferevent *bev, void *context)
 {
@@ -177,7 +177,7 @@ static void refuse(struct httpd_conn *c, int status, const char *detail)
     buf_free(&body);
 }
 
-/* ---- a request arrives ------------------------------------------------------------------------- */
+/* ---- a request arrives ----------------------------------------------------------------------- */
 
 /* evhttp takes no body with GET and would read it as the next request; the published APIs take
  * parameters in the body of either method. */
@@ -243,7 +243,7 @@ static void on_input(struct evbuffer *in, const struct evbuffer_cb_info *info, v
     }
 }
 
-/* ---- while the application works ---------------------------------------------------------------- */
+/* ---- while the application works ------------------------------------------------------------- */
 
 /* One shot: what stays readable (pipelined bytes, an error) must not keep the loop awake. */
 static void on_watch(evutil_socket_t fd, short what, void *context)
@@ -291,7 +291,7 @@ void httpd_conn_writing(struct httpd_conn *c, struct evhttp_request *req)
     evhttp_request_set_on_complete_cb(req, on_answered, c);
 }
 
-/* ---- deadlines --------------------------------------------------------------------------------- */
+/* ---- deadlines ------------------------------------------------------------------------------- */
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
@@ -320,7 +320,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     }
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 /* evhttp frees the connection, for whatever reason; its bufferevent is still there. */
 static void on_close(struct evhttp_connection *evcon, void *context)

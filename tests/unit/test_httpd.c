@@ -247,7 +247,8 @@ static void refuses_bad_request_lines(void **state)
     expect_refusal(f, SLICE("GET /a#b HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
     expect_refusal(f, SLICE("GET /a b HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
     expect_refusal(f, SLICE("GET /\x80 HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
-    expect_refusal(f, SLICE("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"), "HTTP/1.1 400", "request line");
+    expect_refusal(f, SLICE("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"), "HTTP/1.1 400",
+                   "request line");
 }
 
 static void refuses_what_is_too_large(void **state)
@@ -304,7 +305,7 @@ static void cuts_a_request_that_drips(void **state)
     char out[1024];
     int fd = dial(f);
     int64_t began = clock_mono_ms();
-    const char *text = "GET / HTTP/1.1\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const char *text = "GET / HTTP/1.1\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     struct pollfd p = {fd, POLLIN, 0};
     for (const char *c = text; *c != '\0' && poll(&p, 1, 10) == 0; c++) {
         say(f, fd, slice_make(c, 1));

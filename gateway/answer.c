@@ -1,0 +1,158 @@
+#include "gateway/answer.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "common/base/utf8.h"
+
+/* When a busy system does not say for how long. */
+enum { RETRY_AFTER_DEFAULT_S = 1 };
+
+/* Bytes of others as JSON text: what is not UTF-8 becomes "?". */
+static json_t *json_of(struct slice s)
+{
+    struct buf clean;
+    buf_init(&clean, s.n + 1);
+    while (s.n > 0) {
+        size_t n = utf8_first(s);
+        if (n == 0) {
+            buf_putc(&clean, '?');
+            n = 1;
+        } else {
+            buf_put(&clean, s.p, n);
+        }
+        s = slice_make(s.p + n, s.n - n);
+    }
+    json_t *j = json_stringn(buf_text(&clean), clean.n);
+    must(j != NULL);
+    buf_free(&clean);
+    return j;
+}
+
+static void put(json_t *root, const char *key, json_t *value)
+{
+    must(json_object_set_new(root, key, value) == 0);
+}
+
+static void put_number(json_t *root, const char *key, int64_t value)
+{
+    if (value >= 0) {
+        put(root, key, json_integer(value));
+    }
+}
+
+static json_t *begin(struct answer *a, int http)
+{
+    char status[12];
+    json_t *root = json_object();
+    must(root != NULL);
+    a->http = http;
+    a->retry_after_s = 0;
+    (void)snprintf(status, sizeof(status), "%d", http);
+    put(root, "status", json_string(status));
+    return root;
+}
+
+static int write_bytes(const char *bytes, size_t n, void *context)
+{
+    buf_put(context, bytes, n);
+    return 0;
+}
+
+static void finish(struct answer *a, json_t *root)
+{
+    buf_init(&a->body, ANSWER_BYTES_MAX);
+    must(json_dump_callback(root, write_bytes, &a->body, JSON_COMPACT) == 0);
+    must(buf_ok(&a->body));
+    json_decref(root);
+}
+
+/* The busy statuses always say when to come back. */
+static uint32_t retry_after(int http, int64_t known_s)
+{
+    if (known_s > 0) {
+        return known_s > UINT32_MAX ? UINT32_MAX : (uint32_t)known_s;
+    }
+    return http == 503 || http == 429 ? RETRY_AFTER_DEFAULT_S : 0;
+}
+
+static bool is_success(enum result_code code)
+{
+    return result_rows[code].http < 300;
+}
+
+static void put_success(json_t *root, enum answer_shape shape, enum result_code code,
+                        const struct job_result *r)
+{
+    char word[64];
+    bool published = shape == ANSWER_ENDPOINT && code != RESULT_PENDING;
+    (void)snprintf(word, sizeof(word), "%s%s", result_name(code), published ? "_successfully" : "");
+    put(root, "response", json_string(word));
+    if (shape == ANSWER_AF && code != RESULT_OTP_VERIFIED && r->request_id.n > 0) {
+        put(root, "data", json_of(r->request_id));
+    }
+    if (r->url.n > 0) {
+        put(root, "url", json_of(r->url));
+    }
+}
+
+/* Only system 1 shows the advertiser's answer, and only when there was a call. */
+static void put_advertiser(json_t *root, enum answer_shape shape, const struct job_result *r)
+{
+    if (shape != ANSWER_ENDPOINT || r->advertiser_http < 0) {
+        return;
+    }
+    struct slice body = r->advertiser_body;
+    if (body.n > JOB_ADVERTISER_BODY_BYTES_MAX) {
+        body.n = JOB_ADVERTISER_BODY_BYTES_MAX;
+    }
+    json_t *advertiser = json_object();
+    must(advertiser != NULL);
+    put(advertiser, "http", json_integer(r->advertiser_http));
+    put(advertiser, "body", json_of(body));
+    put(root, "advertiser", advertiser);
+}
+
+void answer_result(struct answer *a, enum answer_shape shape, enum result_code code,
+                   const char *detail, const struct job_result *r)
+{
+    if (code == RESULT_NONE) {
+        code = RESULT_INTERNAL_ERROR;
+    }
+    json_t *root = begin(a, result_rows[code].http);
+    if (is_success(code)) {
+        put_success(root, shape, code, r);
+        finish(a, root);
+        return;
+    }
+    put(root, "error", json_string(result_name(code)));
+    if (detail[0] != '\0') {
+        put(root, "detail", json_of(slice_of(detail)));
+    }
+    put_number(root, "attempts_left", r->attempts_left);
+    put_number(root, "retry_after", r->retry_after_s);
+    put_number(root, "expires_in", r->expires_in_s);
+    put_advertiser(root, shape, r);
+    a->retry_after_s = retry_after(a->http, r->retry_after_s);
+    finish(a, root);
+}
+
+void answer_failure(struct answer *a, enum result_code code, int http, const char *detail,
+                    uint32_t retry_after_s)
+{
+    json_t *root = begin(a, http != 0 ? http : result_rows[code].http);
+    put(root, "error", json_string(result_name(code)));
+    if (detail[0] != '\0') {
+        put(root, "detail", json_of(slice_of(detail)));
+    }
+    a->retry_after_s = retry_after(a->http, retry_after_s);
+    if (a->retry_after_s > 0) {
+        put(root, "retry_after", json_integer(a->retry_after_s));
+    }
+    finish(a, root);
+}
+
+void answer_free(struct answer *a)
+{
+    buf_free(&a->body);
+}

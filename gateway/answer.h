@@ -1,0 +1,37 @@
+/*
+ * answer.h: the words of systems 1 and 2. A result of the vocabulary becomes an HTTP status and a
+ * JSON body in the system's own shape, keys in the order in which the system publishes them. Values
+ * in, bytes out. Floor 4.
+ */
+#ifndef OTPQ_GATEWAY_ANSWER_H
+#define OTPQ_GATEWAY_ANSWER_H
+
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/base/slice.h"
+#include "common/meaning/job.h"
+#include "common/meaning/result.h"
+
+enum answer_shape {
+    ANSWER_ENDPOINT, /* system 1: otp_sent_successfully; failures pass on the advertiser's answer */
+    ANSWER_AF        /* system 2: otp_sent with "data" */
+};
+
+enum { ANSWER_BYTES_MAX = 32 * 1024 };
+
+struct answer {
+    int http;              /* status; the body's "status" is the same */
+    uint32_t retry_after_s; /* for the Retry-After header; 0: none */
+    struct buf body;       /* JSON, owned */
+};
+
+/* Everything about a result but its code; the defaults of job_result_init mean "does not apply". */
+void answer_result(struct answer *a, enum answer_shape shape, enum result_code code,
+                   const char *detail, const struct job_result *result);
+/* A failure that never became a job. http 0: the code's own status. detail may be "". */
+void answer_failure(struct answer *a, enum result_code code, int http, const char *detail,
+                    uint32_t retry_after_s);
+void answer_free(struct answer *a);
+
+#endif

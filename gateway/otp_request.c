@@ -1,0 +1,205 @@
+#include "gateway/otp_request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/utf8.h"
+
+/* The published parameters. Whatever else is sent becomes {param.NAME} of the templates. */
+static const char *const published[] = {"key",    "aid",     "mid", "partner", "msisdn",
+                                        "userId", "type",    "otp", "request_id"};
+
+/* Longest text that a job takes, and what to say when it is longer. */
+static const struct {
+    const char *name;
+    size_t bytes_max;
+    const char *detail;
+} lengths[] = {
+    {"userId", 256, "userId has more than 256 bytes"},
+    {"type", 64, "type has more than 64 bytes"},
+    {"otp", 64, "otp has more than 64 bytes"},
+    {"request_id", 64, "request_id has more than 64 bytes"},
+};
+
+static bool refuse(struct otp_refusal *why, enum result_code code, const char *detail)
+{
+    why->code = code;
+    why->detail = detail;
+    return false;
+}
+
+/* Who says to be calling. */
+struct credentials {
+    struct slice key;
+    uint64_t aid;
+    uint64_t mid;
+    bool contradicts; /* a parameter says other than the endpoint */
+};
+
+/* A number that the endpoint may have settled. missing and wrong are static texts. */
+static bool read_id(struct slice given, bool bound, uint64_t settled, const char *missing,
+                    const char *wrong, uint64_t *out, bool *contradicts, struct otp_refusal *why)
+{
+    *out = settled;
+    if (given.n == 0) {
+        return bound ? true : refuse(why, RESULT_INVALID_REQUEST, missing);
+    }
+    uint64_t value;
+    if (!slice_to_u64(given, INT64_MAX, &value)) {
+        return refuse(why, RESULT_INVALID_REQUEST, wrong);
+    }
+    *contradicts = *contradicts || (bound && value != settled);
+    *out = value;
+    return true;
+}
+
+static bool read_credentials(const struct params *p, const struct binding *b,
+                             struct credentials *out, struct otp_refusal *why)
+{
+    out->key = params_get(p, "key");
+    out->contradicts = false;
+    if (out->key.n == 0) {
+        return refuse(why, RESULT_INVALID_REQUEST, "key is missing");
+    }
+    return read_id(params_get(p, "aid"), b->bound, b->aid, "aid is missing",
+                   "aid is not a whole number", &out->aid, &out->contradicts, why) &&
+           read_id(params_get(p, "mid"), b->bound, b->mid, "mid is missing",
+                   "mid is not a whole number", &out->mid, &out->contradicts, why);
+}
+
+/* One answer and one amount of work for every reason, so that neither tells which it was. */
+static bool credentials_ok(const struct records *records, const struct credentials *c)
+{
+    static const struct affiliate nobody = {.key = (char *)"no-affiliate-has-this-key-00000000"};
+    const struct affiliate *a = records_affiliate(records, c->aid);
+    const struct affiliate *compared = a != NULL ? a : &nobody;
+    unsigned wrong = record_key_equal(c->key, compared->key) ? 0 : 1;
+    wrong |= a == NULL ? 1 : 0;
+    wrong |= compared->api_access ? 0 : 1;
+    wrong |= c->mid == records->mid && records->mid != 0 ? 0 : 1;
+    wrong |= c->contradicts ? 1 : 0;
+    return wrong == 0;
+}
+
+static const struct integration *find_route(const struct records *records, const struct params *p,
+                                            const struct binding *b, struct otp_refusal *why)
+{
+    struct slice given = params_get(p, "partner");
+    if (given.n == 0 && !b->bound) {
+        (void)refuse(why, RESULT_INVALID_REQUEST, "partner is missing");
+        return NULL;
+    }
+    if (given.n > 0 && b->bound && !slice_eq(given, b->partner)) {
+        (void)refuse(why, RESULT_INTEGRATION_NOT_FOUND,
+                     "partner is not the one of this endpoint");
+        return NULL;
+    }
+    const struct integration *i = records_integration(records, b->bound ? b->partner : given);
+    if (i == NULL) {
+        (void)refuse(why, RESULT_INTEGRATION_NOT_FOUND, "no integration has this partner name");
+    } else if (i->paused) {
+        (void)refuse(why, RESULT_INTEGRATION_PAUSED, "this partner is paused by its operator");
+        i = NULL;
+    }
+    return i;
+}
+
+static bool check_lengths(const struct params *p, struct otp_refusal *why)
+{
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        if (params_get(p, lengths[i].name).n > lengths[i].bytes_max) {
+            return refuse(why, RESULT_INVALID_REQUEST, lengths[i].detail);
+        }
+    }
+    return true;
+}
+
+static bool read_number(struct otp_request *r, const struct params *p, const char *country_code,
+                        struct otp_refusal *why)
+{
+    struct slice typed = params_get(p, "msisdn");
+    const char *reason;
+    if (typed.n == 0) {
+        return refuse(why, RESULT_INVALID_REQUEST, "msisdn is missing");
+    }
+    if (!msisdn_parse(typed, country_code, &r->msisdn, &reason)) {
+        return refuse(why, RESULT_INVALID_MSISDN, reason);
+    }
+    return true;
+}
+
+static bool is_published(struct slice name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(published); i++) {
+        if (slice_is(name, published[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_extras(struct job_params *out, const struct params *p, struct otp_refusal *why)
+{
+    out->count = 0;
+    for (uint32_t i = 0; i < p->count; i++) {
+        if (is_published(p->at[i].name)) {
+            continue;
+        }
+        if (out->count == JOB_PARAMS_MAX) {
+            return refuse(why, RESULT_INVALID_REQUEST,
+                          "more than 32 parameters beside the published ones");
+        }
+        out->at[out->count++] = (struct job_param){p->at[i].name, p->at[i].value};
+    }
+    return true;
+}
+
+/* A header may hold anything; what is not clean text is left out, what is long is cut. */
+static struct slice clean_agent(struct slice agent)
+{
+    size_t n = 0;
+    if (!params_text_ok(agent)) {
+        return (struct slice){NULL, 0};
+    }
+    while (n < agent.n) {
+        size_t step = utf8_first(slice_make(agent.p + n, agent.n - n));
+        if (n + step > OTP_AGENT_BYTES_MAX) {
+            break;
+        }
+        n += step;
+    }
+    return slice_make(agent.p, n);
+}
+
+bool otp_request_make(struct otp_request *r, const struct records *records,
+                      const struct binding *binding, bool verify, const struct params *params,
+                      const struct otp_caller *caller, struct otp_refusal *why)
+{
+    struct credentials c;
+    memset(r, 0, sizeof(*r));
+    if (!read_credentials(params, binding, &c, why)) {
+        return false;
+    }
+    if (!credentials_ok(records, &c)) {
+        return refuse(why, RESULT_INVALID_USER_CREDENTIALS, "");
+    }
+    const struct integration *route = find_route(records, params, binding, why);
+    if (route == NULL || !read_number(r, params, route->country_code, why) ||
+        !check_lengths(params, why) || !take_extras(&r->body.params, params, why)) {
+        return false;
+    }
+    r->body.otp = params_get(params, "otp");
+    if (verify && r->body.otp.n == 0) {
+        return refuse(why, RESULT_INVALID_REQUEST, "otp is missing");
+    }
+    r->route = route->name;
+    (void)snprintf(r->tenant, sizeof(r->tenant), "%" PRIu64, c.aid);
+    r->body.msisdn = slice_of(r->msisdn.digits);
+    r->body.aid = c.aid;
+    r->body.request_id = params_get(params, "request_id");
+    r->body.user_id = params_get(params, "userId");
+    r->body.type = params_get(params, "type");
+    r->body.ip = caller->ip;
+    r->body.user_agent = clean_agent(caller->user_agent);
+    return true;
+}

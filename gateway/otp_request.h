@@ -1,0 +1,44 @@
+/*
+ * otp_request.h: from the parameters of a request to the body of a job, or to the reason why not.
+ * The rules that systems 1 and 2 share. Values in, values out. Floor 4.
+ */
+#ifndef OTPQ_GATEWAY_OTP_REQUEST_H
+#define OTPQ_GATEWAY_OTP_REQUEST_H
+
+#include <stdbool.h>
+
+#include "common/meaning/job.h"
+#include "common/meaning/msisdn.h"
+#include "common/meaning/record.h"
+#include "common/meaning/result.h"
+#include "common/meaning/params.h"
+#include "gateway/system.h"
+
+enum { OTP_AGENT_BYTES_MAX = 256 };
+
+/* What is known beside the parameters. */
+struct otp_caller {
+    struct slice ip;         /* "192.0.2.7" */
+    struct slice user_agent; /* the header's value, may be empty */
+};
+
+/* Slices of body borrow from the params, the caller and msisdn: keep them until it is encoded. */
+struct otp_request {
+    const char *route;     /* integration's name; borrowed from the records */
+    char tenant[24];       /* affiliate id as text */
+    struct msisdn msisdn;  /* normalised */
+    struct job_body body;  /* of the job */
+};
+
+struct otp_refusal {
+    enum result_code code; /* word of the vocabulary */
+    const char *detail;    /* static text: what is wrong and, if so, with which parameter */
+};
+
+/* False: why is set; nothing may be queued. */
+MUST_CHECK bool otp_request_make(struct otp_request *r, const struct records *records,
+                                 const struct binding *binding, bool verify,
+                                 const struct params *params, const struct otp_caller *caller,
+                                 struct otp_refusal *why);
+
+#endif

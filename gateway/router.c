@@ -1,0 +1,68 @@
+#include "gateway/router.h"
+
+#define API_METHODS "GET, POST"
+
+const struct router_row router_rows[] = {
+    {"/api/af/otp_gen", API_METHODS, ROUTE_GEN, &system_af},
+    {"/api/af/otp_verify", API_METHODS, ROUTE_VERIFY, &system_af},
+    {"/e/{}/otp_gen", API_METHODS, ROUTE_GEN, &system_endpoint},
+    {"/e/{}/otp_verify", API_METHODS, ROUTE_VERIFY, &system_endpoint},
+    {"/healthz", "GET, HEAD", ROUTE_HEALTH, NULL},
+};
+const unsigned router_count = ARRAY_LEN(router_rows);
+
+static bool name_char(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c != '\0' && strchr("_.:-", c) != NULL);
+}
+
+static bool matches(const char *pattern, struct slice path, struct slice *name)
+{
+    size_t at = 0;
+    *name = (struct slice){NULL, 0};
+    for (const char *p = pattern; *p != '\0'; p++) {
+        if (p[0] == '{' && p[1] == '}') {
+            size_t from = at;
+            while (at < path.n && name_char(path.p[at])) {
+                at++;
+            }
+            *name = slice_make(path.p + from, at - from);
+            if (name->n == 0) {
+                return false;
+            }
+            p++;
+        } else if (at < path.n && path.p[at] == *p) {
+            at++;
+        } else {
+            return false;
+        }
+    }
+    return at == path.n;
+}
+
+/* methods is a list "GET, POST". */
+static bool allowed(const char *methods, struct slice method)
+{
+    for (const char *at = methods; *at != '\0';) {
+        size_t n = strcspn(at, ",");
+        if (slice_eq(slice_make(at, n), method)) {
+            return true;
+        }
+        at += n + strspn(at + n, ", ");
+    }
+    return false;
+}
+
+struct router_match router_find(struct slice method, struct slice path)
+{
+    struct router_match m = {.outcome = ROUTE_UNKNOWN};
+    for (unsigned i = 0; i < router_count; i++) {
+        if (matches(router_rows[i].pattern, path, &m.name)) {
+            m.row = &router_rows[i];
+            m.outcome = allowed(m.row->methods, method) ? ROUTE_FOUND : ROUTE_WRONG_METHOD;
+            return m;
+        }
+    }
+    return m;
+}

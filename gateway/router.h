@@ -1,0 +1,34 @@
+/*
+ * router.h: which handler a method and a path lead to: a table of patterns, one row each.
+ *
+ * A pattern is matched segment by segment; "{}" takes one whole segment of [A-Za-z0-9_.:-].
+ * Values in, values out. Floor 4.
+ */
+#ifndef OTPQ_GATEWAY_ROUTER_H
+#define OTPQ_GATEWAY_ROUTER_H
+
+#include "common/base/slice.h"
+#include "gateway/system.h"
+
+enum route_op { ROUTE_GEN, ROUTE_VERIFY, ROUTE_HEALTH };
+
+struct router_row {
+    const char *pattern;         /* "/e/{}/otp_gen" */
+    const char *methods;         /* "GET, POST": as the Allow header says it */
+    enum route_op op;            /* what is asked */
+    const struct system *system; /* whose words; NULL for ROUTE_HEALTH */
+};
+extern const struct router_row router_rows[];
+extern const unsigned router_count;
+
+enum route_outcome { ROUTE_FOUND, ROUTE_UNKNOWN /* 404 */, ROUTE_WRONG_METHOD /* 405 */ };
+
+struct router_match {
+    enum route_outcome outcome;
+    const struct router_row *row; /* FOUND and WRONG_METHOD */
+    struct slice name;           /* what "{}" took; else empty */
+};
+
+struct router_match router_find(struct slice method, struct slice path);
+
+#endif
