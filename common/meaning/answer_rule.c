@@ -9,9 +9,9 @@ enum { STATUS_MIN = 100, STATUS_MAX = 599, EQUALS_MAX = 64, WORDS_MAX = 1000 };
 
 /* One row of `errors`. */
 struct word_rule {
-    char *word;             /* the advertiser's, owned */
+    char *word; /* the advertiser's, owned */
     enum result_code code;
-    bool retry;             /* stands in `retry` too */
+    bool retry; /* stands in `retry` too */
 };
 
 struct answer_rule {
@@ -19,14 +19,14 @@ struct answer_rule {
     uint8_t status_code[STATUS_MAX + 1]; /* `statuses`: enum result_code by status */
     struct locator success;
     size_t equals_count;
-    char **equals;                       /* owned texts */
+    char **equals; /* owned texts */
     struct locator request_id;
     struct locator error;
     size_t word_count;
     struct word_rule *words;
 };
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* "200", or "2xx" for the whole hundred. */
 static bool read_status(const struct dialect_reader *r, const struct yaml_node *node, bool *set)
@@ -157,7 +157,8 @@ static bool read_code(const struct dialect_reader *r, const struct yaml_node *no
         return read_fail(r, node, "a success is described by success, not among the errors");
     }
     if (*out != RESULT_NONE) {
-        return read_fail(r, node, "\"%s\" is said by otpq itself, not by an advertiser", node->text);
+        return read_fail(r, node, "\"%s\" is said by otpq itself, not by an advertiser",
+                         node->text);
     }
     const char *words[RESULT_CODES];
     size_t n = 0;
@@ -169,7 +170,8 @@ static bool read_code(const struct dialect_reader *r, const struct yaml_node *no
     const char *near = yaml_suggest(node->text, words, n);
     return near != NULL
                ? read_fail(r, node, "unknown code \"%s\"; did you mean \"%s\"?", node->text, near)
-               : read_fail(r, node, "unknown code \"%s\"; docs/templates.md lists them", node->text);
+               : read_fail(r, node, "unknown code \"%s\"; docs/templates.md lists them",
+                           node->text);
 }
 
 static bool read_errors(const struct dialect_reader *r, const struct yaml_node *node,
@@ -320,15 +322,15 @@ void answer_rule_destroy(struct answer_rule **rule)
     free(old);
 }
 
-/* ---- applying --------------------------------------------------------------------------------- */
+/* ---- applying -------------------------------------------------------------------------------- */
 
 /* One answer under judgement. */
 struct judgement {
     const struct answer_rule *rule;
     const struct dialect_answer *answer;
-    json_t *doc;          /* the body as JSON, or NULL */
-    struct buf value;     /* scratch for locators */
-    bool has_word;        /* the answer has an error word, mapped or not */
+    json_t *doc;      /* the body as JSON, or NULL */
+    struct buf value; /* scratch for locators */
+    bool has_word;    /* the answer has an error word, mapped or not */
 };
 
 static json_t *body_json(const struct answer_rule *rule, struct slice body)
@@ -356,8 +358,8 @@ static void say(struct dialect_verdict *out, enum result_code code, bool retry)
 
 static bool say_mapped(struct judgement *j, struct dialect_verdict *out)
 {
-    j->has_word = locator_find(&j->rule->error, j->doc, j->answer->body, &j->value) &&
-                  j->value.n > 0;
+    j->has_word =
+        locator_find(&j->rule->error, j->doc, j->answer->body, &j->value) && j->value.n > 0;
     const struct word_rule *word = j->has_word ? find_word(j->rule, buf_slice(&j->value)) : NULL;
     int http = j->answer->http;
     if (word != NULL) {

@@ -16,7 +16,7 @@ void code_make(char *out, int digits);
 /* Lower-case hex of HMAC-SHA256(pepper, request_id || code): all that is kept of a code. */
 void code_mac(struct slice pepper, struct slice request_id, struct slice code,
               char out[CODE_MAC_HEX + 1]);
-/* A request id: 'r', the number's tag (two hex digits), 20 random characters. out holds 24 bytes. */
+/* A request id: 'r', the number's tag (two hex digits), 20 random characters. out: 24 bytes. */
 void code_request_id(const char *tag, char out[24]);
 /* The tag inside a request id, or false when it is not one of ours. */
 MUST_CHECK bool code_request_tag(struct slice request_id, char tag[3]);

@@ -58,7 +58,7 @@ bool dialect_preview(const struct dialect *d, const void *settings, enum dialect
     return good;
 }
 
-/* ---- redaction -------------------------------------------------------------------------------- */
+/* ---- redaction ------------------------------------------------------------------------------- */
 
 enum { REDACT_VARIANTS = 4, REDACT_SECRETS_MAX = 64 };
 
@@ -70,7 +70,7 @@ struct variants {
 static void variants_of(struct slice secret, struct variants *out)
 {
     static const enum template_place places[REDACT_VARIANTS] = {TEMPLATE_TEXT, TEMPLATE_QUERY,
-                                                               TEMPLATE_FORM, TEMPLATE_JSON};
+                                                                TEMPLATE_FORM, TEMPLATE_JSON};
     for (size_t i = 0; i < REDACT_VARIANTS; i++) {
         const char *why = NULL;
         buf_init(&out->at[i], TEMPLATE_VALUE_BYTES_MAX);

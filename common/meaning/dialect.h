@@ -1,6 +1,6 @@
 /*
- * dialect.h: what it takes to speak to an advertiser. A dialect never does I/O: values in, a request
- * in bytes out; an answer in bytes in, values out. Floor 1.
+ * dialect.h: what it takes to speak to an advertiser. A dialect never does I/O: values in, a
+ * request in bytes out; an answer in bytes in, values out. Floor 1.
  */
 #ifndef OTPQ_MEANING_DIALECT_H
 #define OTPQ_MEANING_DIALECT_H
@@ -64,7 +64,7 @@ struct dialect {
     bool (*has)(const void *settings, enum dialect_call call);
     /* True when the call sends this value anywhere: "{msisdn} is mandatory" is judged by it. */
     bool (*uses)(const void *settings, enum dialect_call call, enum template_macro macro);
-    /* How long the whole call may take. The claim's lease is made of it, before there is a request. */
+    /* How long the whole call may take: the claim's lease is made of it, before the request is. */
     uint32_t (*timeout_ms)(const void *settings, enum dialect_call call);
     /* Builds the request. False: *error says which value cannot be sent. */
     bool (*build)(const void *settings, enum dialect_call call, const struct template_values *v,
@@ -86,9 +86,9 @@ MUST_CHECK bool dialect_preview(const struct dialect *d, const void *settings,
                                 struct buf *out, struct template_error *error);
 
 /*
- * "****" over every secret value in the advertiser's body, as it is or percent- or JSON-encoded. The
- * OTP is a secret too: the caller passes it. Writes what fits below out's ceiling, without overflow,
- * and always valid UTF-8 without NUL.
+ * "****" over every secret value in the advertiser's body, as it is or percent- or JSON-encoded.
+ * The OTP is a secret too: the caller passes it. Writes what fits below out's ceiling, without
+ * overflow, and always valid UTF-8 without NUL.
  */
 void dialect_redact(struct slice body, const struct slice *secrets, size_t count, struct buf *out);
 

@@ -75,7 +75,8 @@ static bool is_setting(const struct dialect_reader *r, const char *group, const 
 
 bool read_is_map(const struct dialect_reader *r, const struct yaml_node *node, const char *what)
 {
-    return node->kind == YAML_MAP || read_fail(r, node, "%s must be a map of keys and values", what);
+    return node->kind == YAML_MAP ||
+           read_fail(r, node, "%s must be a map of keys and values", what);
 }
 
 bool read_keys(const struct dialect_reader *r, const struct yaml_node *map, const char *group)
@@ -97,8 +98,9 @@ bool read_is_text(const struct dialect_reader *r, const struct yaml_node *node, 
         return true;
     }
     if (node->kind == YAML_MAP && node->count == 1) {
-        return read_fail(r, node, "%s must be a text; a text that begins with { is quoted: \"{%s}\"",
-                         what, node->pairs[0].key);
+        return read_fail(r, node,
+                         "%s must be a text; a text that begins with { is quoted: \"{%s}\"", what,
+                         node->pairs[0].key);
     }
     return read_fail(r, node, "%s must be a text", what);
 }
@@ -124,8 +126,8 @@ struct template *read_template(const struct dialect_reader *r, const struct yaml
     }
     struct template_error error;
     struct slice source = slice_of(node->text);
-    struct template *t = raw ? template_compile_raw(source, place, &error)
-                             : template_compile(source, place, &error);
+    struct template *t =
+        raw ? template_compile_raw(source, place, &error) : template_compile(source, place, &error);
     if (t == NULL) {
         (void)read_fail_inside(r, node, error.offset, error.text);
     }

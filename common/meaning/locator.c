@@ -4,12 +4,13 @@
 #include <math.h>
 #include <pcre2.h>
 
-/* Enough for every sane expression on 64 KiB; a wicked one ends here instead of holding the loop. */
+/* Enough for every sane expression on 64 KiB; a wicked one ends here instead of holding the loop.
+ */
 enum { MATCH_STEPS_MAX = 200000, MATCH_DEPTH_MAX = 2000, MATCH_HEAP_KIB_MAX = 1024 };
 
 static const double whole_max = 9007199254740992.0; /* 2^53: above it doubles skip numbers */
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool add_step(const struct dialect_reader *r, const struct yaml_node *node, size_t offset,
                      struct locator *out, struct locator_step step)
@@ -40,14 +41,13 @@ static bool read_index(const struct dialect_reader *r, const struct yaml_node *n
     return true;
 }
 
-static bool read_member(const struct dialect_reader *r, const struct yaml_node *node, size_t *offset,
-                        struct locator *out)
+static bool read_member(const struct dialect_reader *r, const struct yaml_node *node,
+                        size_t *offset, struct locator *out)
 {
     const char *key = node->text + *offset;
     size_t n = strcspn(key, ".[]");
     if (n == 0) {
-        return read_fail_inside(r, node, *offset,
-                                "a path is keys and indexes: data.items[0].id");
+        return read_fail_inside(r, node, *offset, "a path is keys and indexes: data.items[0].id");
     }
     char *copy = slice_dup(slice_make(key, n));
     if (!add_step(r, node, *offset, out, (struct locator_step){copy, 0})) {
@@ -74,8 +74,8 @@ static bool read_path(const struct dialect_reader *r, const struct yaml_node *no
            read_fail_inside(r, node, offset, "a path is keys and indexes: data.items[0].id");
 }
 
-static bool read_regex(const struct dialect_reader *r, const struct yaml_node *node, bool need_group,
-                       struct locator *out)
+static bool read_regex(const struct dialect_reader *r, const struct yaml_node *node,
+                       bool need_group, struct locator *out)
 {
     out->kind = LOCATOR_REGEX;
     if (strlen(node->text) > LOCATOR_REGEX_BYTES_MAX) {
@@ -95,7 +95,8 @@ static bool read_regex(const struct dialect_reader *r, const struct yaml_node *n
     (void)pcre2_pattern_info(regex, PCRE2_INFO_CAPTURECOUNT, &groups);
     out->has_group = groups == 1;
     if (groups > 1 || (need_group && groups != 1)) {
-        return read_fail(r, node, "regex must have one group (…) around the value; it has %u", groups);
+        return read_fail(r, node, "regex must have one group (…) around the value; it has %u",
+                         groups);
     }
     return true;
 }
@@ -124,7 +125,7 @@ void locator_free(struct locator *l)
     *l = (struct locator){.kind = LOCATOR_NONE};
 }
 
-/* ---- finding ---------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 static bool put_real(double value, struct buf *out)
 {
@@ -164,8 +165,8 @@ static bool find_json(const struct locator *l, const json_t *doc, struct buf *ou
 {
     for (size_t i = 0; doc != NULL && i < l->step_count; i++) {
         const struct locator_step *step = &l->steps[i];
-        doc = step->key != NULL ? json_object_get(doc, step->key)
-                                : json_array_get(doc, step->index);
+        doc =
+            step->key != NULL ? json_object_get(doc, step->key) : json_array_get(doc, step->index);
     }
     return doc != NULL && put_scalar(doc, out);
 }

@@ -1,6 +1,6 @@
 /*
- * locator.h: where a value is in an advertiser's answer: a JSON path (data.items[0].id) or a regular
- * expression with one group. Inner part of the dialects. Floor 1.
+ * locator.h: where a value is in an advertiser's answer: a JSON path (data.items[0].id) or a
+ * regular expression with one group. Inner part of the dialects. Floor 1.
  */
 #ifndef OTPQ_MEANING_LOCATOR_H
 #define OTPQ_MEANING_LOCATOR_H
@@ -35,7 +35,7 @@ MUST_CHECK bool locator_read(const struct dialect_reader *r, const struct yaml_n
                              bool need_group, struct locator *out);
 void locator_free(struct locator *l);
 /* The value as text into `out` (emptied first). False: it is not there, is null, an object or an
- * array, too long, or the regular expression ran into its limits. doc: the body as JSON, or NULL. */
+ * array, too long, or the regular expression ran into its limits. doc: the body as JSON or NULL. */
 MUST_CHECK bool locator_find(const struct locator *l, const json_t *doc, struct slice body,
                              struct buf *out);
 

@@ -62,7 +62,8 @@ static bool internationalise(const struct typed *t, const char *country_code, st
     return true;
 }
 
-bool msisdn_parse(struct slice typed, const char *country_code, struct msisdn *out, const char **why)
+bool msisdn_parse(struct slice typed, const char *country_code, struct msisdn *out,
+                  const char **why)
 {
     struct typed t;
     struct slice prefix;

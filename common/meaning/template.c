@@ -42,17 +42,17 @@ struct filter_use {
 /* A literal, or a macro with its filters. */
 struct op {
     bool is_literal;
-    char *literal;             /* owned, already in the place's form */
-    size_t literal_n;          /* bytes */
-    size_t offset;             /* where it begins in the source */
+    char *literal;    /* owned, already in the place's form */
+    size_t literal_n; /* bytes */
+    size_t offset;    /* where it begins in the source */
     enum template_macro macro;
-    struct slice name;         /* of param. and secret., in the template's source */
+    struct slice name; /* of param. and secret., in the template's source */
     size_t filter_count;
     struct filter_use filters[TEMPLATE_CHAIN_MAX];
 };
 
 struct template {
-    char *source;              /* owned copy */
+    char *source; /* owned copy */
     enum template_place place;
     size_t op_count;
     size_t op_cap;
@@ -61,17 +61,18 @@ struct template {
 
 struct parser {
     struct template *t;
-    struct slice source;       /* t->source */
-    size_t at;                 /* next byte */
-    bool raw;                  /* literals stay as they are */
-    bool in_string;            /* raw JSON: between quotes */
-    bool escaped;              /* raw JSON: behind a backslash */
-    size_t literal_at;         /* where the pending literal began */
-    struct buf literal;        /* pending */
+    struct slice source; /* t->source */
+    size_t at;           /* next byte */
+    bool raw;            /* literals stay as they are */
+    bool in_string;      /* raw JSON: between quotes */
+    bool escaped;        /* raw JSON: behind a backslash */
+    size_t literal_at;   /* where the pending literal began */
+    struct buf literal;  /* pending */
     struct template_error *error;
 };
 
-static bool PRINTF_LIKE(3, 4) fail(struct template_error *error, size_t offset, const char *fmt, ...)
+static bool PRINTF_LIKE(3, 4)
+    fail(struct template_error *error, size_t offset, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -81,7 +82,7 @@ static bool PRINTF_LIKE(3, 4) fail(struct template_error *error, size_t offset, 
     return false;
 }
 
-/* ---- compile ---------------------------------------------------------------------------------- */
+/* ---- compile --------------------------------------------------------------------------------- */
 
 static bool is_name(struct slice s)
 {
@@ -159,13 +160,15 @@ static bool unknown_macro(struct parser *p, size_t offset, struct slice name)
         words[i] = template_macros[i].name;
     }
     if (!is_name(name)) {
-        return fail(p->error, offset, "%s", "a macro is {name}; a brace itself is written {{ or }}");
+        return fail(p->error, offset, "%s",
+                    "a macro is {name}; a brace itself is written {{ or }}");
     }
     char typed[TEMPLATE_NAME_BYTES_MAX + 1];
     (void)snprintf(typed, sizeof(typed), "%.*s", SLICE_ARG(name));
     const char *near = yaml_suggest(typed, words, MACROS);
     if (near == NULL) {
-        return fail(p->error, offset, "unknown macro {%s}; a parameter is {param.%s}", typed, typed);
+        return fail(p->error, offset, "unknown macro {%s}; a parameter is {param.%s}", typed,
+                    typed);
     }
     bool dotted = near[strlen(near) - 1] == '.';
     return fail(p->error, offset, "unknown macro {%s}; did you mean {%s%s}?", typed, near,
@@ -372,7 +375,7 @@ bool template_is_literal(const struct template *t)
     return true;
 }
 
-/* ---- expand ----------------------------------------------------------------------------------- */
+/* ---- expand ---------------------------------------------------------------------------------- */
 
 /* One expansion. */
 struct expansion {
@@ -473,8 +476,8 @@ static bool put_masked_text(const struct expansion *e, const struct op *op)
             buf_putc(&masked, text.p[i++]);
         }
     }
-    bool good = buf_ok(&masked) ? put_value(e, op, buf_slice(&masked))
-                                : fail_op(e, op, "is too long");
+    bool good =
+        buf_ok(&masked) ? put_value(e, op, buf_slice(&masked)) : fail_op(e, op, "is too long");
     buf_free(&masked);
     return good;
 }

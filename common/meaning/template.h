@@ -52,8 +52,14 @@ struct template_filter_row {
 };
 extern const struct template_filter_row template_filters[FILTERS];
 
-enum { TEMPLATE_SOURCE_BYTES_MAX = 32 * 1024, TEMPLATE_OPS_MAX = 1024, TEMPLATE_CHAIN_MAX = 8,
-       TEMPLATE_NAME_BYTES_MAX = 64, TEMPLATE_VALUE_BYTES_MAX = 64 * 1024, TEMPLATE_UUID_CHARS = 36 };
+enum {
+    TEMPLATE_SOURCE_BYTES_MAX = 32 * 1024, /* of one template */
+    TEMPLATE_OPS_MAX = 1024,               /* macros and texts between them */
+    TEMPLATE_CHAIN_MAX = 8,                /* filters on one macro */
+    TEMPLATE_NAME_BYTES_MAX = 64,          /* NAME of param. and secret. */
+    TEMPLATE_VALUE_BYTES_MAX = 64 * 1024,  /* of a value on its way through the filters */
+    TEMPLATE_UUID_CHARS = 36
+};
 
 /* The values a call has. Empty slice: the macro expands to nothing. */
 struct template_values {
@@ -73,11 +79,11 @@ struct template_error {
     char text[256]; /* what is wrong, with a suggestion */
 };
 
-/* The text between the macros is plain text as well: it is encoded for the place like the values. */
+/* The text between the macros is plain text too: it is encoded for the place like the values. */
 MUST_CHECK struct template *template_compile(struct slice source, enum template_place place,
                                              struct template_error *error);
-/* The text between the macros is of the place's syntax already (a URL, a JSON document) and stays as
- * it is. In a JSON document a macro must stand inside a string. */
+/* The text between the macros is of the place's syntax already (a URL, a JSON document) and stays
+ * as it is. In a JSON document a macro must stand inside a string. */
 MUST_CHECK struct template *template_compile_raw(struct slice source, enum template_place place,
                                                  struct template_error *error);
 void template_destroy(struct template **t);

@@ -87,9 +87,16 @@ static void request_ids_carry_their_tag(void **state)
     assert_true(code_request_tag(slice_of(id), tag));
     assert_string_equal(tag, "a7");
     static const char *const bad[] = {
-        "", "r", "ra7", "xa7aaaaaaaaaaaaaaaaaaaa", "rg7aaaaaaaaaaaaaaaaaaaa",
-        "rA7aaaaaaaaaaaaaaaaaaaa", "ra7aaaaaaaaaaaaaaaaaaa", "ra7aaaaaaaaaaaaaaaaaaaaa",
-        "ra7aaaaaaaaaaaaaaaaaaa1", "ra7aaaaaaaaaaaaaaaaaaa}",
+        "",
+        "r",
+        "ra7",
+        "xa7aaaaaaaaaaaaaaaaaaaa",
+        "rg7aaaaaaaaaaaaaaaaaaaa",
+        "rA7aaaaaaaaaaaaaaaaaaaa",
+        "ra7aaaaaaaaaaaaaaaaaaa",
+        "ra7aaaaaaaaaaaaaaaaaaaaa",
+        "ra7aaaaaaaaaaaaaaaaaaa1",
+        "ra7aaaaaaaaaaaaaaaaaaa}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_false(code_request_tag(slice_of(bad[i]), tag));

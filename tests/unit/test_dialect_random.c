@@ -62,11 +62,12 @@ static void mutate(struct buf *b, size_t changes)
     }
 }
 
-/* ---- values that try to break out ------------------------------------------------------------- */
+/* ---- values that try to break out ------------------------------------------------------------ */
 
 static const char *const evil[] = {
-    "", "66812340000", "a&b=c", "\"},{\"x\":\"", "..", ".", "\r\nX: y", "<a b='c'>", "é€😀", "\xff",
-    "\\", "%41%00", "a b+c", "{msisdn}", "}}", "\x01\x7f", "?x#y", "/../",
+    "",         "66812340000", "a&b=c", "\"},{\"x\":\"", "..",   ".",
+    "\r\nX: y", "<a b='c'>",   "é€😀",   "\xff",          "\\",   "%41%00",
+    "a b+c",    "{msisdn}",    "}}",    "\x01\x7f",      "?x#y", "/../",
 };
 
 static struct slice param_of(void *context, struct slice name)
@@ -92,14 +93,31 @@ static struct template_values evil_values(void)
     return v;
 }
 
-/* ---- templates -------------------------------------------------------------------------------- */
+/* ---- templates ------------------------------------------------------------------------------- */
 
 static void put_random_template(struct buf *b)
 {
     static const char *const parts[] = {
-        "text", " ", "a=b&c", "{{", "}}", "\"q\"", "{msisdn}", "{otp|md5}", "{param.a}",
-        "{secret.k}", "{secret.k|base64|upper}", "{ip|hmac_sha256:k}", "{msisdn|plus|national}",
-        "{text|lower}", "{uuid|sha256}", "/", "é", "\\", "{user_agent}", "{param.b|base64}",
+        "text",
+        " ",
+        "a=b&c",
+        "{{",
+        "}}",
+        "\"q\"",
+        "{msisdn}",
+        "{otp|md5}",
+        "{param.a}",
+        "{secret.k}",
+        "{secret.k|base64|upper}",
+        "{ip|hmac_sha256:k}",
+        "{msisdn|plus|national}",
+        "{text|lower}",
+        "{uuid|sha256}",
+        "/",
+        "é",
+        "\\",
+        "{user_agent}",
+        "{param.b|base64}",
     };
     for (size_t n = below(8); n > 0; n--) {
         buf_puts(b, pick(parts, ARRAY_LEN(parts)));
@@ -203,7 +221,7 @@ static void templates_never_break_out(void **state)
     assert_true(compiled > TEMPLATES / 4);
 }
 
-/* ---- integrations ----------------------------------------------------------------------------- */
+/* ---- integrations ---------------------------------------------------------------------------- */
 
 static const char integration[] =
     "send:\n"
@@ -282,7 +300,7 @@ static void integrations_build_or_complain(void **state)
     assert_true(built > 50);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void check_verdict(const struct dialect_verdict *v)
 {
@@ -308,10 +326,17 @@ static void answers_have_one_judgement(void **state)
     (void)state;
     choose_seed();
     static const char *const bodies[] = {
-        "{\"data\":[{\"s\":\"ok\"}],\"i\":\"id=ab1\"}", "{\"e\":{\"code\":\"busy\"}}",
-        "{\"e\":{\"code\":\"wrong\"},\"data\":[{\"s\":1}]}", "{\"e\":{\"code\":\"who\"}}",
-        "", "<html>id=x</html>", "[[[[[[]]]]]]", "{\"data\":[1e400]}",
-        "{\"data\":[{\"s\":123456789012345678901234567890}]}", "null", "\"ok\"",
+        "{\"data\":[{\"s\":\"ok\"}],\"i\":\"id=ab1\"}",
+        "{\"e\":{\"code\":\"busy\"}}",
+        "{\"e\":{\"code\":\"wrong\"},\"data\":[{\"s\":1}]}",
+        "{\"e\":{\"code\":\"who\"}}",
+        "",
+        "<html>id=x</html>",
+        "[[[[[[]]]]]]",
+        "{\"data\":[1e400]}",
+        "{\"data\":[{\"s\":123456789012345678901234567890}]}",
+        "null",
+        "\"ok\"",
     };
     static const int statuses[] = {0, 100, 200, 201, 301, 404, 409, 429, 500, 599, 999, -1};
     static const struct slice secrets[] = {{"ok", 2}, {"id=", 3}};

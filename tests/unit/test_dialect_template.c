@@ -32,7 +32,7 @@ static void *settings_of(const char *yaml, struct yaml_error *error)
     return settings;
 }
 
-/* ---- what is refused when an integration is saved --------------------------------------------- */
+/* ---- what is refused when an integration is saved -------------------------------------------- */
 
 static void mistakes_have_their_place(void **state)
 {
@@ -63,13 +63,13 @@ static void mistakes_have_their_place(void **state)
         {"send:\n  url: http://h:70000/x\n",
          "t.yaml:2:15: url needs a host name and, at most, a port"},
         {"send:\n  url: http://h:/x\n", "t.yaml:2:15: url needs a host name and, at most, a port"},
-        {"send:\n  url: http://[::1/x\n", "t.yaml:2:15: url needs a host name and, at most, a port"},
+        {"send:\n  url: http://[::1/x\n",
+         "t.yaml:2:15: url needs a host name and, at most, a port"},
         {"send:\n  url: http://h/a b\n",
          "t.yaml:2:18: this character must be percent-encoded in a URL"},
         {"send:\n  url: http://h/a%2\n", "t.yaml:2:18: a percent sign in a URL is written %25"},
         {"send:\n  url: http://h/a#b\n", "t.yaml:2:18: a URL that is called has no #fragment"},
-        {"send:\n  url: http://h/{{a}}\n",
-         "t.yaml:2:17: a brace in a URL is written %7B or %7D"},
+        {"send:\n  url: http://h/{{a}}\n", "t.yaml:2:17: a brace in a URL is written %7B or %7D"},
         {"send:\n  url: http://h/{msisdm}\n",
          "t.yaml:2:18: unknown macro {msisdm}; did you mean {msisdn}?"},
         {"send:\n  url: \"http://h/?a={msisdn|plsu}\"\n",
@@ -146,7 +146,8 @@ static void answer_mistakes_have_their_place(void **state)
         {"success: {http: [200, 2x]}",
          "t.yaml:4:27: an HTTP status is 100 to 599, or 2xx for a whole hundred"},
         {"success: {equals: ok}", "t.yaml:4:23: equals needs json or regex beside it"},
-        {"success: {json: a, equals: []}", "t.yaml:4:32: equals must be a value or a list of 1 to 64"},
+        {"success: {json: a, equals: []}",
+         "t.yaml:4:32: equals must be a value or a list of 1 to 64"},
         {"success: {json: a, regex: b}", "t.yaml:4:31: json and regex exclude each other"},
         {"success: {json: a..b}", "t.yaml:4:23: a path is keys and indexes: data.items[0].id"},
         {"success: {json: 'a[x]'}", "t.yaml:4:23: an index is written [0] to [9999]"},
@@ -190,7 +191,7 @@ static void answer_mistakes_have_their_place(void **state)
     }
 }
 
-/* ---- what a request does not allow ------------------------------------------------------------ */
+/* ---- what a request does not allow ----------------------------------------------------------- */
 
 /* Builds the send with {param.x} = evil; the error's text, or "" and the request in *request. */
 static void build_with(const char *yaml, const char *evil, struct dialect_request *request,
@@ -250,7 +251,8 @@ static void a_request_is_reused_and_bounded(void **state)
     (void)state;
     struct yaml_error bad = {""};
     void *settings = settings_of("send: {url: 'http://h/{msisdn}', query: {a: '{ip}', b: '{ip}'},"
-                                 " timeout_ms: 1234, headers: {X-E: '{lang}', X-T: t}}", &bad);
+                                 " timeout_ms: 1234, headers: {X-E: '{lang}', X-T: t}}",
+                                 &bad);
     assert_non_null(settings);
     assert_int_equal(dialect_template.timeout_ms(settings, DIALECT_SEND), 1234);
     assert_true(dialect_template.has(settings, DIALECT_SEND));
@@ -306,7 +308,7 @@ static void a_preview_shows_no_secret(void **state)
     dialect_template.release(settings);
 }
 
-/* ---- redaction -------------------------------------------------------------------------------- */
+/* ---- redaction ------------------------------------------------------------------------------- */
 
 static void secrets_are_struck_out(void **state)
 {

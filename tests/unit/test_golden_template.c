@@ -1,5 +1,6 @@
 /*
- * Runs tests/golden/template/ *.case, from the project's root. A case is one file for people to read:
+ * Runs tests/golden/template/ *.case, from the project's root. A case is one file for people to
+ * read:
  *
  *     what it shows
  *     --- integration    YAML: the template dialect's keys of an integration
@@ -27,7 +28,7 @@ static const char directory[] = "tests/golden/template";
 
 struct section {
     char name[24];
-    char *text;     /* whole lines, owned */
+    char *text; /* whole lines, owned */
 };
 
 struct golden {
@@ -39,7 +40,7 @@ struct golden {
     void *settings;
 };
 
-/* ---- reading a case --------------------------------------------------------------------------- */
+/* ---- reading a case -------------------------------------------------------------------------- */
 
 static void add_line(struct golden *g, struct buf *section, const char *line)
 {
@@ -93,7 +94,7 @@ static void free_case(struct golden *g)
     dialect_template.release(g->settings);
 }
 
-/* ---- its values ------------------------------------------------------------------------------- */
+/* ---- its values ------------------------------------------------------------------------------ */
 
 static const char *value_of(const struct yaml_node *values, const char *prefix, struct slice name)
 {
@@ -124,7 +125,7 @@ static struct template_values values_of(struct golden *g)
     return v;
 }
 
-/* ---- its checks ------------------------------------------------------------------------------- */
+/* ---- its checks ------------------------------------------------------------------------------ */
 
 static unsigned failures; /* all cases are run, so that one run shows everything that is wrong */
 

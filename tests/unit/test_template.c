@@ -43,8 +43,8 @@ static char *expanded(const char *source, enum template_place place, bool raw, b
     }
     struct buf out;
     buf_init(&out, 200000);
-    bool good = masked ? template_expand_masked(t, v, &out, error)
-                       : template_expand(t, v, &out, error);
+    bool good =
+        masked ? template_expand_masked(t, v, &out, error) : template_expand(t, v, &out, error);
     template_destroy(&t);
     char *text = buf_take(&out);
     if (!good) {
@@ -94,8 +94,7 @@ static void every_place_encodes_values_and_text(void **state)
     gives("a b&{param.sub1}", TEMPLATE_QUERY, "a%20b%26a%26b%3Dc%20d");
     gives("a b+{param.sub1}", TEMPLATE_FORM, "a+b%2Ba%26b%3Dc+d");
     gives("\"\n{user_id}\\", TEMPLATE_JSON, "\\\"\\u000ax\\\"y\\\\");
-    gives("<{user_id}>&'{param.sub1}", TEMPLATE_XML,
-          "&lt;x&quot;y&gt;&amp;&#39;a&amp;b=c d");
+    gives("<{user_id}>&'{param.sub1}", TEMPLATE_XML, "&lt;x&quot;y&gt;&amp;&#39;a&amp;b=c d");
     gives("Bearer {param.sub1}", TEMPLATE_HEADER, "Bearer a&b=c d");
     gives("{{{otp}}} {{x}}", TEMPLATE_TEXT, "{042137} {x}");
     gives("", TEMPLATE_TEXT, "");
@@ -168,8 +167,8 @@ static void bounds_hold(void **state)
     assert_string_equal(error.text, "{ip} is too long");
     assert_null(expanded("{ip}{ip}{ip}{ip}", TEMPLATE_TEXT, false, false, &v, &error));
     assert_non_null(strstr(error.text, "longer than"));
-    assert_null(template_compile(slice_make(big, TEMPLATE_SOURCE_BYTES_MAX + 1), TEMPLATE_TEXT,
-                                 &error));
+    assert_null(
+        template_compile(slice_make(big, TEMPLATE_SOURCE_BYTES_MAX + 1), TEMPLATE_TEXT, &error));
     free(big);
     char many[(TEMPLATE_OPS_MAX + 1) * 5 + 1] = "";
     for (size_t i = 0; i <= TEMPLATE_OPS_MAX; i++) {

@@ -134,10 +134,8 @@ static void its_example_is_right(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(its_example_is_right),
-        cmocka_unit_test(has_every_macro),
-        cmocka_unit_test(has_every_filter),
-        cmocka_unit_test(has_every_key),
+        cmocka_unit_test(its_example_is_right),      cmocka_unit_test(has_every_macro),
+        cmocka_unit_test(has_every_filter),          cmocka_unit_test(has_every_key),
         cmocka_unit_test(lists_the_codes_of_errors),
     };
     return cmocka_run_group_tests_name("templates_doc", tests, read_doc, free_doc);

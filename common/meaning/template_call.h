@@ -1,0 +1,72 @@
+/*
+ * template_call.h: one call of the template dialect: read from YAML once, built for every job.
+ * Inner part of dialect_template.c. Floor 1.
+ */
+#ifndef OTPQ_MEANING_TEMPLATE_CALL_H
+#define OTPQ_MEANING_TEMPLATE_CALL_H
+
+#include "common/meaning/answer_rule.h"
+#include "common/meaning/dialect.h"
+#include "common/meaning/dialect_read.h"
+
+enum { TEMPLATE_PAIRS_MAX = 64 };
+
+/* A key and a value of a query, a form or the headers. */
+struct template_pair {
+    struct template *key;
+    struct template *value;
+};
+
+struct template_pairs {
+    size_t count;
+    struct template_pair *at;
+    bool dynamic;             /* some key has a macro: two keys may become the same */
+};
+
+enum body_kind { BODY_NONE, BODY_FORM, BODY_JSON, BODY_RAW };
+
+/* One call, compiled. */
+struct template_call {
+    const char *method;       /* static */
+    char *origin;             /* "https://host:port", literal */
+    struct template *path;    /* begins with "/" */
+    struct template *url_query; /* behind "?" in the URL; NULL: none */
+    struct template_pairs query;
+    struct template_pairs headers;
+    enum body_kind body_kind;
+    struct template_pairs form;
+    struct template *body;    /* JSON and raw */
+    char *content_type;       /* of the body, or NULL */
+    bool body_is_json;        /* the bytes must be JSON */
+    bool json_dynamic;        /* some JSON key has a macro */
+    uint32_t timeout_ms;
+    uint32_t connect_ms;
+    struct answer_rule *answer;
+};
+
+/* Reads a call's map and builds one request for a trial. NULL and the reader's error otherwise. */
+MUST_CHECK struct template_call *template_call_read(const struct dialect_reader *r,
+                                                    const struct yaml_node *map);
+/* Takes NULL, nulls the pointer. */
+void template_call_destroy(struct template_call **call);
+bool template_call_uses(const struct template_call *c, enum template_macro macro);
+
+/* probing: the values are not real, so keys may be equal by chance; a JSON body is checked. */
+MUST_CHECK bool template_call_build(const struct template_call *c, const struct template_values *v,
+                                    bool masked, bool probing, struct dialect_request *out,
+                                    struct template_error *error);
+
+/* Parts of template_call_read. */
+MUST_CHECK bool template_read_url(const struct dialect_reader *r, const struct yaml_node *map,
+                                  const struct yaml_node *node, struct template_call *c);
+MUST_CHECK bool template_read_pairs(const struct dialect_reader *r, const struct yaml_node *map,
+                                    const char *what, enum template_place place, size_t max,
+                                    struct template_pairs *out);
+MUST_CHECK struct template *template_read_key(const struct dialect_reader *r,
+                                              const struct yaml_pair *pair,
+                                              enum template_place place);
+/* form, json or body, and content_type. */
+MUST_CHECK bool template_read_body(const struct dialect_reader *r, const struct yaml_node *map,
+                                   struct template_call *c);
+
+#endif
