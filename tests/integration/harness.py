@@ -27,7 +27,7 @@ def message(magic, verb, *pairs):
 class Broker:
     """with Broker("  jobs_max: 5\\n") as b: … A broker on free ports, without Redis."""
 
-    def __init__(self, options="", accept=True, ports=None):
+    def __init__(self, options="", accept=True, ports=None, env=None):
         self.dir = tempfile.mkdtemp(prefix="otpq-broker-")
         self.ports = ports or free_ports(3)
         self.clients, self.workers = ("tcp://127.0.0.1:%d" % p for p in self.ports[:2])
@@ -39,7 +39,8 @@ class Broker:
                 "  unknown_routes: accept\n" if accept else "", options))
         self.log = open(os.path.join(self.dir, "log"), "wb+")
         self.process = subprocess.Popen([os.path.join(BUILD, "bin", "otpq-broker"), "--config",
-                                         self.config], stderr=self.log, stdin=subprocess.DEVNULL)
+                                         self.config], stderr=self.log, stdin=subprocess.DEVNULL,
+                                        env=dict(os.environ, **(env or {})))
 
     def __enter__(self):
         wait_for(lambda: "msg=ready" in self.output() or self.process.poll() is not None, 10, "ready")
@@ -47,9 +48,11 @@ class Broker:
         return self
 
     def __exit__(self, *_):
-        self.stop()
-        self.log.close()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        try:
+            self.stop()
+        finally:
+            self.log.close()
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     def output(self):
         with open(self.log.name, "rb") as f:
@@ -62,9 +65,11 @@ class Broker:
         return self.process.wait(seconds * SLOW)
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        """Ends it in order, whatever is in flight: that is where leaks would be found."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+        assert self.wait() in (0, 1), self.output()
 
     def metrics(self):
         """{'name{labels}': value}"""
@@ -83,6 +88,7 @@ class Peer:
         self.context = zmq.Context()
         self.socket = self.context.socket(kind)
         self.socket.linger = 0
+        self.socket.rcvtimeo = 20000 * SLOW
         self.socket.connect(address)
 
     def __enter__(self):
