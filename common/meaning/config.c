@@ -9,7 +9,7 @@
 
 extern char **environ;
 
-enum { OPTIONS_MAX = 128, VALUE_BYTES_MAX = 4096 };
+enum { OPTIONS_MAX = 128, VALUE_BYTES_MAX = 4096, JOINED_BYTES_MAX = 2 * VALUE_BYTES_MAX };
 
 /* ---- one value ------------------------------------------------------------------------------- */
 
@@ -420,7 +420,7 @@ void config_free(struct config *c)
 char *config_path(const struct config *c, const char *value, const char *name)
 {
     struct buf b;
-    buf_init(&b, 2 * VALUE_BYTES_MAX);
+    buf_init(&b, JOINED_BYTES_MAX);
     if (value[0] != '\0') {
         buf_puts(&b, value);
     } else {
@@ -432,7 +432,7 @@ char *config_path(const struct config *c, const char *value, const char *name)
 char *config_redis_address(const struct config *c)
 {
     struct buf b;
-    buf_init(&b, 2 * VALUE_BYTES_MAX);
+    buf_init(&b, JOINED_BYTES_MAX);
     if (c->redis_address[0] != '\0') {
         buf_puts(&b, c->redis_address);
     } else {
