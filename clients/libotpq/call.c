@@ -5,7 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/rng.h"
 
-enum { TURN_MS_MAX = 60000 };
+enum { REST_MS_MAX = 60000 };
 
 void otpq_keep(otpq *q, const struct otpq_answer *a)
 {
@@ -33,18 +33,17 @@ static void keep_answer(void *context, const struct otpq_answer *answer)
     otpq_keep(context, answer);
 }
 
-/* One turn: what there is to do, and then sleep until there is more or the time is over. */
-static void turn(otpq *q, int64_t until_ms)
+/* Sleeps until there is something to do or the time is over. */
+static void rest(otpq *q, int64_t until_ms)
 {
-    otpq_process(q);
     int64_t wait_ms = until_ms - clock_mono_ms();
     int64_t next_ms = otpq_next_ms(q);
     if (next_ms >= 0 && next_ms < wait_ms) {
         wait_ms = next_ms;
     }
-    wait_ms = wait_ms < TURN_MS_MAX ? wait_ms : TURN_MS_MAX;
+    wait_ms = wait_ms < REST_MS_MAX ? wait_ms : REST_MS_MAX;
     struct pollfd fd = {.fd = q->epoll_fd, .events = POLLIN};
-    if (!q->answered && wait_ms > 0) {
+    if (wait_ms > 0) {
         (void)poll(&fd, 1, (int)wait_ms);
     }
 }
@@ -52,10 +51,11 @@ static void turn(otpq *q, int64_t until_ms)
 size_t otpq_wait(otpq *q, uint32_t timeout_ms)
 {
     int64_t until_ms = clock_mono_ms() + timeout_ms;
-    q->answered = false;
-    do {
-        turn(q, until_ms);
-    } while (q->jobs.count > 0 && clock_mono_ms() < until_ms);
+    otpq_process(q);
+    while (q->jobs.count > 0 && clock_mono_ms() < until_ms) {
+        rest(q, until_ms);
+        otpq_process(q);
+    }
     return q->jobs.count;
 }
 
@@ -66,9 +66,11 @@ static enum otpq_outcome block(otpq *q, const char *id, uint32_t timeout_ms,
     char own_id[WIRE_ID_BYTES_MAX + 1]; /* the caller's may stand in the answer before this one */
     (void)snprintf(own_id, sizeof(own_id), "%s", id);
     q->answered = false;
-    do {
-        turn(q, until_ms);
-    } while (!q->answered && clock_mono_ms() < until_ms);
+    otpq_process(q);
+    while (!q->answered && clock_mono_ms() < until_ms) {
+        rest(q, until_ms);
+        otpq_process(q);
+    }
     if (!q->answered) {
         otpq_keep(q, &(struct otpq_answer){.outcome = OTPQ_TIMED_OUT, .id = own_id, .state = "",
                                            .code = "", .detail = "no broker answered in time"});

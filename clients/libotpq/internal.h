@@ -66,6 +66,7 @@ struct link {
     void *monitor;              /* PAIR that tells of connections made and lost */
     int index;                  /* in otpq.links */
     bool up;                    /* the handshake was done and the connection not lost since */
+    bool leaving;               /* it said that it drains: nothing new goes there */
     bool lost;                  /* the connection went: what was sent there must go out again */
     struct list sent;           /* jobs unanswered there */
     int64_t heard_ms;           /* last message, or the first send after nothing was waited for */
@@ -114,6 +115,9 @@ struct otpq {
     struct buf texts;           /* what the last blocking call gave out */
 };
 
+/* The broker for what is sent next: the one in use while it is connected and stays, else the next
+ * that is; NULL: none. */
+struct link *otpq_usable(otpq *q);
 /* receive.c: everything one broker has sent. */
 void otpq_receive(otpq *q, struct link *l, int64_t now_ms);
 /* Ends a job: takes it out, runs its callback, frees it. */

@@ -48,6 +48,7 @@ static bool open_monitor(struct link *l, void *zmq_context)
 bool link_open(struct link *l, void *zmq_context, int epoll_fd)
 {
     l->up = false;
+    l->leaving = false;
     l->lost = false;
     return open_dealer(l, zmq_context) && open_monitor(l, zmq_context) &&
            zmq_connect(l->socket, l->address) == 0 && watch(l->socket, epoll_fd, EPOLL_CTL_ADD) &&
@@ -96,6 +97,7 @@ void link_look(struct link *l)
     uint16_t event;
     while (next_event(l, &event)) {
         l->up = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+        l->leaving = false; /* whoever is connected next is another process */
         l->lost |= event == ZMQ_EVENT_DISCONNECTED;
     }
 }

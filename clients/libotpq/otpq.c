@@ -195,12 +195,11 @@ static void unwake(otpq *q)
     }
 }
 
-/* The broker in use while it is connected, else the next that is. */
-static struct link *usable(otpq *q)
+struct link *otpq_usable(otpq *q)
 {
     for (int i = 0; i < q->link_count; i++) {
         int at = (q->current + i) % q->link_count;
-        if (q->links[at].up) {
+        if (q->links[at].up && !q->links[at].leaving) {
             q->current = at;
             return &q->links[at];
         }
@@ -297,11 +296,11 @@ static void send_ask(otpq *q, int64_t now_ms)
 void otpq_flush(otpq *q)
 {
     int64_t now_ms = clock_mono_ms();
-    struct link *l = usable(q);
+    struct link *l = otpq_usable(q);
+    send_ask(q, now_ms);
     if (l == NULL) {
         return;
     }
-    send_ask(q, now_ms);
     while (!list_empty(&q->jobs.outbox) && send_batch(q, l, now_ms)) {
     }
     if (link_readable(l)) {

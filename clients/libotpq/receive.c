@@ -74,6 +74,22 @@ static bool ask_elsewhere(otpq *q, const struct link *l, const struct wire_nack 
     return false;
 }
 
+/* A broker that drains has kept nothing of the job: another one may, when there is another. */
+static bool submit_elsewhere(otpq *q, struct link *l, struct pending *p, const struct wire_nack *n)
+{
+    if (!slice_is(n->error, "draining")) {
+        return false;
+    }
+    l->leaving = true;
+    if (otpq_usable(q) == NULL) {
+        return false;
+    }
+    p->link = NO_LINK;
+    list_remove(&p->where);
+    list_push(&q->jobs.outbox, &p->where);
+    return true;
+}
+
 static void take_nacks(otpq *q, struct link *l, struct wire_reader *r)
 {
     struct wire_nack n;
@@ -94,7 +110,7 @@ static void take_nacks(otpq *q, struct link *l, struct wire_reader *r)
             otpq_keep(q, &answer);
         }
         struct pending *p = asked ? NULL : jobs_find(&q->jobs, n.id);
-        if (p != NULL) {
+        if (p != NULL && !submit_elsewhere(q, l, p, &n)) {
             otpq_end(q, p, &answer);
         }
         free(detail);

@@ -26,6 +26,7 @@ struct fake {
     size_t peer_bytes;
     bool deaf;              /* reads nothing */
     bool quiet;             /* reads and says nothing */
+    bool drains;            /* takes nothing new */
 };
 
 struct seen {
@@ -70,7 +71,7 @@ static void fake_send(struct fake *f, struct buf *b)
 static void answer_submits(struct fake *f, struct wire_reader *r, struct buf *out)
 {
     struct wire_submit_read s;
-    wire_begin(out, WIRE_CLIENT_MAGIC, WIRE_RESULT);
+    wire_begin(out, WIRE_CLIENT_MAGIC, f->drains ? WIRE_NACK : WIRE_RESULT);
     f->messages++;
     while (wire_next_submit(r, &s) == WIRE_NEXT_PAIR) {
         assert_false(s.invalid);
@@ -79,6 +80,10 @@ static void answer_submits(struct fake *f, struct wire_reader *r, struct buf *ou
         (void)snprintf(f->last_id, sizeof(f->last_id), "%.*s", SLICE_ARG(s.submit.id));
         struct wire_result result = {.id = s.submit.id, .end = JOB_END_DONE,
                                      .code = RESULT_OTP_SENT, .attempts = 1};
+        if (f->drains) {
+            wire_put_nack(out, &(struct wire_nack){.id = s.submit.id, .error = SLICE("draining")});
+            continue;
+        }
         wire_put_result(out, &result, s.body);
     }
     assert_null(r->p.error);
@@ -236,6 +241,37 @@ static void test_failover_after_silence(void **state)
     assert_int_equal(used->jobs, 2); /* both had it, under one id */
     assert_true(other->last_ttl_ms < WIRE_TTL_DEFAULT_MS);
     assert_true(other->last_ttl_ms > WIRE_TTL_DEFAULT_MS - WAIT_MS);
+    otpq_destroy(&q);
+    fake_close(&f[0]);
+    fake_close(&f[1]);
+}
+
+static void test_draining_broker(void **state)
+{
+    (void)state;
+    struct fake f[2];
+    struct seen seen = {0};
+    fake_open(&f[0], "tcp://127.0.0.1:*");
+    fake_open(&f[1], "tcp://127.0.0.1:*");
+    otpq *q = open_to(f, 2, 0);
+    submit(q, "warm", &seen);
+    run_until(q, f, 2, &seen.calls, 1);
+    struct fake *used = f[0].jobs > 0 ? &f[0] : &f[1];
+    struct fake *other = used == &f[0] ? &f[1] : &f[0];
+    used->drains = true;
+    submit(q, "elsewhere", &seen);
+    run_until(q, f, 2, &seen.calls, 2);
+    if (seen.last.outcome == OTPQ_NOT_TAKEN) { /* the other connection was not there yet */
+        submit(q, "elsewhere", &seen);         /* but this one waits for it */
+        run_until(q, f, 2, &seen.calls, 3);
+    }
+    assert_string_equal(other->last_id, "elsewhere");
+    assert_string_equal(seen.code, "otp_sent");
+    other->drains = true; /* nobody is left: the caller hears it */
+    submit(q, "nowhere", &seen);
+    run_until(q, f, 2, &seen.calls, seen.calls + 1);
+    assert_int_equal(seen.last.outcome, OTPQ_NOT_TAKEN);
+    assert_string_equal(seen.code, "draining");
     otpq_destroy(&q);
     fake_close(&f[0]);
     fake_close(&f[1]);
@@ -403,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_failover_after_silence),
+        cmocka_unit_test(test_draining_broker),
         cmocka_unit_test(test_restart_of_the_only_broker),
         cmocka_unit_test(test_second_result_finds_nobody),
         cmocka_unit_test(test_refused_before_it_leaves),
