@@ -12,9 +12,6 @@ local fin, code = ARGV[20], ARGV[21]
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
 if fin == 'done' or fin == 'unknown' then
   session_sent(RID, fin == 'done' and 'sent' or 'unknown', ARGV[22], ARGV[23], ARGV[24])
-  if fin == 'done' then
-    click_once(RID, ARGV[23])
-  end
 else
   slot_back()
 end

@@ -35,26 +35,20 @@ local function answer(outcome, wait_ms)
           wait_ms or 0, r.left or -1, r.retry or -1, r.exp or -1, r.again or 0}
 end
 
+-- The first of a kind on a day renews both times to live; a day longer than asked, so that nothing
+-- ends before a later event of the day has had its time.
 local function count(what)
   local c = key('c', DAY)
   if redis.call('HINCRBY', c, ROUTE .. ':' .. AID .. ':' .. what, 1) == 1 then
-    redis.call('EXPIRE', c, EVENTS_KEEP_S)
+    redis.call('EXPIRE', c, EVENTS_KEEP_S + 86400)
+    redis.call('EXPIRE', P .. 'ev:{' .. T .. '}', EVENTS_KEEP_S + 86400)
   end
 end
 
 local function event(kind, rid, user)
-  local ev = P .. 'ev:{' .. T .. '}'
-  redis.call('XADD', ev, 'MAXLEN', '~', EVENTS_MAX, '*', 'event', kind, 'rid', rid, 'aid', AID,
-             'route', ROUTE, 'number', MASKED, 'hash', HASH, 'user', user or '')
-  redis.call('EXPIRE', ev, EVENTS_KEEP_S)
+  redis.call('XADD', P .. 'ev:{' .. T .. '}', 'MAXLEN', '~', EVENTS_MAX, '*', 'event', kind, 'rid',
+             rid, 'aid', AID, 'route', ROUTE, 'number', MASKED, 'hash', HASH, 'user', user or '')
   count(kind)
-end
-
--- A session is one click, whenever it becomes certain that its code was sent.
-local function click_once(rid, user)
-  if redis.call('HSETNX', key('s', rid), 'click', '1') == 1 then
-    event('click', rid, user)
-  end
 end
 
 -- The steps in ARGV[from] and after, and then the one that is now.
@@ -128,16 +122,23 @@ local function ours()
   return 'lost'
 end
 
--- The session of a code that was sent, or may have been. A verified one stays what it is.
+-- The session of a code that was sent, or may have been. A verified one stays what it is. The first
+-- send that is certain is the session's click.
 local function session_sent(rid, state, arid, user, mac)
   local s, ttl = key('s', rid), VALID_MS + SESSION_KEEP_MS
-  if redis.call('HGET', s, 'st') == 'verified' then
+  local was = redis.call('HMGET', s, 'st', 'click')
+  if was[1] == 'verified' then
     return
   end
+  local clicked = was[2] == '1'
   redis.call('HSET', s, 'st', state, 'aid', AID, 'route', ROUTE, 'msisdn', MSISDN, 'exp',
-             NOW + VALID_MS, 'arid', arid, 'user', user, 'mac', mac)
+             NOW + VALID_MS, 'arid', arid, 'user', user, 'mac', mac, 'click',
+             (clicked or state == 'sent') and '1' or '0')
   redis.call('PEXPIRE', s, ttl)
   redis.call('SET', key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN), rid, 'PX', ttl)
+  if state == 'sent' and not clicked then
+    event('click', rid, user)
+  end
 end
 
 -- The number was not sent to after all: it does not count for cooldown and sends_max.
@@ -166,11 +167,15 @@ local function unlock(rid)
   end
 end
 
--- The session becomes verified: once, and with it the conversion.
+-- The session becomes verified: once, and with it the conversion. Whoever knows the code was sent
+-- it: a send that was unknown until now is a click after all.
 local function convert(rid, user)
-  redis.call('HSET', key('s', rid), 'st', 'verified', 'verified_at', NOW)
-  redis.call('HDEL', key('s', rid), 'mac')
-  click_once(rid, user)
+  local s = key('s', rid)
+  if redis.call('HGET', s, 'click') ~= '1' then
+    event('click', rid, user)
+  end
+  redis.call('HSET', s, 'st', 'verified', 'verified_at', NOW, 'click', '1')
+  redis.call('HDEL', s, 'mac')
   event('conversion', rid, user)
 end
 
