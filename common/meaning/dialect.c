@@ -60,37 +60,75 @@ bool dialect_preview(const struct dialect *d, const void *settings, enum dialect
 
 /* ---- redaction ------------------------------------------------------------------------------- */
 
-enum { REDACT_VARIANTS = 4, REDACT_SECRETS_MAX = 64 };
+enum { REDACT_VARIANTS = 4 };
 
-/* A secret in every form in which an advertiser may echo it. */
-struct variants {
-    struct buf at[REDACT_VARIANTS]; /* as it is, percent-encoded, form-encoded, JSON-escaped */
+/* Every form in which an advertiser may echo a secret. */
+struct needles {
+    size_t count;
+    struct slice *at;      /* borrowed, or in `encoded` */
+    struct buf *encoded;   /* owned forms that differ from the secret itself */
+    size_t encoded_count;
+    bool first[256];       /* some needle begins with this byte */
 };
 
-static void variants_of(struct slice secret, struct variants *out)
+static void add_needle(struct needles *n, struct slice needle)
 {
-    static const enum template_place places[REDACT_VARIANTS] = {TEMPLATE_TEXT, TEMPLATE_QUERY,
-                                                                TEMPLATE_FORM, TEMPLATE_JSON};
-    for (size_t i = 0; i < REDACT_VARIANTS; i++) {
+    if (needle.n > 0) {
+        n->at[n->count++] = needle;
+        n->first[(unsigned char)needle.p[0]] = true;
+    }
+}
+
+/* Percent-encoded, form-encoded and JSON-escaped, where that is not the secret as it is. */
+static void add_encoded(struct needles *n, struct slice secret)
+{
+    static const enum template_place places[] = {TEMPLATE_QUERY, TEMPLATE_FORM, TEMPLATE_JSON};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        struct buf *form = &n->encoded[n->encoded_count];
         const char *why = NULL;
-        buf_init(&out->at[i], TEMPLATE_VALUE_BYTES_MAX);
-        if (!encode_put(places[i], secret, &out->at[i], &why) || !buf_ok(&out->at[i])) {
-            buf_clear(&out->at[i]); /* cannot be written in this form, so it cannot be echoed */
+        buf_init(form, TEMPLATE_VALUE_BYTES_MAX);
+        if (encode_put(places[i], secret, form, &why) && buf_ok(form) &&
+            !slice_eq(buf_slice(form), secret)) {
+            add_needle(n, buf_slice(form));
+            n->encoded_count++;
+        } else {
+            buf_free(form); /* cannot be written in this form, so it cannot be echoed in it */
         }
     }
 }
 
+static void needles_make(struct needles *n, const struct slice *secrets, size_t count)
+{
+    *n = (struct needles){.count = 0};
+    n->at = xcalloc(count * REDACT_VARIANTS, sizeof(*n->at));
+    n->encoded = xcalloc(count * REDACT_VARIANTS, sizeof(*n->encoded));
+    for (size_t i = 0; i < count; i++) {
+        add_needle(n, secrets[i]);
+        add_encoded(n, secrets[i]);
+    }
+}
+
+static void needles_free(struct needles *n)
+{
+    for (size_t i = 0; i < n->encoded_count; i++) {
+        buf_free(&n->encoded[i]);
+    }
+    free(n->encoded);
+    free(n->at);
+}
+
 /* Bytes of the longest secret that begins here, 0 for none. */
-static size_t secret_at(struct slice body, const struct variants *all, size_t count)
+static size_t secret_at(const struct needles *n, struct slice body)
 {
     size_t longest = 0;
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < REDACT_VARIANTS; k++) {
-            const struct buf *secret = &all[i].at[k];
-            if (secret->n > longest && secret->n <= body.n &&
-                memcmp(secret->p, body.p, secret->n) == 0) {
-                longest = secret->n;
-            }
+    if (!n->first[(unsigned char)body.p[0]]) {
+        return 0;
+    }
+    for (size_t i = 0; i < n->count; i++) {
+        struct slice needle = n->at[i];
+        if (needle.n > longest && needle.n <= body.n &&
+            memcmp(needle.p, body.p, needle.n) == 0) {
+            longest = needle.n;
         }
     }
     return longest;
@@ -113,14 +151,11 @@ static bool put_char(struct slice *body, struct buf *out)
 void dialect_redact(struct slice body, const struct slice *secrets, size_t count, struct buf *out)
 {
     static const char mask[] = "****";
-    must(count <= REDACT_SECRETS_MAX);
-    struct variants *all = xcalloc(count, sizeof(*all));
-    for (size_t i = 0; i < count; i++) {
-        variants_of(secrets[i], &all[i]);
-    }
+    struct needles needles;
+    needles_make(&needles, secrets, count);
     bool room = true;
     while (room && body.n > 0) {
-        size_t n = secret_at(body, all, count);
+        size_t n = secret_at(&needles, body);
         if (n == 0) {
             room = put_char(&body, out);
             continue;
@@ -129,10 +164,5 @@ void dialect_redact(struct slice body, const struct slice *secrets, size_t count
         buf_puts(out, room ? mask : "");
         body = slice_make(body.p + n, body.n - n);
     }
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < REDACT_VARIANTS; k++) {
-            buf_free(&all[i].at[k]);
-        }
-    }
-    free(all);
+    needles_free(&needles);
 }

@@ -346,6 +346,24 @@ static void secrets_are_struck_out(void **state)
     buf_free(&small);
 }
 
+/* A worker passes its whole secret store. */
+static void many_secrets_are_struck_out(void **state)
+{
+    (void)state;
+    enum { MANY = 1000 };
+    static char texts[MANY][16];
+    static struct slice secrets[MANY];
+    for (size_t i = 0; i < MANY; i++) {
+        (void)snprintf(texts[i], sizeof(texts[i]), "key=%zu/x", i);
+        secrets[i] = slice_of(texts[i]);
+    }
+    struct buf out;
+    buf_init(&out, 64);
+    dialect_redact(SLICE("a key=999/x key%3D500%2Fx key=1000/x"), secrets, MANY, &out);
+    assert_string_equal(buf_text(&out), "a **** **** key=1000/x");
+    buf_free(&out);
+}
+
 static void dialects_are_found_by_name(void **state)
 {
     (void)state;
@@ -362,6 +380,7 @@ int main(void)
         cmocka_unit_test(a_request_is_reused_and_bounded),
         cmocka_unit_test(a_preview_shows_no_secret),
         cmocka_unit_test(secrets_are_struck_out),
+        cmocka_unit_test(many_secrets_are_struck_out),
         cmocka_unit_test(dialects_are_found_by_name),
     };
     return cmocka_run_group_tests_name("dialect_template", tests, NULL, NULL);
