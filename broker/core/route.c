@@ -280,8 +280,8 @@ void route_refresh(struct core *core, struct route *r)
 
 void route_call_out(struct core *core, struct route *r, struct job *j)
 {
-    (void)core;
     if (r->policy.calls_per_s != 0) {
+        bucket_refill(core, r); /* before, or a full bucket would gather beyond its size */
         r->tokens -= CALL_TOKENS;
     }
     if (r->breaker.state == BREAKER_HALF_OPEN) {
