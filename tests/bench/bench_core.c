@@ -1,5 +1,5 @@
 /*
- * core_bench.c: what the dispatch core costs by itself, without sockets: nanoseconds a job at steady
+ * bench_core.c: what the dispatch core costs by itself, without sockets: nanoseconds a job at steady
  * state, bytes a queued job at 1,000,000, and the rate at which such a queue drains.
  */
 #include <inttypes.h>
