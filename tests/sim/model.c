@@ -1,0 +1,197 @@
+#include "tests/sim/world.h"
+
+enum { PASSED_MAX = 60 }; /* turns a band or tenant with jobs may have to wait; 24 without expiry */
+
+struct model *model_of(struct world *w, uint64_t number)
+{
+    struct model *m = &w->models[number % SIM_JOBS];
+    return m->number == number ? m : NULL;
+}
+
+struct slice model_id(uint64_t number)
+{
+    static char text[32];
+    int n = snprintf(text, sizeof(text), "j%llu", (unsigned long long)number);
+    return slice_make(text, (size_t)n);
+}
+
+static struct model *model_named(struct world *w, struct slice id)
+{
+    uint64_t number;
+    must(id.n > 1 && slice_to_u64(slice_make(id.p + 1, id.n - 1), UINT64_MAX, &number));
+    struct model *m = model_of(w, number);
+    must(m != NULL);
+    return m;
+}
+
+void model_accepted(struct world *w, struct model *m, uint32_t ttl_ms)
+{
+    must(!m->live);
+    m->live = true;
+    m->ended = false;
+    m->broker_end = false;
+    m->deadline = w->now + ttl_ms;
+    m->waiting_n = 0;
+    w->accepted++;
+    w->live++;
+}
+
+void model_wait(struct model *m, uint64_t client)
+{
+    for (uint32_t i = 0; i < m->waiting_n; i++) {
+        if (m->waiting[i] == client) {
+            return;
+        }
+    }
+    if (m->waiting_n == CORE_WAITERS_MAX) {
+        m->waiting_n--;
+        memmove(m->waiting, m->waiting + 1, m->waiting_n * sizeof(m->waiting[0]));
+    }
+    m->waiting[m->waiting_n++] = client;
+}
+
+void model_call_over(struct world *w, struct model *m)
+{
+    if (m->calling) {
+        m->calling = false;
+        must(w->routes[m->route].calls > 0);
+        w->routes[m->route].calls--;
+    }
+}
+
+void model_start(struct world *w, struct model *m)
+{
+    must(m->starts == 0);                            /* never twice */
+    must(!m->broker_end);                            /* not after the broker said: never started */
+    must(w->now < m->deadline + 2 * SIM_LATENCY_MS); /* not when it is too late */
+    m->starts++;
+    w->starts++;
+}
+
+/* ---- the gates, as an outsider sees them ------------------------------------------------------- */
+
+static void check_rate(struct world *w, struct sim_route *r)
+{
+    const struct core_route_policy *p = &r->policy;
+    if (p->calls_per_s == 0) {
+        return;
+    }
+    double bucket = p->burst != 0 ? p->burst : p->calls_per_s;
+    double least = (p->calls_per_s + 999) / 1000;
+    bucket = bucket > least ? bucket : least;
+    r->tokens += (double)(w->now - r->refilled) * p->calls_per_s / 1000;
+    r->tokens = r->tokens > bucket ? bucket : r->tokens;
+    r->refilled = w->now;
+    r->tokens -= 1;
+    must(r->tokens > -0.001);
+}
+
+/* Nobody that has jobs is passed over for long: neither a band nor a tenant in it. */
+static void check_turns(struct sim_route *r, const struct route *route, const struct model *m)
+{
+    uint32_t served = band_of(m->pri);
+    for (uint32_t b = 0; b < CORE_BANDS; b++) {
+        bool passed = b != served && !list_empty(&route->bands[b].lanes);
+        r->band_passed[b] = passed ? r->band_passed[b] + 1 : 0;
+        must(r->band_passed[b] <= PASSED_MAX);
+    }
+    bool has_jobs[SIM_TENANTS] = {false};
+    const struct list *lanes = &route->bands[served].lanes;
+    for (const struct list *at = lanes->next; at != lanes; at = at->next) {
+        const struct lane *lane = list_owner(at, struct lane, turn);
+        has_jobs[lane->flow->tenant->name[1] - '0'] = true;
+    }
+    for (uint32_t t = 0; t < SIM_TENANTS; t++) {
+        bool passed = t != m->tenant && has_jobs[t];
+        r->lane_passed[served][t] = passed ? r->lane_passed[served][t] + 1 : 0;
+        must(r->lane_passed[served][t] <= PASSED_MAX);
+    }
+}
+
+static void check_gates(struct world *w, struct model *m, const struct wire_job *job)
+{
+    struct sim_route *r = &w->routes[m->route];
+    const struct core_route_policy *p = &r->policy;
+    must(p->known && !p->paused);
+    must(w->now < m->deadline && job->ttl_ms == m->deadline - w->now);
+    r->calls++;
+    must(p->calls_at_once == 0 || r->calls <= p->calls_at_once);
+    check_rate(w, r);
+    const struct route *route = route_find(w->core, job->route);
+    must(route->breaker.state != BREAKER_OPEN);
+    check_turns(r, route, m);
+}
+
+void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, struct slice body)
+{
+    struct world *w = context;
+    struct model *m = model_named(w, job->id);
+    struct sim_worker *s = &w->workers[worker];
+    must(m->live);
+    must(s->joined && s->received < s->credit);
+    must(slice_eq(body, job->id)); /* every body is its id, so that none can be mixed up */
+    s->received++;
+    model_call_over(w, m); /* had it been elsewhere: the broker gave that up */
+    struct event e = {.kind = EVENT_RECEIVE, .worker = worker, .life = s->life, .job = m->number,
+                      .attempt = job->attempt};
+    if (job->ttl_ms == 0) {
+        w->settled++;
+    } else {
+        check_gates(w, m, job);
+        m->calling = true;
+        m->worker = worker;
+        m->attempt = job->attempt;
+        e.deadline = w->now + job->ttl_ms;
+    }
+    world_plan(w, below(w, SIM_LATENCY_MS), &e);
+}
+
+/* An end that the store did not decide: the broker must know that the job never started. */
+static bool by_broker(const struct model *m, enum job_end end)
+{
+    return m->claim != CLAIM_ENDED && end != JOB_END_UNKNOWN;
+}
+
+void on_answer(void *context, uint64_t client, const struct wire_result *r, struct slice body)
+{
+    struct world *w = context;
+    struct model *m = model_named(w, r->id);
+    must(body.n == 0 || slice_eq(body, r->id));
+    if (m->live) {
+        m->live = false;
+        m->ended = true;
+        m->end = r->end;
+        m->code = r->code;
+        m->broker_end = by_broker(m, r->end);
+        must(!m->broker_end || m->starts == 0);
+        must(r->end != JOB_END_DONE || m->starts == 1);
+        model_call_over(w, m);
+        w->live--;
+        w->ended[r->end]++;
+    }
+    must(m->ended && m->end == r->end && m->code == r->code);
+    if (m->waiting_n == 0) {
+        must(w->direct_client == client);
+        w->direct_client = 0;
+        return;
+    }
+    must(m->waiting[0] == client); /* all are told once, in order */
+    m->waiting_n--;
+    memmove(m->waiting, m->waiting + 1, m->waiting_n * sizeof(m->waiting[0]));
+}
+
+void model_check(struct world *w)
+{
+    struct core_stats s;
+    core_stats(w->core, w->now, &s);
+    must(s.queued + s.delayed + s.in_flight == w->live);
+    must(s.accepted == w->accepted);
+    for (uint32_t end = 0; end < JOB_ENDS; end++) {
+        must(s.ended[end] == w->ended[end]);
+    }
+    uint64_t ends = 0;
+    for (uint32_t end = 0; end < JOB_ENDS; end++) {
+        ends += w->ended[end];
+    }
+    must(w->accepted == ends + w->live);
+}

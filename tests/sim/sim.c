@@ -1,0 +1,185 @@
+/*
+ * sim.c: otpq-sim [--seed N] [--steps N]: the real dispatch core in a simulated world. Prints the seed
+ * first; the same seed and steps give the same run. Exit 0: all invariants held, else 1.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tests/sim/world.h"
+
+enum { CHECK_ALL_EVERY = 32, CLOSING_MS_MAX = 600 * 1000 };
+
+static struct world the_world;
+
+void world_plan(struct world *w, uint32_t in_ms, const struct event *e)
+{
+    must(w->free_event_count > 0);
+    uint32_t at = w->free_events[--w->free_event_count];
+    w->events[at] = *e;
+    heap_push(&w->queue, (uint32_t)w->now + in_ms, at);
+}
+
+static void happen(struct world *w, const struct event *e)
+{
+    static void (*const acts[EVENT_KINDS])(struct world *, const struct event *) = {
+        [EVENT_CLIENT] = client_acts,
+        [EVENT_OPERATOR] = operator_acts,
+        [EVENT_WORKER_LIFE] = worker_life,
+        [EVENT_WORKER_GONE] = worker_found_gone,
+        [EVENT_STORE] = store_toggle,
+        [EVENT_RECEIVE] = worker_receive,
+        [EVENT_CALL_END] = worker_call_end,
+        [EVENT_MESSAGE] = broker_message,
+        [EVENT_LOST] = result_lost,
+    };
+    acts[e->kind](w, e);
+}
+
+/* The next thing: an event, or the moment at which the core wanted to be called. */
+static void world_step(struct world *w, int64_t *wake)
+{
+    must(w->queue.count > 0);
+    int64_t next = w->now + (int32_t)(w->queue.entries[0].at - (uint32_t)w->now);
+    bool broker_sleeps = one_in(w, 500); /* too busy to be called in time */
+    if (*wake < next && !broker_sleeps) {
+        w->now = *wake > w->now ? *wake : w->now;
+    } else {
+        uint32_t at = heap_pop(&w->queue).ref;
+        struct event e = w->events[at];
+        w->free_events[w->free_event_count++] = at;
+        w->now = next > w->now ? next : w->now;
+        happen(w, &e);
+    }
+    *wake = core_step(w->core, w->now, 1 + below(w, 64));
+    w->step++;
+    model_check(w);
+    if (w->step % CHECK_ALL_EVERY == 0) {
+        core_check(w->core, w->now);
+    }
+}
+
+static void world_start(struct world *w, uint64_t seed)
+{
+    *w = (struct world){.seed = seed, .now = 1000000, .store_up = true, .next_job = 1};
+    rng_seed(&w->rng, seed);
+    w->now += below(w, 1 << 30) * 4LL; /* so that some runs pass the wrap of 32-bit times */
+    w->models = xcalloc(SIM_JOBS, sizeof(*w->models));
+    w->events = xcalloc(SIM_EVENTS_MAX, sizeof(*w->events));
+    w->free_events = xcalloc(SIM_EVENTS_MAX, sizeof(*w->free_events));
+    for (uint32_t i = 0; i < SIM_EVENTS_MAX; i++) {
+        w->free_events[w->free_event_count++] = i;
+    }
+    heap_init(&w->queue);
+    struct core_limits limits = {
+        .jobs_max = 700, .bytes_max = 120000, .route_jobs_max = 400, .tenant_jobs_max = 100,
+        .routes_max = SIM_ROUTES, .tenants_max = SIM_TENANTS, .workers_max = SIM_WORKERS,
+        .results_max = 1000, .results_bytes_max = 60000, .result_ttl_ms = 20000,
+        .attempts_max = 4, .seed = seed,
+    };
+    struct core_effects effects = {w, on_dispatch, on_answer};
+    w->core = core_new(&limits, &effects, w->now);
+    for (uint32_t route = 0; route < SIM_ROUTES; route++) {
+        route_open(w, route);
+    }
+    for (uint32_t worker = 0; worker < SIM_WORKERS; worker++) {
+        w->workers[worker].capacity = 1 + below(w, 60);
+        world_plan(w, below(w, 3000), &(struct event){.kind = EVENT_WORKER_LIFE,
+                                                      .worker = worker});
+    }
+    world_plan(w, 0, &(struct event){.kind = EVENT_CLIENT});
+    world_plan(w, 0, &(struct event){.kind = EVENT_OPERATOR});
+    world_plan(w, 30000, &(struct event){.kind = EVENT_STORE});
+}
+
+/* No new jobs, all gates open, nobody dies: everything that was accepted must end. */
+static void world_close(struct world *w, int64_t *wake)
+{
+    w->closing = true;
+    w->store_up = true;
+    for (uint32_t route = 0; route < SIM_ROUTES; route++) {
+        route_open(w, route);
+    }
+    int64_t until = w->now + CLOSING_MS_MAX;
+    while (w->live > 0) {
+        must(w->now < until);
+        world_step(w, wake);
+    }
+    core_check(w->core, w->now);
+}
+
+static void world_end(struct world *w)
+{
+    core_destroy(&w->core);
+    heap_free(&w->queue);
+    free(w->models);
+    free(w->events);
+    free(w->free_events);
+}
+
+/* A broken invariant: say how to see it again. */
+static void on_abort(int number)
+{
+    (void)number;
+    dprintf(STDERR_FILENO, "\nsim: FAILED seed=%" PRIu64 " step=%" PRIu64 "\n", the_world.seed,
+            the_world.step);
+    _exit(1);
+}
+
+static uint64_t number_of(const char *text)
+{
+    uint64_t n = 0;
+    if (text == NULL || !slice_to_u64(slice_of(text), UINT64_MAX, &n)) {
+        (void)fprintf(stderr, "usage: otpq-sim [--seed N] [--steps N]\n");
+        exit(2);
+    }
+    return n;
+}
+
+static void run(uint64_t seed, uint64_t steps)
+{
+    struct world *w = &the_world;
+    world_start(w, seed);
+    int64_t began = w->now;
+    int64_t wake = w->now;
+    while (w->step < steps) {
+        world_step(w, &wake);
+        if (w->step % 100000 == 0 && isatty(STDERR_FILENO)) {
+            (void)fprintf(stderr, "\rsim: step %" PRIu64 " ", w->step);
+        }
+    }
+    world_close(w, &wake);
+    printf("sim: ok seed=%" PRIu64 " steps=%" PRIu64 " simulated_s=%" PRId64 " jobs=%" PRIu64
+           " done=%" PRIu64 " refused=%" PRIu64 " unknown=%" PRIu64 " expired=%" PRIu64
+           " cancelled=%" PRIu64 " starts=%" PRIu64 " deaths=%" PRIu64 " lost=%" PRIu64
+           " settled=%" PRIu64 " repeats=%" PRIu64 " conflicts=%" PRIu64 "\n",
+           seed, w->step, (w->now - began) / 1000, w->accepted, w->ended[JOB_END_DONE],
+           w->ended[JOB_END_REFUSED], w->ended[JOB_END_UNKNOWN], w->ended[JOB_END_EXPIRED],
+           w->ended[JOB_END_CANCELLED], w->starts, w->deaths, w->lost, w->settled, w->repeats,
+           w->conflicts);
+    world_end(w);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t seed = 0;
+    uint64_t steps = 1000 * 1000;
+    rng_secure(&seed, 4);
+    for (int i = 1; i < argc; i += 2) {
+        struct slice option = slice_of(argv[i]);
+        uint64_t value = number_of(i + 1 < argc ? argv[i + 1] : NULL);
+        if (slice_is(option, "--seed")) {
+            seed = value;
+        } else if (slice_is(option, "--steps")) {
+            steps = value;
+        } else {
+            (void)number_of(NULL);
+        }
+    }
+    printf("sim: seed=%" PRIu64 "\n", seed);
+    (void)fflush(stdout);
+    (void)signal(SIGABRT, on_abort);
+    run(seed, steps);
+    return 0;
+}
