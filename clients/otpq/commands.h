@@ -13,19 +13,17 @@ enum {
     OTPQ_EXIT_NO_BROKER = 3 /* nobody answered in time */
 };
 
-/* Until all of them are linked in, one that is missing is NULL and stays out of the help. */
-#define OTPQ_COMMAND(name) int name(int argc, char **argv) __attribute__((weak))
 
-OTPQ_COMMAND(cmd_up);      /* up.c: a whole node under one supervisor */
-OTPQ_COMMAND(cmd_push);    /* push.c: jobs from arguments or JSON lines */
-OTPQ_COMMAND(cmd_get);     /* get.c: state or result of an id */
-OTPQ_COMMAND(cmd_cancel);  /* cancel.c: cancel what has not started */
-OTPQ_COMMAND(cmd_info);    /* info.c: the queue in numbers */
-OTPQ_COMMAND(cmd_top);     /* top.c: the queue, live */
-OTPQ_COMMAND(cmd_apply);   /* apply.c: records from a file */
-OTPQ_COMMAND(cmd_export);  /* export.c: records as a file */
-OTPQ_COMMAND(cmd_sandbox); /* sandbox.c: an advertiser to try things with */
-OTPQ_COMMAND(cmd_trace);   /* trace.c: the time-line of a request */
-OTPQ_COMMAND(cmd_demo);    /* demo.c: a first OTP, sent and verified through a running node */
+int cmd_up(int argc, char **argv); /* up.c: a whole node under one supervisor */
+int cmd_push(int argc, char **argv); /* push.c: jobs from arguments or JSON lines */
+int cmd_get(int argc, char **argv); /* get.c: state or result of an id */
+int cmd_cancel(int argc, char **argv); /* cancel.c: cancel what has not started */
+int cmd_info(int argc, char **argv); /* info.c: the queue in numbers */
+int cmd_top(int argc, char **argv); /* top.c: the queue, live */
+int cmd_apply(int argc, char **argv); /* apply.c: records from a file */
+int cmd_export(int argc, char **argv); /* export.c: records as a file */
+int cmd_sandbox(int argc, char **argv); /* sandbox.c: an advertiser to try things with */
+int cmd_trace(int argc, char **argv); /* trace.c: the time-line of a request */
+int cmd_demo(int argc, char **argv); /* demo.c: a first OTP, sent and verified through a running node */
 
 #endif

@@ -29,9 +29,7 @@ static void help(FILE *to)
 {
     (void)fputs("usage: otpq COMMAND [ARGUMENTS]\n\n", to);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (commands[i].run != NULL) {
-            (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
-        }
+        (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     }
     (void)fputs("\n`otpq COMMAND --help` tells the rest; `otpq --version` the version.\n", to);
 }
@@ -48,7 +46,7 @@ int main(int argc, char **argv)
         return OTPQ_EXIT_DONE;
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(name, commands[i].name) == 0 && commands[i].run != NULL) {
+        if (strcmp(name, commands[i].name) == 0) {
             return commands[i].run(argc - 1, argv + 1);
         }
     }

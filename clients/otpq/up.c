@@ -196,7 +196,7 @@ static struct child_spec spec_of(const struct node *n, const char *name, const c
                                  enum stop_rank rank)
 {
     struct child_spec spec = {.name = name, .argv = {program}, .env = {n->env_dir},
-                              .stop_rank = rank, .drain_ms = 10000};
+                              .stop_rank = (int)rank, .drain_ms = 10000};
     return spec;
 }
 
