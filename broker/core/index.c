@@ -90,7 +90,7 @@ static void grow(struct index *ix)
 void index_add(struct index *ix, uint32_t hash, uint32_t ref)
 {
     must(ref != 0 && ref != GONE);
-    if ((uint64_t)(ix->count + 1) * 5 > (uint64_t)ix->cap * 4) {
+    if ((uint64_t)(ix->count + 1) * 2 > ix->cap) { /* fuller, linear probing looks at ten places */
         grow(ix);
     }
     if (ix->old != NULL) {
