@@ -14,6 +14,7 @@ struct lines {
     bool json;
     uint32_t timeout_ms;
     unsigned line;       /* number of the line read last */
+    size_t submitted;    /* jobs taken by the library so far */
     size_t answered;     /* results so far */
     int code;            /* the worst so far */
 };
@@ -42,7 +43,7 @@ static void drain(struct lines *l, size_t most)
 {
     int64_t heard_ms = clock_mono_ms();
     size_t answered = l->answered;
-    while (otpq_wait(l->q, most == 0 ? 100 : 0) > most) {
+    while (otpq_wait(l->q, most == 0 ? 100 : 1) > most) {
         if (l->answered != answered) {
             answered = l->answered;
             heard_ms = clock_mono_ms();
@@ -71,6 +72,8 @@ static int submit(struct lines *l, struct otpq_job *job, const json_t *body)
     job->body_bytes = bytes.n;
     if (!packed || otpq_submit(l->q, job, on_answer, l, &error) != 0) {
         code = wrong_line(l, error);
+    } else {
+        l->submitted++;
     }
     buf_free(&bytes);
     return code;
@@ -116,7 +119,9 @@ int push_lines(otpq *q, const char *path, uint32_t timeout_ms, bool json)
     while (l.code < OTPQ_EXIT_USAGE && getline(&text, &cap, from) >= 0) {
         l.line++;
         if (text[strspn(text, " \t\r\n")] != '\0') {
-            drain(&l, PUSH_WINDOW - 1);
+            if (l.submitted - l.answered == PUSH_WINDOW) {
+                drain(&l, PUSH_WINDOW / 2); /* half a window at a time leaves as one batch */
+            }
             worse(&l, l.code < OTPQ_EXIT_USAGE ? push_line(&l, text) : 0);
         }
     }
