@@ -418,12 +418,16 @@ int64_t otpq_next_ms(otpq *q)
     return next > now_ms ? next - now_ms : 0;
 }
 
+size_t otpq_brokers_up(const otpq *q)
+{
+    size_t up = 0;
+    for (int i = 0; i < q->link_count; i++) {
+        up += q->links[i].up ? 1 : 0;
+    }
+    return up;
+}
+
 bool otpq_connected(const otpq *q)
 {
-    for (int i = 0; i < q->link_count; i++) {
-        if (q->links[i].up) {
-            return true;
-        }
-    }
-    return !q->asked;
+    return otpq_brokers_up(q) > 0 || !q->asked;
 }

@@ -99,6 +99,8 @@ OTPQ_API enum otpq_outcome otpq_cancel(otpq *q, const char *id, uint32_t timeout
 OTPQ_API enum otpq_outcome otpq_info(otpq *q, uint32_t timeout_ms, struct otpq_answer *answer);
 /* True while a broker is connected and not silent, or none has been asked yet. */
 OTPQ_API bool otpq_connected(const otpq *q);
+/* How many brokers are connected now: unlike otpq_connected it does not hope. For health checks. */
+OTPQ_API size_t otpq_brokers_up(const otpq *q);
 OTPQ_API const char *otpq_version(void);
 
 #ifdef __cplusplus

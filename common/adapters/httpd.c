@@ -406,6 +406,11 @@ uint32_t httpd_requests_open(const struct httpd *h)
     return h->requests_open;
 }
 
+uint32_t httpd_connections(const struct httpd *h)
+{
+    return h->conn_count;
+}
+
 uint16_t httpd_port(const struct httpd *h)
 {
     return h->port;

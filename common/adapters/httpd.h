@@ -39,6 +39,8 @@ void httpd_stop_listening(struct httpd *h);
 /* Cuts all connections. Requests still unanswered stay valid until httpd_answer, unheard. */
 void httpd_destroy(struct httpd **h);
 uint32_t httpd_requests_open(const struct httpd *h);
+/* Open connections: after httpd_stop_listening, 0 means that every answer has left. */
+uint32_t httpd_connections(const struct httpd *h);
 /* The port that was bound: listen may ask for port 0, "any free one". */
 uint16_t httpd_port(const struct httpd *h);
 

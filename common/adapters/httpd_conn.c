@@ -272,7 +272,7 @@ static void on_answered(struct evhttp_request *req, void *context)
     c->continue_sent = false;
     http_frame_init(&c->frame);
     bufferevent_setwatermark(c->bev, EV_READ, HOLD_BYTES, input_bytes_max(c->server));
-    arm(c, IDLE_MS);
+    arm(c, c->server->stopping ? 0 : IDLE_MS);
     if (evbuffer_get_length(in) > 0) {
         if (c->held == NULL) {
             c->held = evbuffer_new();

@@ -1,0 +1,324 @@
+#include "gateway/gateway.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+
+#include "common/adapters/httpd.h"
+#include "common/adapters/records_watch.h"
+#include "common/adapters/store.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/rng.h"
+#include "common/meaning/secrets.h"
+#include "gateway/intake.h"
+#include "gateway/jobs.h"
+#include "gateway/reply.h"
+
+enum {
+    SIGNALS = 2,
+    REQUEST_BODY_BYTES_MAX = 64 * 1024,
+    REQUEST_HEADER_BYTES_MAX = 8 * 1024,
+    STORE_PENDING_MAX = 1000,
+    ID_RANDOM = 26,
+    LOOK_MS = 20,              /* how often boot and drain look whether they are done */
+    READY_AT_LATEST_MS = 5000, /* then it serves 503 rather than hold up the node */
+    DRAIN_EXTRA_MS = 5000      /* beyond a job's time to live */
+};
+
+struct gateway {
+    const struct config *config;    /* borrowed */
+    struct event_base *base;        /* the loop */
+    struct store *store;            /* Redis: records */
+    struct records_watch *watch;    /* the records */
+    struct jobs *jobs;              /* the queue */
+    struct httpd *httpd;            /* the server */
+    struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
+    struct event *look;             /* timer: boot, later drain */
+    int64_t look_until_ms;          /* end of patience with either */
+    bool loaded;                    /* records were read once */
+    bool draining;                  /* a signal came */
+    bool cut_short;                 /* left with requests open */
+};
+
+/* ---- requests --------------------------------------------------------------------------------- */
+
+/* What is missing for good health, as a JSON array's inside; "" when all is well. */
+static const char *ailments(const struct gateway *g)
+{
+    bool broker = jobs_brokers_up(g->jobs) > 0;
+    if (g->draining) {
+        return "\"this gateway is being ended\"";
+    }
+    if (broker && g->loaded) {
+        return "";
+    }
+    if (broker) {
+        return "\"the records are not loaded: redis.address does not answer\"";
+    }
+    return g->loaded ? "\"no broker answers: gateway.brokers\""
+                     : "\"no broker answers: gateway.brokers\","
+                       "\"the records are not loaded: redis.address does not answer\"";
+}
+
+static void answer_health(const struct gateway *g, struct httpd_request *r)
+{
+    char text[256];
+    const char *reasons = ailments(g);
+    if (reasons[0] == '\0') {
+        httpd_answer(r, 200, "application/json", SLICE("{\"status\":\"ok\"}"));
+        return;
+    }
+    int n = snprintf(text, sizeof(text), "{\"status\":\"unavailable\",\"reasons\":[%s]}", reasons);
+    must(n > 0 && (size_t)n < sizeof(text));
+    httpd_set_header(r, "Retry-After", "1");
+    httpd_answer(r, 503, "application/json", slice_make(text, (size_t)n));
+}
+
+/* Without records nobody can be known: not the caller's fault. */
+static void answer_not_loaded(struct httpd_request *r)
+{
+    struct answer a;
+    answer_failure(&a, RESULT_STORE_UNAVAILABLE, 0, "the records are not loaded yet", 0);
+    reply_send(r, &a);
+    answer_free(&a);
+}
+
+static void answer_now(struct httpd_request *r, const struct intake *in)
+{
+    if (in->allow != NULL) {
+        httpd_set_header(r, "Allow", in->allow);
+    }
+    reply_send(r, &in->answer);
+}
+
+static void on_request(void *context, struct httpd_request *r)
+{
+    struct gateway *g = context;
+    char id[2 + ID_RANDOM + 1] = "g-";
+    struct intake intake;
+    const struct intake_input in = {
+        .method = httpd_method(r),
+        .path = httpd_path(r),
+        .query = httpd_query(r),
+        .content_type = httpd_header(r, "Content-Type"),
+        .body = httpd_body(r),
+        .caller = {.ip = httpd_peer(r), .user_agent = httpd_header(r, "User-Agent")}};
+    rng_secure_text(id + 2, ID_RANDOM);
+    httpd_set_header(r, "X-Request-Id", id);
+    intake_make(&intake, records_watch_now(g->watch), &in);
+    if (intake.kind == INTAKE_HEALTH) {
+        answer_health(g, r);
+    } else if (intake.system != NULL && !g->loaded) {
+        answer_not_loaded(r);
+    } else if (intake.kind == INTAKE_ANSWER) {
+        answer_now(r, &intake);
+    } else {
+        jobs_start(g->jobs, r, id, &intake);
+    }
+    intake_free(&intake);
+}
+
+/* ---- boot and drain --------------------------------------------------------------------------- */
+
+static void look_again(struct gateway *g)
+{
+    static const struct timeval soon = {0, LOOK_MS * 1000};
+    must(event_add(g->look, &soon) == 0);
+}
+
+static void look_after_boot(struct gateway *g)
+{
+    const char *reasons = ailments(g);
+    bool late = clock_mono_ms() > g->look_until_ms;
+    if (reasons[0] != '\0' && !late) {
+        look_again(g);
+        return;
+    }
+    if (late) {
+        log_warn("not healthy yet, requests get 503", "reasons", reasons, NULL);
+    }
+    log_info("ready", "listen", g->config->gateway_listen, NULL);
+    (void)sd_notify(0, "READY=1");
+}
+
+static void look_after_drain(struct gateway *g)
+{
+    bool late = clock_mono_ms() > g->look_until_ms;
+    if (httpd_connections(g->httpd) > 0 && !late) {
+        look_again(g);
+        return;
+    }
+    if (late && httpd_requests_open(g->httpd) > 0) {
+        log_warn("leaving with requests open", "requests",
+                 log_num(httpd_requests_open(g->httpd)), NULL);
+        g->cut_short = true;
+    }
+    (void)event_base_loopbreak(g->base);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct gateway *g = context;
+    if (g->draining) {
+        look_after_drain(g);
+    } else {
+        look_after_boot(g);
+    }
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+    (void)what;
+    struct gateway *g = context;
+    if (g->draining) {
+        log_warn("second signal: leaving at once", NULL);
+        g->cut_short = true;
+        (void)event_base_loopbreak(g->base);
+        return;
+    }
+    log_info("draining", "signal", log_num(number), "open", log_num(httpd_requests_open(g->httpd)),
+             NULL);
+    (void)sd_notify(0, "STOPPING=1\nSTATUS=finishing open requests");
+    g->draining = true;
+    g->look_until_ms = clock_mono_ms() + (int64_t)g->config->gateway_job_ttl_ms + DRAIN_EXTRA_MS;
+    httpd_stop_listening(g->httpd);
+    look_again(g);
+}
+
+static void on_records(void *context, struct records *now)
+{
+    struct gateway *g = context;
+    g->loaded = true;
+    log_info("records are current", "version", log_num((long long)now->version), NULL);
+}
+
+static void on_store_state(void *context, bool up)
+{
+    (void)context;
+    if (up) {
+        log_info("store is there", NULL);
+    } else {
+        log_warn("store is away: the last records stay in use", NULL);
+    }
+}
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+static bool open_store(struct gateway *g, char error[512])
+{
+    const char *file = g->config->redis_password_file;
+    char *password = NULL;
+    size_t bytes = 0;
+    struct yaml_error why;
+    if (file[0] != '\0') {
+        password = secret_file_read(file, SECRET_BYTES_MAX, &bytes, &why);
+        if (password == NULL) {
+            (void)snprintf(error, 512, "redis.password_file: %.400s", why.text);
+            return false;
+        }
+    }
+    char *address = config_redis_address(g->config);
+    const struct store_options o = {.address = address,
+                                    .password = password,
+                                    .timeout_ms = (uint32_t)g->config->redis_timeout_ms,
+                                    .pending_max = STORE_PENDING_MAX,
+                                    .on_state = on_store_state,
+                                    .context = g};
+    g->store = store_new(g->base, &o);
+    secret_wipe(&password, bytes);
+    free(address);
+    g->watch = records_watch_new(g->base, g->store, g->config->redis_prefix, on_records, g);
+    return true;
+}
+
+static bool open_jobs(struct gateway *g, char error[512])
+{
+    const char *why = NULL;
+    const struct config_list *brokers = &g->config->gateway_brokers;
+    const struct jobs_options o = {.base = g->base,
+                                   .brokers = (const char *const *)brokers->at,
+                                   .broker_count = brokers->count,
+                                   .inflight_max = (uint32_t)g->config->gateway_inflight_max,
+                                   .ttl_ms = (uint32_t)g->config->gateway_job_ttl_ms};
+    g->jobs = jobs_new(&o, &why);
+    if (g->jobs == NULL) {
+        (void)snprintf(error, 512, "gateway.brokers: %s", why);
+    }
+    return g->jobs != NULL;
+}
+
+static bool open_httpd(struct gateway *g, char error[512])
+{
+    char why[256];
+    const struct httpd_options o = {
+        .listen = g->config->gateway_listen,
+        .listen_key = "gateway.listen",
+        .reuse_port = true,
+        .body_bytes_max = REQUEST_BODY_BYTES_MAX,
+        .header_bytes_max = REQUEST_HEADER_BYTES_MAX,
+        .arrive_ms = (uint32_t)g->config->gateway_request_ms,
+        .connections_max = (uint32_t)g->config->gateway_connections_max,
+        .on_request = on_request,
+        .context = g};
+    g->httpd = httpd_new(g->base, &o, why);
+    if (g->httpd == NULL) {
+        (void)snprintf(error, 512, "%s", why);
+    }
+    return g->httpd != NULL;
+}
+
+static void open_loop(struct gateway *g)
+{
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
+    g->base = event_base_new();
+    must(g->base != NULL);
+    g->look = event_new(g->base, -1, 0, on_look, g);
+    must(g->look != NULL);
+    for (int i = 0; i < SIGNALS; i++) {
+        g->signals[i] = evsignal_new(g->base, numbers[i], on_signal, g);
+        must(g->signals[i] != NULL && event_add(g->signals[i], NULL) == 0);
+    }
+}
+
+struct gateway *gateway_new(const struct config *config, char error[512])
+{
+    struct gateway *g = xcalloc(1, sizeof(*g));
+    g->config = config;
+    open_loop(g);
+    if (open_store(g, error) && open_jobs(g, error) && open_httpd(g, error)) {
+        return g;
+    }
+    gateway_destroy(&g);
+    return NULL;
+}
+
+int gateway_run(struct gateway *g)
+{
+    g->look_until_ms = clock_mono_ms() + READY_AT_LATEST_MS;
+    look_again(g);
+    must(event_base_loop(g->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
+    return g->cut_short ? 1 : 0;
+}
+
+void gateway_destroy(struct gateway **gp)
+{
+    struct gateway *g = *gp;
+    if (g == NULL) {
+        return;
+    }
+    *gp = NULL;
+    jobs_destroy(&g->jobs);
+    httpd_destroy(&g->httpd);
+    records_watch_destroy(&g->watch);
+    store_destroy(&g->store);
+    event_free(g->look);
+    for (int i = 0; i < SIGNALS; i++) {
+        event_free(g->signals[i]);
+    }
+    event_base_free(g->base);
+    free(g);
+}

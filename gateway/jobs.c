@@ -1,0 +1,188 @@
+#include "gateway/jobs.h"
+
+#include "common/base/clock.h"
+#include "common/base/list.h"
+#include "common/base/log.h"
+#include "gateway/reply.h"
+
+enum { TRACEPARENT_BYTES = 55 };
+
+struct jobs {
+    otpq *queue;          /* owned */
+    struct event *ready;  /* the queue has something to do */
+    struct event *timer;  /* the queue wants to be called anyway */
+    struct list waiting;  /* of struct job */
+    size_t count;         /* length of waiting */
+    size_t inflight_max;  /* 503 above */
+    uint32_t ttl_ms;      /* of a job */
+};
+
+struct job {
+    struct list node;              /* of jobs->waiting */
+    struct jobs *owner;
+    struct httpd_request *request; /* to be answered */
+    const struct system *system;   /* whose words */
+    int64_t began_ms;              /* when it was queued */
+};
+
+/* ---- the queue in the loop -------------------------------------------------------------------- */
+
+static void process(struct jobs *j)
+{
+    otpq_process(j->queue);
+    int64_t ms = otpq_next_ms(j->queue);
+    if (ms < 0) {
+        (void)event_del(j->timer);
+        return;
+    }
+    struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+    must(event_add(j->timer, &tv) == 0);
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    process(context);
+}
+
+/* ---- one job ---------------------------------------------------------------------------------- */
+
+static void job_end(struct job *job, const struct answer *answer)
+{
+    reply_send(job->request, answer);
+    list_remove(&job->node);
+    job->owner->count--;
+    free(job);
+}
+
+static void on_done(void *context, const struct otpq_answer *from)
+{
+    struct job *job = context;
+    struct answer answer;
+    intake_outcome(&answer, job->system, from);
+    log_debug("answered", "id", from->id, "system", job->system->name, "code", from->code,
+              "detail", from->detail, "http", log_num(answer.http), "ms",
+              log_num(clock_mono_ms() - job->began_ms), "client_gone",
+              httpd_client_gone(job->request) ? "true" : "false", NULL);
+    job_end(job, &answer);
+    answer_free(&answer);
+}
+
+static void refuse(struct httpd_request *request, enum result_code code, const char *detail)
+{
+    struct answer answer;
+    answer_failure(&answer, code, 0, detail, 0);
+    reply_send(request, &answer);
+    answer_free(&answer);
+}
+
+/* W3C traceparent, copied when it looks like one: "00-…-…-01" in hex digits and dashes. */
+static const char *trace_of(const struct httpd_request *request, char out[TRACEPARENT_BYTES + 1])
+{
+    struct slice header = httpd_header(request, "traceparent");
+    if (header.n != TRACEPARENT_BYTES) {
+        return NULL;
+    }
+    memcpy(out, header.p, header.n);
+    out[header.n] = '\0';
+    return strspn(out, "0123456789abcdef-") == header.n ? out : NULL;
+}
+
+static bool submit(struct jobs *j, struct job *job, const char *id, const struct intake *in)
+{
+    char trace[TRACEPARENT_BYTES + 1];
+    const char *error = "";
+    const struct otpq_job o = {.id = id,
+                               .op = in->verify ? "verify" : "send",
+                               .route = in->route,
+                               .tenant = in->tenant,
+                               .trace = trace_of(job->request, trace),
+                               .body = in->body.p,
+                               .body_bytes = in->body.n,
+                               .ttl_ms = j->ttl_ms,
+                               .pri = -1};
+    if (otpq_submit(j->queue, &o, on_done, job, &error) != 0) {
+        log_warn("job not queued", "id", id, "why", error, NULL);
+        return false;
+    }
+    return true;
+}
+
+void jobs_start(struct jobs *j, struct httpd_request *request, const char *id,
+                const struct intake *in)
+{
+    if (j->count >= j->inflight_max) {
+        refuse(request, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
+        return;
+    }
+    if (!otpq_connected(j->queue)) {
+        refuse(request, RESULT_QUEUE_FULL, "no broker answers");
+        return;
+    }
+    struct job *job = xcalloc(1, sizeof(*job));
+    job->owner = j;
+    job->request = request;
+    job->system = in->system;
+    job->began_ms = clock_mono_ms();
+    list_init(&job->node);
+    if (!submit(j, job, id, in)) {
+        free(job);
+        refuse(request, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
+        return;
+    }
+    list_push(&j->waiting, &job->node);
+    j->count++;
+}
+
+/* ---- life ------------------------------------------------------------------------------------- */
+
+struct jobs *jobs_new(const struct jobs_options *o, const char **error)
+{
+    const struct otpq_options options = {.brokers = o->brokers,
+                                         .broker_count = o->broker_count,
+                                         .jobs_max = o->inflight_max};
+    otpq *queue = otpq_new(&options, error);
+    if (queue == NULL) {
+        return NULL;
+    }
+    struct jobs *j = xcalloc(1, sizeof(*j));
+    j->queue = queue;
+    j->inflight_max = o->inflight_max;
+    j->ttl_ms = o->ttl_ms;
+    list_init(&j->waiting);
+    j->ready = event_new(o->base, otpq_fd(queue), EV_READ | EV_PERSIST, on_ready, j);
+    j->timer = event_new(o->base, -1, 0, on_ready, j);
+    must(j->ready != NULL && j->timer != NULL && event_add(j->ready, NULL) == 0);
+    process(j);
+    return j;
+}
+
+void jobs_destroy(struct jobs **jp)
+{
+    struct jobs *j = *jp;
+    if (j == NULL) {
+        return;
+    }
+    *jp = NULL;
+    struct answer answer;
+    answer_failure(&answer, RESULT_OUTCOME_UNKNOWN, 0, "this gateway was ended", 0);
+    list_each(it, &j->waiting) {
+        job_end(list_owner(it, struct job, node), &answer);
+    }
+    answer_free(&answer);
+    event_free(j->ready);
+    event_free(j->timer);
+    otpq_destroy(&j->queue);
+    free(j);
+}
+
+size_t jobs_in_flight(const struct jobs *j)
+{
+    return j->count;
+}
+
+size_t jobs_brokers_up(const struct jobs *j)
+{
+    return otpq_brokers_up(j->queue);
+}
