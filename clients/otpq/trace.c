@@ -193,7 +193,7 @@ static void print_session(const struct trace *t)
                  t->session[FIELD_AID], masked.text);
     int64_t left_ms = number_of(t, FIELD_EXPIRES) - t->now_ms;
     if (strcmp(t->session[FIELD_STATE], "verified") != 0 && left_ms > 0) {
-        (void)printf("expires in %" PRId64 " s, %" PRId64 " wrong checks so far\n",
+        (void)printf("expires in %" PRId64 " s   wrong checks %" PRId64 "\n",
                      (left_ms + 999) / 1000, number_of(t, FIELD_CHECKS));
     }
 }
