@@ -291,6 +291,10 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
     if ((j->flags & JOB_SETTLE) == 0) {
         route_call_over(core, job_route(j), j, JOB_END_REFUSED, g->code);
     }
+    if (g->code == RESULT_OUTCOME_UNKNOWN) {
+        /* Sent, and its route wants it sent again: should that not happen, it is no expired job. */
+        j->flags |= JOB_MAYBE_STARTED | JOB_WAS_STARTED;
+    }
     j->attempt = (j->attempt > g->attempt_seen ? j->attempt : g->attempt_seen) + 1;
     if (!counts_as_attempt(g->code)) {
         j->dispatches--;
