@@ -448,11 +448,19 @@ static void on_claim(void *context, const struct claim *c)
     }
 }
 
+/* 0 when the store alone settles the job: codes of our own have no verify call. */
+static uint32_t call_ms_max(const struct flow *f)
+{
+    const struct dialect *d = f->route->dialect;
+    bool called = d->has(f->route->settings, f->op->call);
+    return called ? d->timeout_ms(f->route->settings, f->op->call) : 0;
+}
+
 static void ask(struct flow *f)
 {
     int64_t now_ms = clock_mono_ms();
     int64_t left_ms = f->deadline_ms > now_ms ? f->deadline_ms - now_ms : 0;
-    uint32_t call_ms = f->route->dialect->timeout_ms(f->route->settings, f->op->call);
+    uint32_t call_ms = call_ms_max(f);
     f->claim.lease_ms = (uint32_t)(left_ms < call_ms ? left_ms : call_ms) + FLOW_LEASE_SPARE_MS;
     f->lease_end_ms = now_ms + f->claim.lease_ms;
     f->state = FLOW_CLAIMING;
@@ -514,9 +522,10 @@ static void describe_claim(struct flow *f, struct slice body)
 }
 
 void flow_begin(struct flows *all, struct link *from, const struct wire_job *job,
-                struct slice body)
+                struct slice body, int64_t waited_ms)
 {
     struct flow *f = flow_new(all, from, job, body);
+    f->deadline_ms -= waited_ms;
     struct slice kept = slice_make(f->bytes + job->id.n + job->route.n, body.n);
     if (all->draining || all->count > all->flows_max) {
         give_back(f, RESULT_NONE, FLOW_BUSY_BACK_MS, job->attempt);

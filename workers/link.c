@@ -12,6 +12,8 @@ enum {
     BATCH_BYTES_GOOD = WIRE_MESSAGE_BYTES_MAX / 2, /* sent when over it: one more pair always fits */
     RETRY_MS = 20,        /* the socket was full */
     HELLO_PAUSE_MS = 500,
+    PINGS_MAX = 32,       /* more than fit into LINK_SILENCE_MS */
+    FRESH_MS = 2 * LINK_PING_MS,
     CREDIT_STEPS = 16     /* credit is told in steps of this share of the quota */
 };
 
@@ -24,6 +26,12 @@ struct batch {
 
 enum { BATCH_STARTED, BATCH_RESULTS, BATCH_BACKS, BATCHES };
 
+/* When the pings that the broker has yet to answer were sent, oldest first. */
+struct pings {
+    int64_t sent_ms[PINGS_MAX];
+    unsigned count;
+};
+
 struct link {
     struct link_options o;
     struct zio *zio;
@@ -32,6 +40,8 @@ struct link {
     struct batch batches[BATCHES];
     int64_t heard_ms;         /* last word of the broker */
     int64_t hello_ms;         /* last hello */
+    struct pings pings;
+    int64_t fresh_ms;         /* when the last ping was sent that has been answered */
     uint64_t accepted;        /* jobs taken since the last hello */
     uint64_t credit;          /* last total told since the last hello */
     uint32_t running;         /* jobs of this broker that are here */
@@ -56,6 +66,32 @@ static void say_verb(struct link *l, char verb)
     wire_begin(&b, WIRE_WORKER_MAGIC, verb);
     (void)link_say(l, buf_slice(&b)); /* lost ones are followed by others */
     buf_free(&b);
+}
+
+static void say_ping(struct link *l)
+{
+    if (l->pings.count < PINGS_MAX) {
+        l->pings.sent_ms[l->pings.count++] = clock_mono_ms();
+    }
+    say_verb(l, WIRE_W_PING);
+}
+
+static void take_pong(struct link *l)
+{
+    struct pings *p = &l->pings;
+    if (p->count > 0) {
+        l->fresh_ms = p->sent_ms[0];
+        p->count--;
+        memmove(p->sent_ms, p->sent_ms + 1, p->count * sizeof p->sent_ms[0]);
+    }
+}
+
+/* A time to live counts from when the broker sent it, and clocks need not agree. But what comes
+ * behind a pong was sent after its ping: that bounds how old a job can be. */
+static int64_t job_waited_ms(const struct link *l)
+{
+    int64_t age_max_ms = clock_mono_ms() - l->fresh_ms;
+    return age_max_ms > FRESH_MS ? age_max_ms : 0;
 }
 
 /* ---- credit ------------------------------------------------------------------------------------ */
@@ -93,9 +129,6 @@ void link_quota(struct link *l, uint32_t jobs)
 
 void link_freeze(struct link *l)
 {
-    if (!l->frozen && l->up) {
-        say_credit(l, l->accepted);
-    }
     l->frozen = true;
 }
 
@@ -200,6 +233,8 @@ static void say_hello(struct link *l)
     (void)link_say(l, buf_slice(&b)); /* a broker that missed it asks who we are */
     buf_free(&b);
     l->hello_ms = clock_mono_ms();
+    l->fresh_ms = l->hello_ms; /* no job comes before it */
+    l->pings.count = 0;        /* those before it were answered with W, or to another socket */
     l->accepted = 0;
     l->credit = 0;
 }
@@ -231,7 +266,7 @@ static void take_jobs(struct link *l, struct wire_reader *r)
     while ((next = wire_next_job(r, &job, &body)) == WIRE_NEXT_PAIR) {
         l->accepted++;
         l->running++;
-        l->o.on_job(l->o.context, l, &job, body);
+        l->o.on_job(l->o.context, l, &job, body, job_waited_ms(l));
     }
     if (next == WIRE_NEXT_BAD) {
         log_error("malformed job", "broker", l->o.address, "error", r->p.error, NULL);
@@ -260,7 +295,10 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
     case WIRE_W_PING:
         say_verb(l, WIRE_W_PONG);
         break;
-    default: /* pong, and what later versions may say */
+    case WIRE_W_PONG:
+        take_pong(l);
+        break;
+    default: /* what later versions may say */
         break;
     }
     set_up(l, true);
@@ -303,7 +341,7 @@ static void on_ping(evutil_socket_t fd, short events, void *context)
         reopen(l);
         l->heard_ms = clock_mono_ms();
     }
-    say_verb(l, WIRE_W_PING);
+    say_ping(l);
 }
 
 struct link *link_new(const struct link_options *o, const char **error)
@@ -326,7 +364,7 @@ struct link *link_new(const struct link_options *o, const char **error)
     const struct timeval every = {.tv_usec = LINK_PING_MS * 1000};
     must(event_add(&l->ping, &every) == 0);
     say_hello(l);
-    say_verb(l, WIRE_W_PING); /* its answer says that the broker is there */
+    say_ping(l); /* its answer says that the broker is there */
     return l;
 }
 

@@ -24,8 +24,10 @@ struct link_options {
     const char *address;     /* of the broker's workers' socket; borrowed for the link's life */
     const char *name;        /* this worker's, for people; borrowed */
     uint32_t capacity;       /* of this worker, told in the hello */
-    /* A job. Slices live until it returns. */
-    void (*on_job)(void *context, struct link *from, const struct wire_job *job, struct slice body);
+    /* A job. waited_ms: how long it may have been on its way when that is not next to nothing (this
+     * process or the network stood still): gone from its time to live. Slices live until it returns. */
+    void (*on_job)(void *context, struct link *from, const struct wire_job *job, struct slice body,
+                   int64_t waited_ms);
     /* The broker has begun or ceased to answer: time to share the capacity anew. */
     void (*on_state)(void *context, struct link *link, bool up);
     void *context;
@@ -38,7 +40,7 @@ bool link_up(const struct link *l);
 
 /* How many jobs of this broker may be here at once. Credit follows by itself as jobs end. */
 void link_quota(struct link *l, uint32_t jobs);
-/* No more credit: what the broker may still send are jobs on their way. For good. */
+/* No more credit, for good: the broker may still send what it has credit for. */
 void link_freeze(struct link *l);
 
 /* Into the batch that leaves at the end of this turn of the loop. link_result and link_back end the

@@ -90,10 +90,11 @@ static void on_records(void *context, struct records *now)
     share_capacity(w);
 }
 
-static void on_job(void *context, struct link *from, const struct wire_job *job, struct slice body)
+static void on_job(void *context, struct link *from, const struct wire_job *job, struct slice body,
+                   int64_t waited_ms)
 {
     struct worker *w = context;
-    flow_begin(&w->flows, from, job, body);
+    flow_begin(&w->flows, from, job, body, waited_ms);
 }
 
 /* ---- leaving ----------------------------------------------------------------------------------- */
