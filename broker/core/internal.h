@@ -300,8 +300,8 @@ struct job *job_new(struct core *core, const struct wire_submit *s, struct slice
 void job_add_waiter(struct job *j, uint64_t client);
 /* Moves it from one home to another; asserts that the edge is legal. */
 void job_set_state(struct core *core, struct job *j, enum job_state to);
-/* The only way out: keeps the result, answers all waiters once, frees the job. r: end, code and
- * trace_id; the rest is filled in here. */
+/* The only way out: keeps the result, answers all waiters once, frees the job. r: end and
+ * code; the rest is filled in here. */
 void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body);
 void job_end_plain(struct core *core, struct job *j, enum job_end end, enum result_code code);
 /* Its time is over where it is: it expires or, if it may have started, is settled. */

@@ -329,6 +329,7 @@ void job_end(struct core *core, struct job *j, const struct wire_result *r, stru
     full.queued_ms = (in_flight ? j->at : core->now) - j->accepted;
     full.run_ms = in_flight ? core->now - j->at : 0;
     full.attempts = j->dispatches;
+    full.trace_id = (struct slice){NULL, 0}; /* between worker and broker only */
     uint32_t slot = j->slot;
     uint32_t ref = results_put(core, j, &full, body);
     index_replace(&core->ids, j->hash, slot, ref);
