@@ -159,17 +159,14 @@ static enum fields_end read_pair(struct pack *p, const struct fields *t, unsigne
 {
     struct slice key;
     const struct field *f = NULL;
-    enum pack_type type = pack_peek(p);
-    if (type == PACK_STR || type == PACK_BIN) {
-        if (!pack_read_str(p, &key)) {
-            return FIELDS_BAD;
-        }
+    if (pack_read_str(p, &key)) {
         f = find_row(t, next, key);
     } else {
-        *rule = *rule == NULL ? "keys: must be strings" : *rule;
+        p->error = NULL;
         if (!pack_skip_levels(p, levels, &key)) {
             return FIELDS_BAD;
         }
+        *rule = *rule == NULL ? "keys: must be strings" : *rule;
     }
     if (f != NULL) {
         uint32_t bit = 1U << (f - t->rows);
