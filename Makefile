@@ -107,7 +107,7 @@ $(ARCHIVE): $(call obj,$(lib_src))
 $(BUILD)/bin/otpq-broker: $(call obj,broker/main.c) $(ARCHIVE)
 $(BUILD)/bin/otpq-worker: $(call obj,workers/main.c) $(ARCHIVE)
 $(BUILD)/bin/otpq-gateway: $(call obj,gateway/main.c) $(ARCHIVE)
-$(BUILD)/bin/otpq: $(call obj,clients/otpq/main.c $(command_src)) $(ARCHIVE)
+$(BUILD)/bin/otpq: $(call obj,clients/otpq/main.c) $(ARCHIVE)
 $(PROGRAMS):
 	@mkdir -p $(@D)
 	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) $(LDFLAGS) -o $@

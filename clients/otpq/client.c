@@ -111,6 +111,12 @@ static void add_text(json_t *o, const char *key, const char *text)
     }
 }
 
+/* A result, not the state of a live job. */
+static bool has_ended(const struct otpq_answer *a)
+{
+    return a->outcome == OTPQ_RESULT && a->code[0] != '\0';
+}
+
 static void print_json(const struct otpq_answer *a, json_t *body)
 {
     static const char *const outcomes[] = {
@@ -121,7 +127,7 @@ static void print_json(const struct otpq_answer *a, json_t *body)
     add_text(o, "state", a->state);
     add_text(o, "code", a->code);
     add_text(o, "detail", a->detail);
-    if (a->attempts > 0) {
+    if (has_ended(a)) {
         (void)json_object_set_new(o, "queued_ms", json_integer(a->queued_ms));
         (void)json_object_set_new(o, "run_ms", json_integer(a->run_ms));
         (void)json_object_set_new(o, "attempts", json_integer(a->attempts));
@@ -160,7 +166,7 @@ static void print_text(const struct otpq_answer *a, json_t *body)
     if (a->retry_after_ms > 0) {
         (void)printf("%-14s %u ms\n", "retry after", a->retry_after_ms);
     }
-    if (a->attempts > 0) {
+    if (has_ended(a)) {
         (void)printf("%-14s queued %u ms, run %u ms, attempts %u\n", "took", a->queued_ms,
                      a->run_ms, a->attempts);
     }

@@ -79,16 +79,16 @@ static void put_totals(struct buf *b, const struct view *v, const struct view *b
 {
     const struct wire_info *i = &v->info;
     char oldest[24], uptime[24];
-    buf_printf(b, "otpq %.*s, up %s: %" PRIu64 " queued, %" PRIu64 " delayed, oldest %s, %" PRIu64
-               " in flight, %" PRIu64 " workers (room for %" PRIu64 ")",
-               SLICE_ARG(i->version), age(i->uptime_ms, uptime), i->queued, i->delayed,
-               age(i->oldest_ms, oldest), i->in_flight, i->workers, i->credit_free);
+    buf_printf(b, "otpq %.*s, up %s, %" PRIu64 " workers with room for %" PRIu64 " more",
+               SLICE_ARG(i->version), age(i->uptime_ms, uptime), i->workers, i->credit_free);
     if (before != NULL) {
         buf_printf(b, ", %.0f/s in, %.0f/s out", rate(i->accepted, before->info.accepted, v, before),
                    rate(info_ended(i), info_ended(&before->info), v, before));
     }
+    buf_printf(b, "\nnow:   %" PRIu64 " queued, oldest %s, %" PRIu64 " delayed, %" PRIu64
+               " in flight", i->queued, age(i->oldest_ms, oldest), i->delayed, i->in_flight);
     buf_printf(b, "\nended: %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
-               " expired, %" PRIu64 " cancelled; not taken, a limit was reached: %" PRIu64 "\n",
+               " expired, %" PRIu64 " cancelled; %" PRIu64 " over a limit\n",
                i->done, i->refused, i->unknown, i->expired, i->cancelled, i->refused_full);
 }
 
@@ -107,7 +107,7 @@ static void put_route(struct buf *b, const struct view *v, const struct view *be
 
 void view_put(struct buf *b, const struct view *v, const struct view *before, unsigned lines_max)
 {
-    enum { HEAD_LINES = 5 };
+    enum { HEAD_LINES = 6 };
     uint32_t shown = v->count;
     if (lines_max > 0) {
         uint32_t room = lines_max > HEAD_LINES ? lines_max - HEAD_LINES : 0;
