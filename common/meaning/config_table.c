@@ -32,8 +32,8 @@ const struct config_option config_options[] = {
          "A command without an answer this long counts as unknown."),
 
     TEXT("broker.clients", "tcp://127.0.0.1:5560", broker_clients,
-         "Where clients connect (OTPQ/1); an address beyond loopback needs CURVE."),
-    TEXT("broker.workers", "tcp://127.0.0.1:5561", broker_workers, "Where workers connect."),
+         "Where clients connect (OTPQ/1); loopback or ipc only."),
+    TEXT("broker.workers", "tcp://127.0.0.1:5561", broker_workers, "Where workers connect; loopback or ipc only."),
     TEXT("broker.metrics", "127.0.0.1:9560", broker_metrics,
          "Where /metrics, /livez and /readyz are served."),
     UINT("broker.jobs_max", "2000000", 1, 100000000, "jobs", broker_jobs_max,
