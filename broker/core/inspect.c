@@ -145,6 +145,18 @@ static uint32_t check_flow(const struct core *core, const struct flow *f)
     return queued;
 }
 
+/* No route with jobs is forgotten: if no call of its own can wake it, time can. */
+static void check_gates(const struct core *core, const struct route *r)
+{
+    if (r->waiting.count == 0) {
+        return;
+    }
+    must(r->policy.known || r->where == ROUTE_DOOMED);
+    if (r->policy.known && !r->policy.paused && r->calls == 0) {
+        must(r->where == ROUTE_READY || heap_has(&core->wakeups, r->slot));
+    }
+}
+
 static void check_routes(const struct core *core, const struct tally *t)
 {
     uint64_t waiting = 0;
@@ -163,6 +175,7 @@ static void check_routes(const struct core *core, const struct tally *t)
         settling += r->settling;
         must((r->where == ROUTE_NOWHERE) == list_empty(&r->turn));
         must(r->where == ROUTE_NOWHERE || r->waiting.count > 0);
+        check_gates(core, r);
     }
     for (uint32_t at = 1; at <= core->flows.used; at++) {
         const struct flow *f = table_at(&core->flows, at);

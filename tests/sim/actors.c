@@ -251,6 +251,7 @@ void broker_message(struct world *w, const struct event *e)
         struct wire_result r = {.id = id, .end = e->end, .code = e->code};
         bool was_live = m->live;
         must(core_result(w->core, e->worker, &r, id, w->now) == was_live);
+        must(!m->live);
         return;
     }
     if (!s->joined || s->life != e->life) {

@@ -15,6 +15,13 @@ struct slice model_id(uint64_t number)
     return slice_make(text, (size_t)n);
 }
 
+struct slice route_name(uint32_t route)
+{
+    static char text[4];
+    (void)snprintf(text, sizeof(text), "r%u", route % 10);
+    return slice_of(text);
+}
+
 static struct model *model_named(struct world *w, struct slice id)
 {
     uint64_t number;
@@ -32,6 +39,7 @@ void model_accepted(struct world *w, struct model *m, uint32_t ttl_ms)
     m->broker_end = false;
     m->deadline = w->now + ttl_ms;
     m->waiting_n = 0;
+    m->sent_attempt = 0;
     w->accepted++;
     w->live++;
 }
@@ -130,6 +138,8 @@ void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, str
     must(m->live);
     must(s->joined && s->received < s->credit);
     must(slice_eq(body, job->id)); /* every body is its id, so that none can be mixed up */
+    must(job->attempt > m->sent_attempt); /* or the store takes it for an old one */
+    m->sent_attempt = job->attempt;
     s->received++;
     model_call_over(w, m); /* had it been elsewhere: the broker gave that up */
     struct event e = {.kind = EVENT_RECEIVE, .worker = worker, .life = s->life, .job = m->number,
@@ -180,8 +190,24 @@ void on_answer(void *context, uint64_t client, const struct wire_result *r, stru
     memmove(m->waiting, m->waiting + 1, m->waiting_n * sizeof(m->waiting[0]));
 }
 
+/* An open breaker stays open for its time, whatever ends meanwhile. */
+static void check_breaker(struct world *w, uint32_t index)
+{
+    struct sim_route *r = &w->routes[index];
+    const struct route *route = route_find(w->core, route_name(index));
+    if (route != NULL && route->breaker.state == BREAKER_OPEN) {
+        r->open_until = w->now + (int32_t)(route->breaker.since - (uint32_t)w->now);
+    } else {
+        must(route == NULL || r->open_until <= w->now); /* forgotten with its route: no matter */
+        r->open_until = 0;
+    }
+}
+
 void model_check(struct world *w)
 {
+    for (uint32_t route = 0; route < SIM_ROUTES; route++) {
+        check_breaker(w, route);
+    }
     struct core_stats s;
     core_stats(w->core, w->now, &s);
     must(s.queued + s.delayed + s.in_flight == w->live);

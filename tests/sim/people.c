@@ -3,13 +3,6 @@
 
 static const uint32_t ttls_ms[] = {50, 300, 1000, 3000, 10000, 30000};
 
-static struct slice route_name(uint32_t route)
-{
-    static char text[4];
-    (void)snprintf(text, sizeof(text), "r%u", route % 10);
-    return slice_of(text);
-}
-
 static enum core_admit submit(struct world *w, const struct model *m, struct slice body,
                               uint64_t client, uint32_t ttl_ms, uint32_t delay_ms)
 {
@@ -152,6 +145,7 @@ static void route_set(struct world *w, uint32_t route, struct core_route_policy 
     r->policy = p;
     r->tokens = 1e9; /* cut to the bucket at the next call */
     r->refilled = w->now;
+    r->open_until = 0;
     must(core_route_policy(w->core, route_name(route), &p, w->now));
 }
 

@@ -9,7 +9,7 @@
 
 #include "tests/sim/world.h"
 
-enum { CHECK_ALL_EVERY = 32, CLOSING_MS_MAX = 600 * 1000 };
+enum { CHECK_ALL_EVERY = 8, CHECK_ALL_BELOW = 100, CLOSING_MS_MAX = 600 * 1000 };
 
 static struct world the_world;
 
@@ -55,7 +55,7 @@ static void world_step(struct world *w, int64_t *wake)
     *wake = core_step(w->core, w->now, 1 + below(w, 64));
     w->step++;
     model_check(w);
-    if (w->step % CHECK_ALL_EVERY == 0) {
+    if (w->live < CHECK_ALL_BELOW || w->step % CHECK_ALL_EVERY == 0) {
         core_check(w->core, w->now);
     }
 }

@@ -73,6 +73,7 @@ struct model {
     uint32_t waiting_n;          /* of them */
     uint32_t starts;             /* the advertiser's ledger */
     bool calling;                /* counted in its route's calls */
+    uint32_t sent_attempt;       /* of the latest dispatch since it was accepted */
     uint32_t worker;             /* calling: whose dispatch */
     uint32_t attempt;            /* calling: … */
     enum claim_state claim;      /* in the store */
@@ -99,6 +100,7 @@ struct sim_route {
     double tokens;                   /* own idea of the bucket: an upper bound */
     int64_t refilled;                /* when */
     uint32_t calls;                  /* dispatched to call and not known to be over */
+    int64_t open_until;              /* its breaker, as last seen; 0: not open */
     uint32_t band_passed[CORE_BANDS];                /* turns since it was served, having jobs */
     uint32_t lane_passed[CORE_BANDS][SIM_TENANTS];   /* … within its band */
 };
@@ -147,6 +149,7 @@ void world_plan(struct world *w, uint32_t in_ms, const struct event *e);
 /* ---- model.c ---- */
 struct model *model_of(struct world *w, uint64_t number); /* NULL: forgotten */
 struct slice model_id(uint64_t number);                   /* static until the next call */
+struct slice route_name(uint32_t route);                  /* static until the next call */
 void model_accepted(struct world *w, struct model *m, uint32_t ttl_ms);
 void model_wait(struct model *m, uint64_t client);
 void model_call_over(struct world *w, struct model *m);
