@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* {"msisdn": number} in msgpack: a map of one pair, two short strings. A real program uses a msgpack
- * library; this one stays without. Numbers have at most 31 bytes here. */
+/* {"msisdn": number} in msgpack: a map of one pair, two short strings. A real program uses a
+ * msgpack library; this one stays without. Numbers have at most 31 bytes here. */
 static size_t pack_body(unsigned char *to, const char *number)
 {
     size_t n = strlen(number) & 31;

@@ -19,7 +19,7 @@ enum {
     MESSAGES_A_TURN_MAX = 256 /* taken from one broker before others get theirs */
 };
 
-/* ---- jobs.c: what is unanswered --------------------------------------------------------------- */
+/* ---- jobs.c: what is unanswered ------------------------------------------------------------- */
 
 enum { NO_LINK = -1 };
 
@@ -58,7 +58,7 @@ void jobs_remove(struct jobs *j, struct pending *p);
 /* Back into the outbox, ahead of what was never sent. */
 void jobs_requeue(struct jobs *j, struct list *sent);
 
-/* ---- link.c: one broker ----------------------------------------------------------------------- */
+/* ---- link.c: one broker --------------------------------------------------------------------- */
 
 struct link {
     char *address;
@@ -83,10 +83,10 @@ MUST_CHECK bool link_send(struct link *l, const struct buf *message);
 void link_look(struct link *l);
 /* One message into *m (initialised, closed by the caller); false: none is there. */
 MUST_CHECK bool link_receive(struct link *l, void *zmq_msg);
-/* True when the socket has something to read: asked after sends, which eat the descriptor's edge. */
+/* True when there is something to read: asked after sends, which eat the descriptor's edge. */
 MUST_CHECK bool link_readable(const struct link *l);
 
-/* ---- otpq.c ------------------------------------------------------------------------------------ */
+/* ---- otpq.c ---------------------------------------------------------------------------------- */
 
 /* The one question that a blocking call waits for. */
 struct ask {

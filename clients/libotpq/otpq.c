@@ -1,4 +1,6 @@
-#include "internal.h"
+#include <otpq.h>
+
+#include "clients/libotpq/internal.h"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

@@ -59,7 +59,7 @@ typedef void otpq_callback(void *context, const struct otpq_answer *answer);
 struct otpq_options {
     const char *const *brokers; /* "tcp://127.0.0.1:5560", … */
     size_t broker_count;        /* 1..16 */
-    uint32_t silence_ms;        /* a broker silent this long with jobs waiting is left for the next; 0: 1000 */
+    uint32_t silence_ms;        /* a broker that owes answers is left after this silence; 0: 1000 */
     uint32_t jobs_max;          /* unanswered jobs kept; 0: 100000 */
     void *zmq_context;          /* NULL: own */
 };
@@ -72,8 +72,8 @@ OTPQ_API void otpq_destroy(otpq **q);
 /* Queues a job for sending; 0, or -1 with *error (static text: "id: …", "body: …", "full: …"). The
  * callback runs exactly once, from otpq_process (or a call that blocks), at the latest 3 seconds
  * after ttl_ms: the broker itself tells of a job that came too late, and is given the time to. Jobs
- * submitted in one turn leave in one message (a batch) at the next otpq_flush or otpq_process. An id
- * that is still unanswered on this handle is refused. */
+ * submitted in one turn leave in one message (a batch) at the next otpq_flush or otpq_process. An
+ * id that is still unanswered on this handle is refused. */
 OTPQ_API int otpq_submit(otpq *q, const struct otpq_job *job, otpq_callback *done, void *context,
                          const char **error);
 OTPQ_API void otpq_flush(otpq *q);

@@ -1,4 +1,4 @@
-#include "internal.h"
+#include "clients/libotpq/internal.h"
 
 #include <zmq.h>
 

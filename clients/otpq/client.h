@@ -58,7 +58,7 @@ void client_print(const struct otpq_answer *answer, bool json);
 /* Exit code of an answer: 0 when its state is `good` (NULL: any). */
 int client_exit(const struct otpq_answer *answer, const char *good);
 
-/* json.c: a msgpack map as JSON and the other way. NULL, or false: it is neither whole nor plain. */
+/* json.c: a msgpack map as JSON and the other way. NULL, or false: not whole, or not plain. */
 json_t *client_json_of(struct slice msgpack);
 MUST_CHECK bool client_pack_json(struct buf *b, const json_t *value);
 

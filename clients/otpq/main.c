@@ -19,7 +19,7 @@ static const struct command commands[] = {
     {"cancel", "cancel a job that has not started", cmd_cancel},
     {"info", "the queue in numbers", cmd_info},
     {"top", "the queue, live", cmd_top},
-    {"apply", "bring records (integrations, affiliates, endpoints) from a file into Redis", cmd_apply},
+    {"apply", "bring records (integrations, affiliates, endpoints) into Redis", cmd_apply},
     {"export", "print the records as a file that apply takes", cmd_export},
     {"sandbox", "play an advertiser to try things with", cmd_sandbox},
     {"trace", "the time-line of a request", cmd_trace},

@@ -82,7 +82,8 @@ static void put_totals(struct buf *b, const struct view *v, const struct view *b
     buf_printf(b, "otpq %.*s, up %s, %" PRIu64 " workers with room for %" PRIu64 " more",
                SLICE_ARG(i->version), age(i->uptime_ms, uptime), i->workers, i->credit_free);
     if (before != NULL) {
-        buf_printf(b, ", %.0f/s in, %.0f/s out", rate(i->accepted, before->info.accepted, v, before),
+        buf_printf(b, ", %.0f/s in, %.0f/s out",
+                   rate(i->accepted, before->info.accepted, v, before),
                    rate(info_ended(i), info_ended(&before->info), v, before));
     }
     buf_printf(b, "\nnow:   %" PRIu64 " queued, oldest %s, %" PRIu64 " delayed, %" PRIu64
@@ -114,8 +115,9 @@ void view_put(struct buf *b, const struct view *v, const struct view *before, un
         shown = shown < room ? shown : room;
     }
     put_totals(b, v, before);
-    buf_printf(b, "\n%-24s %9s %9s %9s %9s%s %10s %9s %8s\n", "ROUTE", "QUEUED", "DELAYED", "OLDEST",
-               "IN FLIGHT", before != NULL ? "    PER S" : "", "DONE", "REFUSED", "UNKNOWN");
+    buf_printf(b, "\n%-24s %9s %9s %9s %9s%s %10s %9s %8s\n", "ROUTE", "QUEUED", "DELAYED",
+               "OLDEST", "IN FLIGHT", before != NULL ? "    PER S" : "", "DONE", "REFUSED",
+               "UNKNOWN");
     for (uint32_t i = 0; i < shown; i++) {
         put_route(b, v, before, i);
     }

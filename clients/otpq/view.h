@@ -19,14 +19,14 @@ struct view {
 /* Asks the broker. 0, or the exit code when it did not answer, with *why for people. */
 MUST_CHECK int view_read(otpq *q, uint32_t timeout_ms, struct view *v, struct otpq_answer *answer,
                          const char **why);
-/* Totals and one line a route, at most lines_max lines (0: all). With an earlier look, rates too. */
+/* Totals and one line a route, at most lines_max lines (0: all). With an earlier look, rates. */
 void view_put(struct buf *b, const struct view *v, const struct view *before, unsigned lines_max);
 /* Depth over the last looks, as a row of bars. */
 struct view_history {
     uint64_t depth[32];
     unsigned looks;       /* taken so far */
 };
-/* One line without its end: depth, oldest age, rate, in flight, workers, and the depth over time. */
+/* One line without its end: depth, oldest age, rate, in flight, workers, depth over time. */
 void view_put_line(struct buf *b, const struct view *v, const struct view *before,
                    struct view_history *history);
 /* The same as one line of JSON: {"broker":{…},"routes":[{…},…]}, counters that are 0 left out. */

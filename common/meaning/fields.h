@@ -1,6 +1,6 @@
 /*
- * fields.h: msgpack maps with known keys, as tables. One row a key, read by the decoder, the encoder
- * and the texts of errors, so that a key and its rule stand in one place. Floor 1.
+ * fields.h: msgpack maps with known keys, as tables. One row a key, read by the decoder, the
+ * encoder and the texts of errors, so that a key and its rule stand in one place. Floor 1.
  *
  * Unknown keys are stepped over, of a key given twice the first counts.
  */

@@ -37,7 +37,7 @@ struct job_body {
     struct slice ip;
     struct slice user_agent;
     struct slice lang;
-    struct slice text;       /* send, otpq makes the code: text with {otp}; empty: the integration's */
+    struct slice text;       /* send, otpq makes the code: with {otp}; empty: the integration's */
     struct job_params params;
 };
 

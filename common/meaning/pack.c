@@ -136,7 +136,7 @@ static bool read_head(struct pack *p, struct pack_head *h)
     return true;
 }
 
-/* Maps and arrays: each child needs a byte, so a claim beyond the bytes left is a lie told early. */
+/* Maps and arrays: each child needs a byte, so a claim of more children than bytes is a lie. */
 static bool read_children(struct pack *p, enum pack_type type, uint32_t *count, const char *wrong)
 {
     struct pack_head h;
@@ -216,8 +216,8 @@ bool pack_read_bool(struct pack *p, bool *out)
     return true;
 }
 
-/* Steps over the one-byte integers and short strings that bodies are made of, at most *left of them;
- * stops in front of anything else and in front of what is cut short. */
+/* Steps over the one-byte integers and short strings that bodies are made of, at most *left of
+ * them; stops in front of anything else and in front of what is cut short. */
 static void skip_short(struct pack *p, uint64_t *left)
 {
     const uint8_t *at = p->at;
@@ -290,7 +290,10 @@ uint8_t *pack_store_str_head(uint8_t *to, size_t n)
         return to + 1;
     }
     must(n <= UINT32_MAX);
-    return n < 256 ? store(to, 0xd9, n, 1) : n < 65536 ? store(to, 0xda, n, 2) : store(to, 0xdb, n, 4);
+    if (n < 256) {
+        return store(to, 0xd9, n, 1);
+    }
+    return n < 65536 ? store(to, 0xda, n, 2) : store(to, 0xdb, n, 4);
 }
 
 uint8_t *pack_store_uint(uint8_t *to, uint64_t value)

@@ -81,7 +81,8 @@ static const char *code_word(int code)
     {FIELD(type, member, #member, FIELD_U64, FIELD_SKIP_ZERO), 0, UINT64_MAX, \
      #member ": a whole number"}
 #define ROW_TEXT(type, member, max) \
-    {FIELD(type, member, #member, FIELD_TEXT, 0), 0, max, #member ": a string of at most " #max " bytes"}
+    {FIELD(type, member, #member, FIELD_TEXT, 0), 0, max, \
+     #member ": a string of at most " #max " bytes"}
 
 static const struct field submit_rows[] = {
     ROW_ID(struct wire_submit, FIELD_NEEDED),
@@ -241,7 +242,8 @@ static enum wire_next next_pair(struct wire_reader *r, const struct fields *t, v
         return WIRE_NEXT_BAD;
     }
     if (pack_peek(&r->p) != PACK_MAP) {
-        return bad(r, pack_peek(&r->p) == PACK_END ? "the body is missing" : "a body must be a map");
+        bool none = pack_peek(&r->p) == PACK_END;
+        return bad(r, none ? "the body is missing" : "a body must be a map");
     }
     return pack_skip(&r->p, body) ? WIRE_NEXT_PAIR : WIRE_NEXT_BAD;
 }

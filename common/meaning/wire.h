@@ -65,13 +65,13 @@ struct wire_result {
     uint32_t queued_ms;  /* accepted to dispatched */
     uint32_t run_ms;     /* dispatched to result */
     uint32_t attempts;   /* dispatches that it took */
-    struct slice trace_id; /* worker side only: request id whose time-line gets "answered"; or empty */
+    struct slice trace_id; /* from workers: request id whose time-line gets "answered"; or empty */
 };
 
 /* N: not accepted. */
 struct wire_nack {
     struct slice id;          /* empty for a malformed message */
-    struct slice error;       /* "malformed", "queue_full", "conflict", "not_supported", "invalid", … */
+    struct slice error;       /* "malformed", "queue_full", "conflict", "not_supported", … */
     struct slice detail;      /* what, where, how to mend */
     uint32_t retry_after_ms;  /* 0: none */
 };
@@ -92,9 +92,9 @@ struct wire_job {
 struct wire_give_back {
     struct slice id;
     uint32_t attempt;     /* of the dispatch given back */
-    uint32_t attempt_seen; /* highest attempt that the claim key knows: the next one must be higher */
+    uint32_t attempt_seen; /* highest that the claim key knows: the next one must be higher */
     uint32_t delay_ms;    /* not again before */
-    enum result_code code; /* why: advertiser_unreachable, store_unavailable, … RESULT_NONE: drain */
+    enum result_code code; /* why: advertiser_unreachable, … RESULT_NONE: drain */
 };
 
 /* OTPQ-W/1 H: hello. */
@@ -121,8 +121,9 @@ enum {
 };
 
 /* Verbs of OTPQ/1. Answers: S as its ack says. G: R when it ended; A with the state of a live one
- * ("delayed", "queued", "dispatched", "started"), and R when it ends; N "not_found". X: R cancelled,
- * or N "too_late" (it started or ended; the detail says which), or N "not_found". I: I. P: O. */
+ * ("delayed", "queued", "dispatched", "started"), and R when it ends; N "not_found". X: R
+ * cancelled, or N "too_late" (it started or ended; the detail says which), or N "not_found".
+ * I: I. P: O. */
 enum {
     WIRE_SUBMIT = 'S', WIRE_GET = 'G', WIRE_CANCEL = 'X', WIRE_INFO = 'I', WIRE_PING = 'P',
     WIRE_ACCEPTED = 'A', WIRE_RESULT = 'R', WIRE_NACK = 'N', WIRE_PONG = 'O'
@@ -194,7 +195,8 @@ MUST_CHECK enum wire_next wire_next_info(struct wire_reader *r, struct slice *id
 MUST_CHECK bool wire_info_decode(struct slice body, struct wire_info *info,
                                  struct wire_info_route *routes, uint32_t *count,
                                  const char **error);
-MUST_CHECK enum wire_next wire_next_job(struct wire_reader *r, struct wire_job *j, struct slice *body);
+MUST_CHECK enum wire_next wire_next_job(struct wire_reader *r, struct wire_job *j,
+                                        struct slice *body);
 MUST_CHECK enum wire_next wire_next_result(struct wire_reader *r, struct wire_result *out,
                                            struct slice *body);
 MUST_CHECK enum wire_next wire_next_nack(struct wire_reader *r, struct wire_nack *out);
@@ -207,12 +209,12 @@ MUST_CHECK enum wire_next wire_next_started(struct wire_reader *r, struct slice 
                                             uint32_t *attempt);
 MUST_CHECK enum wire_next wire_next_back(struct wire_reader *r, struct wire_give_back *out);
 
-/* "at byte 17: a map is needed here", of a reader that said WIRE_NEXT_BAD (or wire_open's false). */
+/* "at byte 17: a map is needed here", of a reader that said WIRE_NEXT_BAD or was not opened. */
 void wire_trouble(const struct wire_reader *r, char out[128]);
 
-/* Writing: wire_begin puts magic and verb, each wire_put_* one pair. An empty body is {}: a slice of
- * no bytes is written as that. Room is asked for by the upper bound of a pair (<= 600 bytes more than
- * its texts), so a buffer overflows that much before its ceiling. */
+/* Writing: wire_begin puts magic and verb, each wire_put_* one pair. An empty body is {}: a slice
+ * of no bytes is written as that. Room is asked for by the upper bound of a pair (<= 600 bytes more
+ * than its texts), so a buffer overflows that much before its ceiling. */
 void wire_begin(struct buf *b, const char *magic, char verb);
 void wire_put_submit(struct buf *b, const struct wire_submit *s, struct slice body);
 void wire_put_id(struct buf *b, struct slice id);

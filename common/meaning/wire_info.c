@@ -23,7 +23,8 @@ static const struct field route_rows[] = {
     ROUTE(queued), ROUTE(delayed), ROUTE(in_flight), ROUTE(oldest_ms), ROUTE(accepted),
     ROUTE(done), ROUTE(refused), ROUTE(unknown), ROUTE(expired), ROUTE(cancelled),
     ROUTE(redispatched),
-    {FIELD(struct wire_info_route, paused, "paused", FIELD_BOOL, 0), .rule = "paused: true or false"},
+    {FIELD(struct wire_info_route, paused, "paused", FIELD_BOOL, 0),
+     .rule = "paused: true or false"},
     {FIELD(struct wire_info_route, breaker, "breaker", FIELD_U8, 0), 0, 2, "breaker: 0, 1 or 2"},
 };
 #undef ROUTE

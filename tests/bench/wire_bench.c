@@ -22,9 +22,9 @@ static const struct wire_submit submit = {.id = {"g-abcdefghijklmnopqrstuvwxyz",
 static const struct wire_result result = {.id = {"g-abcdefghijklmnopqrstuvwxyz", 28},
                                           .end = JOB_END_DONE, .code = RESULT_OTP_SENT,
                                           .queued_ms = 3, .run_ms = 345, .attempts = 1};
-static const struct wire_job job = {.id = {"g-abcdefghijklmnopqrstuvwxyz", 28}, .route = {"demo", 4},
-                                    .tenant = {"1001", 4}, .attempt = 1, .ttl_ms = 29990,
-                                    .queued_ms = 10};
+static const struct wire_job job = {.id = {"g-abcdefghijklmnopqrstuvwxyz", 28},
+                                    .route = {"demo", 4}, .tenant = {"1001", 4}, .attempt = 1,
+                                    .ttl_ms = 29990, .queued_ms = 10};
 
 static void begin(struct bench *b)
 {

@@ -1,4 +1,4 @@
-/* libotpq against brokers that are ROUTER sockets in this thread: the test says when they answer. */
+/* libotpq against brokers that are ROUTER sockets in this thread: the test says when they answer */
 #include <otpq.h>
 
 #include <setjmp.h>

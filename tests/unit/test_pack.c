@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#define BYTES(...) ((struct slice){(const char[]){__VA_ARGS__}, sizeof((const char[]){__VA_ARGS__})})
+#define BYTES(...)                                                                                 \
+    ((struct slice){(const char[]){__VA_ARGS__}, sizeof((const char[]){__VA_ARGS__})})
 #define C(byte) ((char)(byte))
 
 static void test_unsigned_widths(void **state)

@@ -20,7 +20,7 @@ static struct wire_reader open_ok(struct slice message, const char *magic)
     return r;
 }
 
-/* ---- there and back --------------------------------------------------------------------------- */
+/* ---- there and back ------------------------------------------------------------------------- */
 
 static void test_submit(void **state)
 {
@@ -123,8 +123,9 @@ static void test_worker_verbs(void **state)
     uint32_t attempt;
     buf_init(&b, 4096);
     wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_JOB);
-    wire_put_job(&b, &(struct wire_job){.id = SLICE("j"), .route = SLICE("r"), .op = WIRE_OP_CALLBACK,
-                                        .attempt = 3, .ttl_ms = 29, .queued_ms = 7}, small_body);
+    wire_put_job(&b, &(struct wire_job){.id = SLICE("j"), .route = SLICE("r"),
+                                        .op = WIRE_OP_CALLBACK, .attempt = 3, .ttl_ms = 29,
+                                        .queued_ms = 7}, small_body);
     struct wire_reader r = open_ok(buf_slice(&b), WIRE_WORKER_MAGIC);
     assert_int_equal(wire_next_job(&r, &job, &body), WIRE_NEXT_PAIR);
     assert_true(job.attempt == 3 && job.ttl_ms == 29 && job.queued_ms == 7 &&
@@ -231,7 +232,7 @@ static void test_info_fits_a_body(void **state)
     buf_free(&b);
 }
 
-/* ---- rules broken, one pair at a time --------------------------------------------------------- */
+/* ---- rules broken, one pair at a time ------------------------------------------------------- */
 
 struct rule_row {
     struct slice envelope;  /* msgpack */
@@ -330,7 +331,7 @@ static void test_long_ones(void **state)
     buf_free(&b);
 }
 
-/* ---- malformed frames of every kind ----------------------------------------------------------- */
+/* ---- malformed frames of every kind --------------------------------------------------------- */
 
 struct bad_row {
     struct slice tail;    /* behind "OQ1S" and one good pair */
@@ -433,7 +434,7 @@ static void test_strict_envelopes(void **state)
     assert_memory_equal(r.p.error, "code:", 5);
 }
 
-/* ---- mutations --------------------------------------------------------------------------------- */
+/* ---- mutations ------------------------------------------------------------------------------- */
 
 static void read_all(struct slice message)
 {
@@ -500,13 +501,16 @@ static void test_mutations(void **state)
     rng_seed(&rng, seed);
     buf_init(&b, 4096);
     wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_SUBMIT);
-    wire_put_submit(&b, &(struct wire_submit){.id = SLICE("o-1"), .route = SLICE("demo"), .ttl_ms = 30000,
-                                              .tenant = SLICE("t"), .delay_ms = 5}, small_body);
-    wire_put_result(&b, &(struct wire_result){.id = SLICE("x"), .code = RESULT_OTP_SENT}, small_body);
-    wire_put_job(&b, &(struct wire_job){.id = SLICE("j"), .route = SLICE("r"), .attempt = 1}, small_body);
+    wire_put_submit(&b, &(struct wire_submit){.id = SLICE("o-1"), .route = SLICE("demo"),
+                                              .ttl_ms = 30000, .tenant = SLICE("t"), .delay_ms = 5},
+                    small_body);
+    wire_put_result(&b, &(struct wire_result){.id = SLICE("x"), .code = RESULT_OTP_SENT},
+                    small_body);
+    wire_put_job(&b, &(struct wire_job){.id = SLICE("j"), .route = SLICE("r"), .attempt = 1},
+                 small_body);
     wire_put_back(&b, &(struct wire_give_back){.id = SLICE("j"), .code = RESULT_QUEUE_FULL});
     for (int i = 0; i < 200000; i++) {
-        char *copy = xmalloc(b.n); /* of the exact size, so that a sanitizer sees one byte too many */
+        char *copy = xmalloc(b.n); /* exact sizes: a sanitizer sees one byte too many */
         memcpy(copy, b.p, b.n);
         size_t n = mutate(&rng, copy, b.n);
         char *exact = xmalloc(n);
