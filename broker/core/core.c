@@ -1,6 +1,6 @@
 #include "broker/core/internal.h"
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct core *core_new(const struct core_limits *limits, const struct core_effects *effects,
                       int64_t now_ms)
@@ -61,7 +61,7 @@ void core_destroy(struct core **corep)
     free(core);
 }
 
-/* ---- ids -------------------------------------------------------------------------------------- */
+/* ---- ids ------------------------------------------------------------------------------------- */
 
 /* What an id stands for: a live job, a kept result, or nothing. */
 struct found {
@@ -116,7 +116,7 @@ static enum core_state public_state(const struct job *j)
     return CORE_STATE_NONE;
 }
 
-/* ---- clients ---------------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------- */
 
 static uint64_t fingerprint_of(const struct core *core, const struct wire_submit *s,
                                struct slice body)
@@ -253,7 +253,7 @@ enum core_state core_cancel(struct core *core, struct slice id, uint64_t client,
     return CORE_STATE_ENDED;
 }
 
-/* ---- reports of workers ----------------------------------------------------------------------- */
+/* ---- reports of workers ---------------------------------------------------------------------- */
 
 /* The live job of this id, if it is this worker's and of this attempt. */
 static struct job *owned(struct core *core, uint32_t worker, struct slice id, uint32_t attempt)

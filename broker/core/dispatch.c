@@ -1,7 +1,7 @@
 /* dispatch.c: what happens when time passes. */
 #include "broker/core/internal.h"
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void ready_delayed(struct core *core, uint32_t *budget)
 {
@@ -91,7 +91,7 @@ static void sweep(struct core *core)
     }
 }
 
-/* ---- dispatch --------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 static void send(struct core *core, struct worker *w, struct job *j)
 {
@@ -143,7 +143,7 @@ static void dispatch(struct core *core, uint32_t dispatch_max)
     }
 }
 
-/* ---- wake-up ---------------------------------------------------------------------------------- */
+/* ---- wake-up --------------------------------------------------------------------------------- */
 
 struct wake {
     const struct core *core; /* whose times */

@@ -160,7 +160,7 @@ static uint64_t fold(uint64_t a, uint64_t b)
 
 uint64_t index_hash(uint64_t seed, struct slice bytes)
 {
-    /* Digits of pi; the seed goes into both factors, so that no input zeroes a product knowingly. */
+    /* Digits of pi; the seed goes into both factors, so that no input zeroes a product by aim. */
     const uint64_t odd = seed ^ 0x243f6a8885a308d3ULL;
     uint64_t h = fold(seed ^ 0x13198a2e03707344ULL, bytes.n + 0xa4093822299f31d0ULL);
     uint64_t w[2];

@@ -1,7 +1,7 @@
 /* inspect.c: figures for people and machines, and the check of all that must hold. */
 #include "broker/core/internal.h"
 
-/* ---- statistics ------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 static int64_t oldest_ms(const struct core *core, const struct route *r, int64_t now_ms)
 {
@@ -67,7 +67,7 @@ bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
     return true;
 }
 
-/* ---- check ------------------------------------------------------------------------------------ */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 /* What is counted while walking over all jobs, to be compared with what the core says. */
 struct tally {

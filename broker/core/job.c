@@ -14,7 +14,7 @@ static const uint8_t legal_edges[JOB_STATES] = {
     [JOB_ENDED] = 0,
 };
 
-/* ---- the table of jobs ------------------------------------------------------------------------ */
+/* ---- the table of jobs ----------------------------------------------------------------------- */
 
 /* A free place holds the next free one, marked by its lowest bit: no pointer is odd. */
 static struct job *free_mark(uint32_t next)
@@ -134,7 +134,7 @@ void job_add_waiter(struct job *j, uint64_t client)
     w->clients[w->count++] = client;
 }
 
-/* ---- homes ------------------------------------------------------------------------------------ */
+/* ---- homes ----------------------------------------------------------------------------------- */
 
 void job_list_push(struct core *core, struct job_list *l, struct job *j)
 {
@@ -307,7 +307,7 @@ void job_set_state(struct core *core, struct job *j, enum job_state to)
     route_refresh(core, job_route(j));
 }
 
-/* ---- ends ------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void answer_all(const struct core *core, const struct job *j, const struct wire_result *r,
                        struct slice body)

@@ -5,7 +5,7 @@ uint32_t band_of(uint8_t pri)
     return pri >= 7 ? 0 : pri >= 4 ? 1 : 2;
 }
 
-/* ---- tenants ---------------------------------------------------------------------------------- */
+/* ---- tenants --------------------------------------------------------------------------------- */
 
 static struct tenant *tenant_find(const struct core *core, struct slice name, uint32_t hash)
 {
@@ -47,7 +47,7 @@ static void tenant_unref(struct core *core, struct tenant *t)
     free(t);
 }
 
-/* ---- flows ------------------------------------------------------------------------------------ */
+/* ---- flows ----------------------------------------------------------------------------------- */
 
 static uint32_t pair_hash(const struct core *core, const struct route *route,
                           const struct tenant *tenant)
@@ -146,7 +146,7 @@ void flows_forget_route(struct core *core, const struct route *route)
     }
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------ */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint8_t pri,
                          struct lane **out)

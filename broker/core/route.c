@@ -6,7 +6,7 @@ static const uint32_t band_shares[CORE_BANDS] = {8, 3, 1};
 
 enum { CALL_TOKENS = 1000, RUN_SMOOTHING = 8 };
 
-/* ---- table ------------------------------------------------------------------------------------ */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 struct route *route_find(const struct core *core, struct slice name)
 {
@@ -72,7 +72,7 @@ void routes_free(struct core *core)
     table_free(&core->routes);
 }
 
-/* ---- rate ------------------------------------------------------------------------------------- */
+/* ---- rate ------------------------------------------------------------------------------------ */
 
 /* What the bucket holds at most. Never less than one millisecond brings: time comes in these steps,
  * and a smaller bucket would slow the route down. */
@@ -111,7 +111,7 @@ void route_set_policy(struct core *core, struct route *r, const struct core_rout
     route_refresh(core, r);
 }
 
-/* ---- breaker ---------------------------------------------------------------------------------- */
+/* ---- breaker --------------------------------------------------------------------------------- */
 
 static void breaker_open(const struct core *core, struct route *r)
 {
@@ -219,7 +219,7 @@ void route_call_over(struct core *core, struct route *r, struct job *j, enum job
     } /* calls from before it opened say nothing new */
 }
 
-/* ---- gates ------------------------------------------------------------------------------------ */
+/* ---- gates ----------------------------------------------------------------------------------- */
 
 /* Where the route belongs; *asleep_until with ROUTE_NOWHERE when time alone will let it go. */
 static enum route_where route_judge(const struct core *core, struct route *r, bool *asleep,
@@ -290,7 +290,7 @@ void route_call_out(struct core *core, struct route *r, struct job *j)
     }
 }
 
-/* ---- turns ------------------------------------------------------------------------------------ */
+/* ---- turns ----------------------------------------------------------------------------------- */
 
 /* The highest band that has jobs and share left; when none has, a new round begins. */
 static struct band *band_next(struct route *r)
@@ -327,7 +327,7 @@ struct job *route_next(struct core *core, struct route *r)
     return lane_top(core, list_owner(turn, struct lane, turn));
 }
 
-/* ---- drain ------------------------------------------------------------------------------------ */
+/* ---- drain ----------------------------------------------------------------------------------- */
 
 static uint32_t meter_now(const struct core *core, const struct meter *m)
 {
@@ -356,7 +356,7 @@ uint32_t meter_retry_after_ms(const struct core *core, const struct meter *m, ui
     if (per_s == 0) {
         per_s = m->count;
     }
-    /* The time in which a tenth of the backlog goes: then there is room again, for more than one. */
+    /* The time in which a tenth of the backlog goes: then there is room again for many. */
     uint64_t ms = per_s == 0 ? MOST_MS / 10 : backlog * 100 / per_s;
     return (uint32_t)(ms < LEAST_MS ? LEAST_MS : ms > MOST_MS ? MOST_MS : ms);
 }

@@ -7,7 +7,7 @@ static bool alive_as(const struct world *w, const struct event *e)
     return s->alive && s->life == e->life;
 }
 
-/* ---- messages to the broker ------------------------------------------------------------------- */
+/* ---- messages to the broker ------------------------------------------------------------------ */
 
 static void tell(struct world *w, const struct event *cause, enum message message,
                  enum job_end end, enum result_code code)
@@ -62,7 +62,7 @@ void result_lost(struct world *w, const struct event *e)
     }
 }
 
-/* ---- the store -------------------------------------------------------------------------------- */
+/* ---- the store ------------------------------------------------------------------------------- */
 
 static void store_end(struct model *m, enum job_end end, enum result_code code)
 {
@@ -161,7 +161,7 @@ void store_toggle(struct world *w, const struct event *e)
     world_plan(w, w->store_up ? 20000 + below(w, 40000) : 200 + below(w, 3000), e);
 }
 
-/* ---- lives of workers ------------------------------------------------------------------------- */
+/* ---- lives of workers ------------------------------------------------------------------------ */
 
 void worker_join(struct world *w, uint32_t worker)
 {
@@ -219,7 +219,7 @@ void worker_life(struct world *w, const struct event *e)
     }
 }
 
-/* ---- what reaches the broker ------------------------------------------------------------------ */
+/* ---- what reaches the broker ----------------------------------------------------------------- */
 
 static void message_back(struct world *w, const struct event *e, struct model *m)
 {

@@ -76,7 +76,7 @@ void model_start(struct world *w, struct model *m)
     w->starts++;
 }
 
-/* ---- the gates, as an outsider sees them ------------------------------------------------------- */
+/* ---- the gates, as an outsider sees them ----------------------------------------------------- */
 
 static void check_rate(struct world *w, struct sim_route *r)
 {

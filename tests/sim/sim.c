@@ -1,6 +1,6 @@
 /*
- * sim.c: otpq-sim [--seed N] [--steps N]: the real dispatch core in a simulated world. Prints the seed
- * first; the same seed and steps give the same run. Exit 0: all invariants held, else 1.
+ * sim.c: otpq-sim [--seed N] [--steps N]: the real dispatch core in a simulated world. Prints the
+ * seed first; the same seed and steps give the same run. Exit 0: all invariants held, else 1.
  */
 #include <inttypes.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /*
- * world.h: the simulated world around the real dispatch core: clients, workers, the claim store, the
- * advertiser's ledger, one clock and one source of chance. Everything follows from the seed.
+ * world.h: the simulated world around the real dispatch core: clients, workers, the claim store,
+ * the advertiser's ledger, one clock and one source of chance. Everything follows from the seed.
  *
  *   sim.c     the loop, the end, the command line
  *   model.c   what is known of every job; the core's effects; the invariants
