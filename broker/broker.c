@@ -43,7 +43,7 @@ struct broker {
     bool cut_short;            /* left with jobs in flight */
 };
 
-/* ---- a turn ----------------------------------------------------------------------------------- */
+/* ---- a turn ---------------------------------------------------------------------------------- */
 
 static void wake_at(struct broker *b, int64_t at_ms, int64_t now_ms)
 {
@@ -96,21 +96,21 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
     event_active(b->turn, 0, 0);
 }
 
-/* Runs behind the callbacks that this poll woke, so that sockets that woke together share a turn. */
+/* Runs behind the callbacks that this poll woke: sockets that woke together share a turn. */
 static void want_turn(void *context)
 {
     struct broker *b = context;
     event_active(b->turn, 0, 0);
 }
 
-/* A long turn is cut into parts: while this one goes on reading, the workers and the clients already
+/* A long turn is cut into parts: while the broker goes on reading, its workers and clients already
  * have something to do. */
 static void end_turn_early(void *context)
 {
     end_turn(context);
 }
 
-/* ---- what the parts say to each other --------------------------------------------------------- */
+/* ---- what the parts say to each other -------------------------------------------------------- */
 
 static void on_dispatch(void *context, uint32_t worker, const struct wire_job *job,
                         struct slice body)
@@ -176,7 +176,7 @@ static void on_store_state(void *context, bool up)
     }
 }
 
-/* ---- leaving ---------------------------------------------------------------------------------- */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 static void on_drain_over(evutil_socket_t fd, short what, void *context)
 {
@@ -207,7 +207,7 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     want_turn(b);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static bool starts_with(const char *text, const char *beginning)
 {
@@ -237,8 +237,8 @@ static void cannot_bind(const char *key, const char *address, const char *why, c
 {
     char env[64];
     config_env_name(key, env);
-    (void)snprintf(error, 512, "%s: cannot listen on %s: %s; set %s (or %s) to another address", key,
-                   address, why, key, env);
+    (void)snprintf(error, 512, "%s: cannot listen on %s: %s; set %s (or %s) to another address",
+                   key, address, why, key, env);
 }
 
 static struct core *open_core(struct broker *b)

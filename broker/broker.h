@@ -1,9 +1,9 @@
 /*
  * broker.h: the broker as a whole: sockets around the dispatch core, one loop, one thread. Floor 4.
  *
- * A turn: the loop polls once; the workers' and the clients' sockets hand over what has come, each a
- * bounded number of messages; then the core takes one step, and every peer's answers or jobs leave
- * in one message. So the cost of a turn is shared by all jobs in it.
+ * A turn: the loop polls once; the workers' and the clients' sockets hand over what has come, each
+ * a bounded number of messages; then the core takes one step, and every peer's answers or jobs
+ * leave in one message. So the cost of a turn is shared by all jobs in it.
  */
 #ifndef OTPQ_BROKER_BROKER_H
 #define OTPQ_BROKER_BROKER_H

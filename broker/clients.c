@@ -47,7 +47,7 @@ struct clients {
     struct clients_stats stats;
 };
 
-/* ---- who is there ----------------------------------------------------------------------------- */
+/* ---- who is there ---------------------------------------------------------------------------- */
 
 static struct slice peer_of(const struct client *c)
 {
@@ -112,7 +112,7 @@ static struct client *client_by_handle(struct clients *cs, uint64_t handle)
     return c != NULL && c->handle == handle ? c : NULL;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void send_batch(struct clients *cs, struct client *c)
 {
@@ -140,7 +140,7 @@ static void send_batch(struct clients *cs, struct client *c)
     }
 }
 
-/* The batch to put a pair into: of this verb, and with room. False: a REQ that has had its answer. */
+/* A batch of this verb with room for a pair. False: a REQ that had its answer, or a peer gone. */
 static bool open_batch(struct clients *cs, struct client *c, char verb, size_t bytes)
 {
     if (c->gone || (c->req && !c->awaits)) {
@@ -221,7 +221,7 @@ void clients_flush(struct clients *cs)
     }
 }
 
-/* ---- questions -------------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 struct refusal {
     const char *error;         /* word of N */
@@ -233,7 +233,7 @@ static const struct refusal refusals[] = {
     [CORE_FULL_TOTAL] = {"queue_full", "the broker holds broker.jobs_max jobs"},
     [CORE_FULL_BYTES] = {"queue_full", "the broker's jobs hold broker.bytes_max bytes"},
     [CORE_FULL_ROUTE] = {"queue_full", "the route holds broker.route_jobs_max queued jobs"},
-    [CORE_FULL_TENANT] = {"queue_full", "the tenant holds broker.tenant_jobs_max jobs of the route"},
+    [CORE_FULL_TENANT] = {"queue_full", "the tenant holds broker.tenant_jobs_max jobs"},
     [CORE_FULL_ROUTES] = {"queue_full", "the broker knows broker.routes_max routes"},
     [CORE_FULL_TENANTS] = {"queue_full", "the broker knows broker.tenants_max tenants"},
     [CORE_UNKNOWN_ROUTE] = {"integration_not_found", "no integration has the name of this route"},
@@ -291,6 +291,19 @@ static bool too_much_for_req(const struct client *c, struct wire_reader *r)
     return true;
 }
 
+/* Behind the last pair; a message without any would leave a REQ without an answer. */
+static void end_walk(struct clients *cs, struct client *c, struct wire_reader *r,
+                     enum wire_next next)
+{
+    if (next == WIRE_NEXT_END && r->pairs == 0) {
+        r->p.error = "no pair in the message";
+        next = WIRE_NEXT_BAD;
+    }
+    if (next == WIRE_NEXT_BAD) {
+        put_malformed(cs, c, r);
+    }
+}
+
 static void take_submits(struct clients *cs, struct client *c, struct wire_reader *r,
                          int64_t now_ms)
 {
@@ -307,9 +320,7 @@ static void take_submits(struct clients *cs, struct client *c, struct wire_reade
             submit(cs, c, &s, now_ms);
         }
     }
-    if (next == WIRE_NEXT_BAD) {
-        put_malformed(cs, c, r);
-    }
+    end_walk(cs, c, r, next);
 }
 
 static const char *const state_names[] = {
@@ -357,9 +368,7 @@ static void take_ids(struct clients *cs, struct client *c, struct wire_reader *r
             cancel(cs, c, id, now_ms);
         }
     }
-    if (next == WIRE_NEXT_BAD) {
-        put_malformed(cs, c, r);
-    }
+    end_walk(cs, c, r, next);
 }
 
 static void take_info(struct clients *cs, struct client *c, struct wire_reader *r)
@@ -432,11 +441,6 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
         put_malformed(cs, c, &r);
     } else {
         take_verb(cs, c, &r, clock_mono_ms());
-        if (r.pairs == 0 && (r.verb == WIRE_SUBMIT || r.verb == WIRE_GET || r.verb == WIRE_CANCEL) &&
-            r.p.error == NULL) {
-            r.p.error = "no pair in the message";
-            put_malformed(cs, c, &r);
-        }
     }
     if (cs->taken >= cs->o.many) {
         cs->taken = 0;
@@ -451,7 +455,7 @@ static void on_turn(void *context)
     cs->o.on_turn(cs->o.context);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct clients *clients_new(const struct clients_options *o, const char **error)
 {

@@ -38,7 +38,7 @@ struct pool {
     struct pool_stats stats;
 };
 
-/* ---- who is there ----------------------------------------------------------------------------- */
+/* ---- who is there ---------------------------------------------------------------------------- */
 
 static struct slice peer_of(const struct worker *w)
 {
@@ -88,7 +88,7 @@ static struct worker *worker_new(struct pool *p, struct slice peer)
     return w;
 }
 
-/* ---- out -------------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------- */
 
 /* A peer that cannot be written to is as good as dead: its credit is far below the socket's limit,
  * so a full pipe means that it has not read for a long time. */
@@ -153,7 +153,7 @@ bool pool_flush(struct pool *p)
     return lost;
 }
 
-/* ---- in --------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
 static void send_bare(struct pool *p, struct slice peer, char verb)
 {
@@ -206,7 +206,7 @@ static void take_started(struct pool *p, struct worker *w, struct wire_reader *r
     }
 }
 
-/* worker: STRANGER when its sender is not known (any more): a result is a fact whoever brings it. */
+/* worker: STRANGER when its sender is not known any more: a result is a fact whoever brings it. */
 static void take_results(struct pool *p, uint32_t worker, struct wire_reader *r, int64_t now_ms)
 {
     struct wire_result result;
@@ -314,7 +314,7 @@ static void on_turn(void *context)
     p->o.on_turn(p->o.context);
 }
 
-/* ---- silence ---------------------------------------------------------------------------------- */
+/* ---- silence --------------------------------------------------------------------------------- */
 
 /* One that was silent for a while is asked, because the send tells at once when its connection is
  * gone: sooner than silence_ms does. */
@@ -334,7 +334,7 @@ static void on_look(evutil_socket_t fd, short what, void *context)
     (void)what;
     struct pool *p = context;
     int64_t now_ms = clock_mono_ms();
-    /* a broker that was stopped or starved itself has not listened: nobody is to blame for silence */
+    /* a broker that was stopped or starved itself did not listen: nobody is to blame for silence */
     bool was_away = now_ms - p->looked_ms > p->o.silence_ms / 2;
     p->looked_ms = now_ms;
     for (uint32_t i = 0; i < p->o.workers_max; i++) {
@@ -350,7 +350,7 @@ static void on_look(evutil_socket_t fd, short what, void *context)
     p->o.on_turn(p->o.context);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void start_looking(struct pool *p)
 {

@@ -3,7 +3,7 @@
 #include "common/meaning/metrics.h"
 #include "common/meaning/wire.h"
 
-/* ---- I ---------------------------------------------------------------------------------------- */
+/* ---- I --------------------------------------------------------------------------------------- */
 
 static struct wire_info_route info_route(const struct core_route_stats *s)
 {
@@ -30,7 +30,7 @@ static uint64_t depth(const struct wire_info_route *r)
     return r->queued + r->delayed + r->in_flight;
 }
 
-/* Keeps the deepest ones, deepest first, in an array that is never longer than the message allows. */
+/* Keeps the deepest ones, deepest first, in an array no longer than the message allows. */
 static uint32_t insert_route(struct wire_info_route *routes, uint32_t count,
                              const struct wire_info_route *route)
 {
@@ -87,7 +87,7 @@ void report_info(const struct report *r, struct buf *out, struct slice id)
     wire_put_info(out, id, &info, routes, count);
 }
 
-/* ---- /metrics --------------------------------------------------------------------------------- */
+/* ---- /metrics -------------------------------------------------------------------------------- */
 
 /* The whole family of a metric without labels. */
 static void put_one(struct buf *out, enum metric m, double value)

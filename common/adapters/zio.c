@@ -25,9 +25,9 @@ static void read_later(struct zio *z)
     }
 }
 
-/* Sending may consume the signal that made ZMQ_FD readable while messages are there: looked at again
- * after it, or those would wait until some later message happens to wake the socket. (A receive that
- * found nothing has consumed every signal there was, and needs no second look.) */
+/* Sending may consume the signal that made ZMQ_FD readable while messages are there: looked at
+ * again after it, or those would wait until some later message happens to wake the socket. (A
+ * receive that found nothing has consumed every signal there was, and needs no second look.) */
 static void look_again(struct zio *z)
 {
     int events = 0;
@@ -73,7 +73,7 @@ static struct slice frame_slice(zmq_msg_t *frame)
     return slice_make(zmq_msg_data(frame), zmq_msg_size(frame));
 }
 
-/* False: nothing is there. Frames of one message arrive together, so only the first can be absent. */
+/* False: nothing is there. Frames of one message arrive together: only the first can be absent. */
 static bool take_one(struct zio *z)
 {
     struct slice peer = {NULL, 0};

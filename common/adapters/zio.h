@@ -49,7 +49,11 @@ MUST_CHECK struct zio *zio_new(struct event_base *base, void *zmq_context,
 /* Takes NULL, nulls the pointer. Not from inside a callback of this zio. */
 void zio_destroy(struct zio **z);
 
-enum zio_sent { ZIO_SENT, ZIO_FULL /* peer's pipe is full: an alarm */, ZIO_GONE /* no such peer */ };
+enum zio_sent {
+    ZIO_SENT,
+    ZIO_FULL, /* the peer's pipe is full: an alarm, nothing to wait for */
+    ZIO_GONE  /* no such peer */
+};
 /* ROUTER: to a peer, with the REQ delimiter when req. Copies the payload, never waits. */
 MUST_CHECK enum zio_sent zio_send_to(struct zio *z, struct slice peer, bool req,
                                      struct slice payload);

@@ -25,7 +25,7 @@ struct load {
     uint32_t *took_us;       /* by order of answers: how long it took */
 };
 
-/* ---- messages --------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static struct slice make_body(struct buf *b, uint64_t bytes)
 {
@@ -89,7 +89,7 @@ static void send_message(struct load *l)
     bench_send(l->socket, l->message, l->message_bytes);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void ended(struct load *l, uint64_t job, int64_t now_us)
 {
@@ -153,7 +153,7 @@ static void take(struct load *l, struct slice message)
     }
 }
 
-/* ---- runs ------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 static void receive_some(struct load *l, zmq_msg_t *frame)
 {

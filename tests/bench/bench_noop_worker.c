@@ -1,7 +1,7 @@
 /*
- * bench_noop_worker --connect ADDRESS [--echo 1] [--capacity JOBS]: a worker of OTPQ-W/1 whose calls
- * take no time: every job of a message is answered in one message. --echo 1 sends each frame back
- * as it came, for the forwarder.
+ * bench_noop_worker --connect ADDRESS [--echo 1] [--capacity JOBS]: a worker of OTPQ-W/1 whose
+ * calls take no time: every job of a message is answered in one message. --echo 1 sends each frame
+ * back as it came, for the forwarder.
  */
 #include "common/meaning/wire.h"
 #include "tests/bench/bench.h"
