@@ -24,7 +24,7 @@ static const struct {
 static bool refuse(struct otp_refusal *why, enum result_code code, const char *detail)
 {
     why->code = code;
-    why->detail = detail;
+    (void)snprintf(why->detail, sizeof(why->detail), "%s", detail);
     return false;
 }
 
@@ -123,7 +123,9 @@ static bool read_number(struct otp_request *r, const struct params *p, const cha
         return refuse(why, RESULT_INVALID_REQUEST, "msisdn is missing");
     }
     if (!msisdn_parse(typed, country_code, &r->msisdn, &reason)) {
-        return refuse(why, RESULT_INVALID_MSISDN, reason);
+        why->code = RESULT_INVALID_MSISDN;
+        (void)snprintf(why->detail, sizeof(why->detail), "msisdn %s", reason);
+        return false;
     }
     return true;
 }

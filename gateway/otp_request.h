@@ -14,7 +14,7 @@
 #include "common/meaning/params.h"
 #include "gateway/system.h"
 
-enum { OTP_AGENT_BYTES_MAX = 256 };
+enum { OTP_AGENT_BYTES_MAX = 256, OTP_DETAIL_BYTES = 128 };
 
 /* What is known beside the parameters. */
 struct otp_caller {
@@ -32,7 +32,7 @@ struct otp_request {
 
 struct otp_refusal {
     enum result_code code; /* word of the vocabulary */
-    const char *detail;    /* static text: what is wrong and, if so, with which parameter */
+    char detail[OTP_DETAIL_BYTES]; /* what is wrong, and with which parameter; may be "" */
 };
 
 /* False: why is set; nothing may be queued. */
