@@ -99,6 +99,7 @@ $(BUILD)/obj/%.o: %.c Makefile
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(call obj,$(shell grep -ls 'base/asset.h' $(lib_src) 2>/dev/null)): $(ASSETS)
+$(call obj,$(shell grep -ls 'base/asset.h' $(unit_src) 2>/dev/null)): $(wildcard docs/*.md)
 
 $(ARCHIVE): $(call obj,$(lib_src))
 	@rm -f $@

@@ -42,7 +42,7 @@ struct gateway {
     bool cut_short;                 /* left with requests open */
 };
 
-/* ---- requests --------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------- */
 
 /* What is missing for good health, as a JSON array's inside; "" when all is well. */
 static const char *ailments(const struct gateway *g)
@@ -120,7 +120,7 @@ static void on_request(void *context, struct httpd_request *r)
     intake_free(&intake);
 }
 
-/* ---- boot and drain --------------------------------------------------------------------------- */
+/* ---- boot and drain ------------------------------------------------------------------------- */
 
 static void look_again(struct gateway *g)
 {
@@ -206,7 +206,7 @@ static void on_store_state(void *context, bool up)
     }
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 static bool open_store(struct gateway *g, char error[512])
 {

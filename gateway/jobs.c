@@ -25,7 +25,7 @@ struct job {
     int64_t began_ms;              /* when it was queued */
 };
 
-/* ---- the queue in the loop -------------------------------------------------------------------- */
+/* ---- the queue in the loop ------------------------------------------------------------------ */
 
 static void process(struct jobs *j)
 {
@@ -46,7 +46,7 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
     process(context);
 }
 
-/* ---- one job ---------------------------------------------------------------------------------- */
+/* ---- one job -------------------------------------------------------------------------------- */
 
 static void job_end(struct job *job, const struct answer *answer)
 {
@@ -135,7 +135,7 @@ void jobs_start(struct jobs *j, struct httpd_request *request, const char *id,
     j->count++;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 struct jobs *jobs_new(const struct jobs_options *o, const char **error)
 {

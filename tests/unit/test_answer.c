@@ -55,8 +55,8 @@ static void failures_carry_what_applies(void **state)
           "\"expires_in\":9}");
     answer_result(&a, ANSWER_ENDPOINT, RESULT_ADVERTISER_ERROR, "why", &r);
     check(&a, 400, 5,
-          "{\"status\":\"400\",\"error\":\"advertiser_error\",\"detail\":\"why\",\"attempts_left\":0,"
-          "\"retry_after\":5,\"expires_in\":9,\"advertiser\":{\"http\":502,"
+          "{\"status\":\"400\",\"error\":\"advertiser_error\",\"detail\":\"why\","
+          "\"attempts_left\":0,\"retry_after\":5,\"expires_in\":9,\"advertiser\":{\"http\":502,"
           "\"body\":\"a?\\\"\\n\\u0001\"}}");
     answer_result(&a, ANSWER_AF, RESULT_NONE, "", &r);
     assert_int_equal(a.http, 500);

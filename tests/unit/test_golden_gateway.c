@@ -40,7 +40,7 @@ static void make(struct run *r)
 {
     char *mark = strchr(r->target, '?');
     r->in.method = slice_of(r->method);
-    r->in.path = slice_make(r->target, mark != NULL ? (size_t)(mark - r->target) : strlen(r->target));
+    r->in.path = slice_make(r->target, strcspn(r->target, "?"));
     r->in.query = slice_of(mark != NULL ? mark + 1 : "");
     r->in.content_type = slice_of(r->type);
     r->in.body = slice_of(r->body);
