@@ -192,6 +192,7 @@ enum core_admit core_submit(struct core *core, const struct wire_submit *s, stru
     results_expire(core);
     *retry_after_ms = 0;
     uint32_t hash = hash32(core, s->id);
+    index_expect(&core->ids, hash);
     uint64_t fingerprint = fingerprint_of(core, s, body);
     struct found found = find(core, s->id, hash);
     if (found.job != NULL || found.result != NULL) {

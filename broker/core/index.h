@@ -36,6 +36,11 @@ struct index_walk {
 void index_init(struct index *ix);
 void index_free(struct index *ix);
 struct index_walk index_walk(const struct index *ix, uint32_t hash);
+/* A large table is not in the processor's cache: fetches the place of a hash that is needed soon. */
+static inline void index_expect(const struct index *ix, uint32_t hash)
+{
+    __builtin_prefetch(&ix->places[hash & (ix->cap - 1)]);
+}
 /* The next candidate, or 0. */
 uint32_t index_next(struct index_walk *w);
 /* ref: neither 0 nor UINT32_MAX, and not in the table. */

@@ -85,6 +85,10 @@ static void evict(struct core *core)
     rs->bytes -= e->bytes;
     rs->tail_at += e->bytes;
     drop_tail_chunk(rs);
+    const struct result_entry *next = oldest(core);
+    if (next != NULL) {
+        index_expect(&core->ids, next->hash); /* a full cache evicts with every result */
+    }
 }
 
 /* The chunk at the head, with room for that many bytes. */
