@@ -62,6 +62,7 @@ static struct flow *flow_new(struct flows *all, struct link *from, const struct 
     must(evtimer_assign(&f->timer, all->base, on_timer, f) == 0);
     add_step(f, "accepted", wall_ms - job->queued_ms, "");
     add_step(f, "dispatched", wall_ms, "");
+    list_init(&f->turn);
     list_init(&f->link);
     list_push(&all->running, &f->link);
     all->count++;
@@ -72,6 +73,7 @@ static void flow_free(struct flow *f)
 {
     struct flows *all = f->all;
     (void)event_del(&f->timer);
+    list_remove(&f->turn);
     list_remove(&f->link);
     records_unref(&f->records);
     buf_free(&f->advertiser_body);
@@ -191,6 +193,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
     case FLOW_RELEASING:
         open_claim(f);
         break;
+    case FLOW_READY:
     case FLOW_CLAIMING:
     case FLOW_CALLING:
         must(false); /* these end by their own callbacks */
@@ -417,9 +420,8 @@ static void keep_claim(struct flow *f, const struct claim *c)
     f->expires_in_s = c->expires_in_s;
 }
 
-static void on_claim(void *context, const struct claim *c)
+static void claimed(struct flow *f, const struct claim *c)
 {
-    struct flow *f = context;
     keep_claim(f, c);
     switch (c->outcome) {
     case CLAIM_WON:
@@ -448,6 +450,30 @@ static void on_claim(void *context, const struct claim *c)
     }
 }
 
+/* Claims those whose turn it is. Claims may end before they return, when the store is away. */
+static void pump(struct flows *all)
+{
+    struct list *node;
+    if (all->pumping) {
+        return;
+    }
+    all->pumping = true;
+    while (all->claiming < FLOW_CLAIMS_MAX && (node = list_first(&all->ready)) != NULL) {
+        list_remove(node);
+        ask(list_owner(node, struct flow, turn));
+    }
+    all->pumping = false;
+}
+
+static void on_claim(void *context, const struct claim *c)
+{
+    struct flow *f = context;
+    struct flows *all = f->all;
+    all->claiming--;
+    claimed(f, c);
+    pump(all);
+}
+
 /* 0 when the store alone settles the job: codes of our own have no verify call. */
 static uint32_t call_ms_max(const struct flow *f)
 {
@@ -464,6 +490,7 @@ static void ask(struct flow *f)
     f->claim.lease_ms = (uint32_t)(left_ms < call_ms ? left_ms : call_ms) + FLOW_LEASE_SPARE_MS;
     f->lease_end_ms = now_ms + f->claim.lease_ms;
     f->state = FLOW_CLAIMING;
+    f->all->claiming++;
     f->op->claim(f, on_claim);
 }
 
@@ -546,7 +573,9 @@ void flow_begin(struct flows *all, struct link *from, const struct wire_job *job
         return;
     }
     describe_claim(f, kept);
-    ask(f);
+    f->state = FLOW_READY;
+    list_push(&all->ready, &f->turn);
+    pump(all);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------- */
@@ -554,7 +583,10 @@ void flow_begin(struct flows *all, struct link *from, const struct wire_job *job
 void flows_init(struct flows *all)
 {
     list_init(&all->running);
+    list_init(&all->ready);
     all->count = 0;
+    all->claiming = 0;
+    all->pumping = false;
     all->draining = false;
 }
 
@@ -564,7 +596,7 @@ void flows_drain(struct flows *all)
     all->draining = true;
     list_each (node, &all->running) {
         struct flow *f = list_owner(node, struct flow, link);
-        if (f->state == FLOW_WAITING) {
+        if (f->state == FLOW_WAITING || f->state == FLOW_READY) {
             give_back(f, RESULT_NONE, FLOW_BUSY_BACK_MS, f->job.attempt);
         }
     }

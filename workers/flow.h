@@ -3,6 +3,8 @@
  * at again → advertiser called → outcome written → answered. docs/architecture.md, "The life of a
  * job", is the prose of it. Floor 4.
  *
+ *   READY      waits for its turn to be claimed (FLOW_CLAIMS_MAX scripts at once, so that none of
+ *              them waits so long for the store that it is taken for lost)
  *   CLAIMING   the claim script is on its way
  *   WAITING    somebody else has the job, or its session: a timer runs until asking again
  *   CALLING    the request is with the HTTP client
@@ -36,6 +38,9 @@ struct flows {
 
     struct list running;
     uint32_t count;               /* in running */
+    struct list ready;            /* READY ones, in order */
+    uint32_t claiming;            /* CLAIMING ones */
+    bool pumping;                 /* ready ones are being claimed further up the stack */
     bool draining;
 };
 

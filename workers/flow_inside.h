@@ -11,10 +11,11 @@
 #include "common/meaning/msisdn.h"
 #include "workers/flow.h"
 
-enum flow_state { FLOW_CLAIMING, FLOW_WAITING, FLOW_CALLING, FLOW_FINISHING, FLOW_RELEASING };
+enum flow_state { FLOW_READY, FLOW_CLAIMING, FLOW_WAITING, FLOW_CALLING, FLOW_FINISHING, FLOW_RELEASING };
 
 enum {
     FLOW_STEPS_MAX = 8,
+    FLOW_CLAIMS_MAX = 256,
     FLOW_TEXT_BYTES_MAX = 4096,   /* an SMS text with its code */
     FLOW_LEASE_SPARE_MS = 2000,   /* a claim lives this much longer than the call may take */
     FLOW_STORE_RETRY_MS = 200,    /* between tries to write an outcome */
@@ -30,6 +31,7 @@ enum {
 
 struct flow {
     struct list link;             /* in flows.running */
+    struct list turn;             /* READY: in flows.ready */
     struct flows *all;
     struct link *from;            /* where the answer goes */
     enum flow_state state;
