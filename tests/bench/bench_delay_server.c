@@ -1,7 +1,10 @@
 /*
  * An advertiser for benchmarks: answers every request "ok" after DELAY ms. One epoll loop.
  *
- *     bench_delay_server PORT DELAY_MS        prints "ready" when it listens
+ *     bench_delay_server PORT DELAY_MS
+ *
+ * Prints "ready" when it listens, and on SIGUSR1 a line "ANSWERED WAITING WAITING_MAX": answers so
+ * far, requests that wait for theirs, and the most that ever did since the last such line.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +30,23 @@ static struct {
     int64_t due_us;
     int fd;
 } waiting[WAITING_MAX];
-static size_t waiting_first, waiting_count;
+static size_t waiting_first, waiting_count, waiting_peak;
+static unsigned long answered;
+static volatile sig_atomic_t asked;
+
+static void on_ask(int number)
+{
+    (void)number;
+    asked = 1;
+}
+
+static void say_counts(void)
+{
+    asked = 0;
+    (void)printf("%lu %zu %zu\n", answered, waiting_count, waiting_peak);
+    (void)fflush(stdout);
+    waiting_peak = waiting_count;
+}
 
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                              "Content-Length: 39\r\n\r\n{\"status\":\"ok\",\"request_id\":\"sb-12345\"}";
@@ -69,6 +88,7 @@ static void take_request(int fd, int64_t due_us)
         size_t at = (waiting_first + waiting_count++) % WAITING_MAX;
         waiting[at].due_us = due_us;
         waiting[at].fd = fd;
+        waiting_peak = waiting_count > waiting_peak ? waiting_count : waiting_peak;
     }
 }
 
@@ -78,6 +98,7 @@ static void answer_due(int64_t now_us)
         (void)!write(waiting[waiting_first].fd, answer, sizeof answer - 1);
         waiting_first = (waiting_first + 1) % WAITING_MAX;
         waiting_count--;
+        answered++;
     }
 }
 
@@ -101,6 +122,7 @@ int main(int argc, char **argv)
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGUSR1, on_ask);
     int64_t delay_us = (int64_t)atoi(argv[2]) * 1000;
     int loop = epoll_create1(0);
     int listener = listen_on((uint16_t)atoi(argv[1]));
@@ -120,5 +142,8 @@ int main(int argc, char **argv)
             }
         }
         answer_due(now_us);
+        if (asked) {
+            say_counts();
+        }
     }
 }

@@ -104,7 +104,7 @@ class Advertiser:
             server.server_close()
 
 
-def integration(port, how, maker="advertiser", verify="ok", more="", timeout_ms=None):
+def integration(port, how, maker="advertiser", verify="ok", more="", timeout_ms=None, connect_ms=500):
     answer = """        success:
           http: 200
           json: status
@@ -120,29 +120,32 @@ def integration(port, how, maker="advertiser", verify="ok", more="", timeout_ms=
       query:
         msisdn: "{msisdn}"
 %s      timeout_ms: %d
-      connect_timeout_ms: 500
+      connect_timeout_ms: %d
       answer:
 %s"""
     timeout_ms = timeout_ms or CALL_MS
     text = "    maker: otpq\n    text: Code {otp}\n" if maker == "otpq" else ""
     text += more
     extra = '        text: "{text}"\n' if maker == "otpq" else ""
-    text += call % ("send", port, how, "send", extra, timeout_ms,
+    text += call % ("send", port, how, "send", extra, timeout_ms, connect_ms,
                     answer % "        request_id:\n          json: request_id\n")
     if maker != "otpq":
-        text += call % ("verify", port, verify, "verify", '        otp: "{otp}"\n', timeout_ms, answer % "")
+        text += call % ("verify", port, verify, "verify", '        otp: "{otp}"\n', timeout_ms, connect_ms, answer % "")
     return text
 
 
 class Rig:
     """with Rig() as rig: rig.worker(); rig.client.call(…)"""
 
-    def __init__(self, broker="", worker=""):
+    """broker, worker: more lines of their sections; records: text of integrations instead of the tests'."""
+
+    def __init__(self, broker="", worker="", records=None, log_level="debug"):
         self.dir = tempfile.mkdtemp(prefix="otpq-rig-")
         self.advertiser = Advertiser()
         self.clients, self.workers_port, self.metrics, self.nobody = free_ports(4)
         self.processes = []
-        self.extra = (broker, worker)
+        self.extra = (broker, worker, log_level)
+        self.records = records
         self.log = open(os.path.join(self.dir, "log"), "wb+")
 
     def __enter__(self):
@@ -173,9 +176,9 @@ broker:
 client:
   brokers: [tcp://127.0.0.1:%d]
 log:
-  level: debug
+  level: %s
 """ % (self.dir, self.clients, self.workers_port, self.metrics, self.extra[0], self.workers_port,
-            self.extra[1], self.clients), 0o644)
+            self.extra[1], self.clients, self.extra[2]), 0o644)
         self.spawn(["redis-server", "--port", "0", "--unixsocket", self.dir + "/redis.sock", "--save", "",
                     "--maxmemory-policy", "noeviction", "--dir", self.dir])
         wait_for(lambda: os.path.exists(self.dir + "/redis.sock"), 10, "redis is there")
@@ -195,7 +198,7 @@ log:
                   opener=lambda path, flags: os.open(path, flags, mode)) as f:
             f.write(text)
 
-    def apply(self):
+    def test_records(self):
         port, second = self.advertiser.ports
         records = {how: integration(port, how) for how in
                    ("ok", "slow", "hang", "reset", "close", "half", "fail", "garbage", "no")}
@@ -205,8 +208,11 @@ log:
         records["insists"] = integration(port, "reset", more="    on_unknown: retry\n")
         records["slowcheck"] = integration(port, "ok", verify="slow")
         records["hangcheck"] = integration(port, "ok", verify="hang")
+        return "".join("  %s:\n%s" % (name, text) for name, text in records.items())
+
+    def apply(self):
         self.write("records.yaml", "network:\n  mid: 1\nintegrations:\n" +
-                   "".join("  %s:\n%s" % (name, text) for name, text in records.items()), 0o644)
+                   (self.records or self.test_records()), 0o644)
         done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "apply", "--config",
                                self.dir + "/otpq.yaml", "-f", self.dir + "/records.yaml"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20 * SLOW)
