@@ -138,7 +138,7 @@ static void forgets_the_oldest_but_counts_all(void **state)
 {
     (void)state;
     struct inbox *b = inbox_new(3, 4);
-    char digits[8];
+    char digits[16];
     for (int i = 0; i < 10; i++) {
         (void)snprintf(digits, sizeof(digits), "66%d", i);
         inbox_count_send(b, slice_of(digits));
