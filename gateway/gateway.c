@@ -128,6 +128,7 @@ static void look_again(struct gateway *g)
     must(event_add(g->look, &soon) == 0);
 }
 
+/* One that boots must not take requests from healthy gateways on its port only to refuse them. */
 static void look_after_boot(struct gateway *g)
 {
     const char *reasons = ailments(g);
@@ -139,6 +140,7 @@ static void look_after_boot(struct gateway *g)
     if (late) {
         log_warn("not healthy yet, requests get 503", "reasons", reasons, NULL);
     }
+    httpd_start_listening(g->httpd);
     log_info("ready", "listen", g->config->gateway_listen, NULL);
     (void)sd_notify(0, "READY=1");
 }
@@ -258,6 +260,7 @@ static bool open_httpd(struct gateway *g, char error[512])
         .listen = g->config->gateway_listen,
         .listen_key = "gateway.listen",
         .reuse_port = true,
+        .listen_later = true,
         .body_bytes_max = REQUEST_BODY_BYTES_MAX,
         .header_bytes_max = REQUEST_HEADER_BYTES_MAX,
         .arrive_ms = (uint32_t)g->config->gateway_request_ms,

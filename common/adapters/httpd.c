@@ -289,7 +289,8 @@ static int open_listener(const struct httpd_options *o, char error[256])
     bool up = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
               (!o->reuse_port ||
                setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
-              bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
+              bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
+              (o->listen_later || listen(fd, LISTEN_BACKLOG) == 0);
     if (!up) {
         say_bind_error(o, errno, error);
         if (fd >= 0) {
@@ -332,10 +333,13 @@ static uint32_t connections_affordable(uint32_t wanted)
     return can;
 }
 
-static void listen_on(struct httpd *h, int fd)
+void httpd_start_listening(struct httpd *h)
 {
+    must(h->fd >= 0);
+    must(!h->options.listen_later || listen(h->fd, LISTEN_BACKLOG) == 0);
     struct evconnlistener *l = evconnlistener_new(
-        h->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+        h->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, h->fd);
+    h->fd = -1;
     must(l != NULL);
     h->bound = evhttp_bind_listener(h->http, l);
     must(h->bound != NULL);
@@ -367,12 +371,24 @@ struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o, 
                                             EVHTTP_REQ_PATCH);
     evhttp_set_bevcb(h->http, httpd_conn_accept, h);
     evhttp_set_gencb(h->http, on_http, h);
-    listen_on(h, fd);
+    h->fd = fd;
+    if (!o->listen_later) {
+        httpd_start_listening(h);
+    }
     return h;
+}
+
+static void close_unheard(struct httpd *h)
+{
+    if (h->fd >= 0) {
+        (void)close(h->fd);
+        h->fd = -1;
+    }
 }
 
 void httpd_stop_listening(struct httpd *h)
 {
+    close_unheard(h);
     if (h->bound == NULL) {
         return;
     }
@@ -394,6 +410,7 @@ void httpd_destroy(struct httpd **hp)
         return;
     }
     *hp = NULL;
+    close_unheard(h);
     list_each(it, &h->conns) {
         httpd_conn_cut(list_owner(it, struct httpd_conn, node), false);
     }

@@ -23,6 +23,7 @@ struct httpd_options {
     const char *listen;         /* host:port */
     const char *listen_key;     /* "gateway.listen": named in the error when the port is taken */
     bool reuse_port;            /* several processes on one port */
+    bool listen_later;          /* take the port, but nobody in before httpd_start_listening */
     uint32_t body_bytes_max;    /* 413 above */
     uint32_t header_bytes_max;  /* 431 above */
     uint32_t arrive_ms;         /* whole request, wall clock; 408 above */
@@ -34,6 +35,8 @@ struct httpd_options {
 /* NULL: *error says what is wrong with the address, naming it and listen_key. */
 MUST_CHECK struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o,
                                    char error[256]);
+/* Only with listen_later, once. */
+void httpd_start_listening(struct httpd *h);
 /* Closes the listener and idle connections; running requests go on, their answers close. */
 void httpd_stop_listening(struct httpd *h);
 /* Cuts all connections. Requests still unanswered stay valid until httpd_answer, unheard. */

@@ -49,7 +49,8 @@ struct httpd_conn {
 struct httpd {
     struct event_base *base;               /* borrowed */
     struct evhttp *http;                   /* owned */
-    struct evhttp_bound_socket *bound;     /* NULL once listening has stopped */
+    int fd;                                /* bound, until it listens; then -1 */
+    struct evhttp_bound_socket *bound;     /* listens; NULL before and after */
     struct httpd_options options;          /* listen and listen_key are not kept */
     struct http_frame_limits limits;       /* of a request */
     struct list conns;                     /* of struct httpd_conn */
