@@ -28,7 +28,9 @@ static void keep_job(struct flow *f, const struct wire_job *job, struct slice bo
     char *at = f->bytes;
     memcpy(at, job->id.p, job->id.n);
     memcpy(at + job->id.n, job->route.p, job->route.n);
-    memcpy(at + job->id.n + job->route.n, body.p, body.n);
+    if (body.n > 0) {
+        memcpy(at + job->id.n + job->route.n, body.p, body.n);
+    }
     f->job = *job;
     f->job.id = slice_make(at, job->id.n);
     f->job.route = slice_make(at + job->id.n, job->route.n);
@@ -286,7 +288,9 @@ static void keep_answer(struct flow *f, const struct fetch_result *r)
     size_t count;
     const struct slice *known = secrets_values(f->all->secrets, &count);
     struct slice *hidden = xmalloc((count + 2) * sizeof *hidden);
-    memcpy(hidden, known, count * sizeof *hidden);
+    for (size_t i = 0; i < count; i++) {
+        hidden[i] = known[i];
+    }
     if (f->otp[0] != '\0') {
         hidden[count++] = slice_of(f->otp);
     }
