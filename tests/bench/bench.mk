@@ -8,5 +8,5 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) $(LDFLAGS) -o $@
 
-bench-broker: all bench-built
+bench-broker: all bench-built ## measure the broker beside a bare ZeroMQ forwarder
 	@$(PYTHON) tests/bench/broker.py

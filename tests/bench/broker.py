@@ -16,7 +16,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 
-from node import BUILD, free_ports, wait_for  # noqa: E402
+from node import BUILD, free_ports, http, wait_for  # noqa: E402
 
 TICK_US = 1e6 / os.sysconf("SC_CLK_TCK")
 QUEUED = 1000000
@@ -89,8 +89,15 @@ def broker(folder, pin, worker=True):
     noop = [bench("bench_noop_worker"), "--connect", "tcp://127.0.0.1:%d" % workers]
     side = Side("broker", [os.path.join(BUILD, "bin", "otpq-broker"), "--config", config],
                 noop if worker else None, ["--connect", "tcp://127.0.0.1:%d" % clients], pin)
-    side.noop = noop
+    side.noop, side.ready = noop, "http://127.0.0.1:%d/readyz" % metrics
     return side
+
+
+def ready(side):
+    try:
+        return http(side.ready)[0] == 200
+    except OSError:
+        return False
 
 
 def measure(folder, pin, rounds, scale):
@@ -131,8 +138,7 @@ def show(found, title):
 def memory(folder, jobs):
     side = broker(folder, False, worker=False)
     try:
-        wait_for(lambda: resident_bytes(side.middle) > 4 << 20, 5, "the broker runs")
-        time.sleep(0.5)
+        wait_for(lambda: ready(side), 10, "the broker is ready")
         before = resident_bytes(side.middle)
         load = subprocess.Popen([bench("bench_load"), *side.load, "--hold", "1", "--window", "10000",
                                  "--batch", "32", "--jobs", str(jobs)], stdout=subprocess.PIPE)
