@@ -37,8 +37,10 @@ struct broker {
     struct event *wake;        /* timer: the core asked for it */
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
     struct event *drain_over;  /* timer: in flight or not, leave */
+    struct event *open_late;   /* timer: records or not, let clients in */
     int64_t wake_ms;           /* what wake is set to, INT64_MAX: not set */
     int64_t started_ms;
+    bool open;                 /* clients are let in */
     bool draining;             /* SIGTERM came */
     bool cut_short;            /* left with jobs in flight */
 };
@@ -154,13 +156,19 @@ static void put_metrics(void *context, struct buf *out)
     report_metrics(&r, out);
 }
 
+static bool routes_known(void *context)
+{
+    const struct broker *b = context;
+    return routes_loaded(b->routes) || config_accepts_unknown_routes(b->config);
+}
+
 static const char *unready(void *context)
 {
     const struct broker *b = context;
     if (b->draining) {
         return "draining";
     }
-    if (!routes_loaded(b->routes) && !config_accepts_unknown_routes(b->config)) {
+    if (!routes_known(context)) {
         return "waiting for the first records from redis.address";
     }
     return NULL;
@@ -174,6 +182,43 @@ static void on_store_state(void *context, bool up)
     } else {
         log_warn("store is away: routes keep their limits, workers give jobs back", NULL);
     }
+}
+
+/* ---- letting clients in ---------------------------------------------------------------------- */
+
+/* Not before the first records: a broker that was just restarted would call every route unknown.
+ * Without a store clients get a clear no instead of silence. */
+static void let_in(struct broker *b)
+{
+    const struct config *c = b->config;
+    if (b->open) {
+        return;
+    }
+    b->open = true;
+    must(event_del(b->open_late) == 0);
+    clients_open(b->clients);
+    log_info("ready", "clients", c->broker_clients, "workers", c->broker_workers, "metrics",
+             c->broker_metrics, NULL);
+    (void)sd_notify(0, "READY=1");
+}
+
+static void on_routes(void *context)
+{
+    struct broker *b = context;
+    let_in(b);
+    want_turn(b);
+}
+
+static void on_open_late(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct broker *b = context;
+    if (!routes_known(b)) {
+        log_warn("no records yet: submits are answered store_unavailable", "key", "redis.address",
+                 NULL);
+    }
+    let_in(b);
 }
 
 /* ---- leaving --------------------------------------------------------------------------------- */
@@ -299,6 +344,7 @@ static bool open_clients(struct broker *b, char error[512])
                                       .clients_max = (uint32_t)b->config->broker_clients_max,
                                       .core = b->core,
                                       .put_info = put_info,
+                                      .routes_known = routes_known,
                                       .on_turn = want_turn,
                                       .on_many = end_turn_early,
                                       .many = TURN_JOBS,
@@ -352,7 +398,7 @@ static bool open_store(struct broker *b, char error[512])
     b->store = store_new(b->base, &o);
     secret_wipe(&password, bytes);
     free(address);
-    b->routes = routes_new(b->base, b->store, b->config->redis_prefix, b->core, want_turn, b);
+    b->routes = routes_new(b->base, b->store, b->config->redis_prefix, b->core, on_routes, b);
     return true;
 }
 
@@ -364,7 +410,8 @@ static void open_loop(struct broker *b)
     b->turn = event_new(b->base, -1, 0, on_end_turn, b);
     b->wake = event_new(b->base, -1, 0, on_wake, b);
     b->drain_over = event_new(b->base, -1, 0, on_drain_over, b);
-    must(b->turn != NULL && b->wake != NULL && b->drain_over != NULL);
+    b->open_late = event_new(b->base, -1, 0, on_open_late, b);
+    must(b->turn != NULL && b->wake != NULL && b->drain_over != NULL && b->open_late != NULL);
     for (int i = 0; i < SIGNALS; i++) {
         b->signals[i] = evsignal_new(b->base, numbers[i], on_signal, b);
         must(b->signals[i] != NULL && event_add(b->signals[i], NULL) == 0);
@@ -392,6 +439,8 @@ struct broker *broker_new(const struct config *config, char error[512])
 
 int broker_run(struct broker *b)
 {
+    const struct timeval at_once = {0, 0}, patience = {BROKER_OPEN_MS / 1000, 0};
+    must(event_add(b->open_late, routes_known(b) ? &at_once : &patience) == 0);
     must(event_base_loop(b->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
     return b->cut_short ? 1 : 0;
 }
@@ -417,6 +466,7 @@ void broker_destroy(struct broker **broker)
     store_destroy(&b->store);
     core_destroy(&b->core);
     (void)zmq_ctx_term(b->zmq);
+    free_event(b->open_late);
     free_event(b->turn);
     free_event(b->wake);
     free_event(b->drain_over);

@@ -9,6 +9,7 @@
 enum {
     PAIR_ROOM = 2048,          /* more than any envelope of an answer */
     OUT_KEEP_BYTES = 64 * 1024, /* a larger batch buffer is given back after its flush */
+    RECORDS_RETRY_MS = 500,
     DRAIN_RETRY_MS = 1000,
     RECEIVE_HWM = 10000,       /* a client's unread messages; above: its TCP stream waits */
     INDEX_BITS = 24
@@ -275,6 +276,13 @@ static void submit(struct clients *cs, struct client *c, const struct wire_submi
         }
         return;
     }
+    if (admit == CORE_UNKNOWN_ROUTE && !cs->o.routes_known(cs->o.context)) {
+        nack.error = SLICE("store_unavailable");
+        nack.detail = SLICE("no records yet: redis.address does not answer this broker");
+        nack.retry_after_ms = RECORDS_RETRY_MS;
+        put_nack(cs, c, &nack);
+        return;
+    }
     nack.error = slice_of(refusals[admit].error);
     nack.detail = slice_of(refusals[admit].detail);
     put_nack(cs, c, &nack);
@@ -475,6 +483,7 @@ struct clients *clients_new(const struct clients_options *o, const char **error)
         free(cs);
         return NULL;
     }
+    zio_pause(cs->zio, true);
     cs->o.address = NULL;
     list_init(&cs->by_age);
     list_init(&cs->dirty);
@@ -485,6 +494,11 @@ struct clients *clients_new(const struct clients_options *o, const char **error)
         cs->unused[cs->unused_count++] = o->clients_max - 1 - i;
     }
     return cs;
+}
+
+void clients_open(struct clients *cs)
+{
+    zio_pause(cs->zio, false);
 }
 
 void clients_destroy(struct clients **c)

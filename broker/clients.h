@@ -23,6 +23,7 @@ struct clients_options {
     struct core *core;
     /* writes the pair that answers I */
     void (*put_info)(void *context, struct buf *out, struct slice id);
+    bool (*routes_known)(void *context); /* records were read: an unknown route is the client's fault */
     void (*on_turn)(void *context); /* messages were taken: the core wants a step */
     /* many jobs were taken: the core wants a step now, and may flush, before more is read */
     void (*on_many)(void *context);
@@ -40,6 +41,8 @@ void clients_put_result(struct clients *c, uint64_t client, const struct wire_re
                         struct slice body);
 /* Sends every batch: the end of a turn. */
 void clients_flush(struct clients *c);
+/* Starts reading: until then clients wait in their own queues. */
+void clients_open(struct clients *c);
 /* From now on every submit is refused: the broker is leaving. */
 void clients_drain(struct clients *c);
 

@@ -1,5 +1,3 @@
-#include <systemd/sd-daemon.h>
-
 #include "broker/broker.h"
 #include "common/base/log.h"
 
@@ -18,9 +16,6 @@ int main(int argc, char **argv)
         config_free(&config);
         return 1;
     }
-    log_info("ready", "clients", config.broker_clients, "workers", config.broker_workers, "metrics",
-             config.broker_metrics, NULL);
-    (void)sd_notify(0, "READY=1");
     code = broker_run(broker);
     broker_destroy(&broker);
     log_info("stopped", NULL);
