@@ -162,10 +162,10 @@ node:
                         argv = c.read().split(b"\0")
                 except FileNotFoundError:
                     continue
-                name = os.path.basename(argv[0]).decode()
+                name = os.path.basename(argv[0].split()[0]).decode()
                 if name == "otpq":
                     name = argv[1].decode()
-                if name.startswith("redis-server"):
+                if name == "redis-server":
                     name = "redis"
                 while name in found:
                     name += "+"
