@@ -73,19 +73,25 @@ void buf_put_slice(struct buf *b, struct slice s)
     buf_put(b, s.p, s.n);
 }
 
+/* Formats into the room there is; what does not fit is formatted again into the room it needs. */
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
+    size_t room = b->overflow ? 0 : b->cap - b->n;
     va_list args;
     va_start(args, fmt);
     va_list again;
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    int n = vsnprintf(room > 0 ? b->p + b->n : NULL, room, fmt, args);
     va_end(args);
     must(n >= 0);
     char *to = buf_room(b, (size_t)n);
     if (to != NULL) {
-        (void)vsnprintf(to, (size_t)n + 1, fmt, again);
+        if ((size_t)n >= room) {
+            (void)vsnprintf(to, (size_t)n + 1, fmt, again);
+        }
         buf_added(b, (size_t)n);
+    } else if (room > 0) {
+        b->p[b->n] = '\0';
     }
     va_end(again);
 }
