@@ -18,7 +18,7 @@
 
 enum {
     DISPATCH_MAX = 2000,       /* jobs a step may hand out before the sockets are polled again */
-    TURN_JOBS = 256,           /* jobs or results after which a long turn is cut */
+    TURN_JOBS = 512,           /* jobs or results after which a long turn is cut */
     STORE_PENDING_MAX = 10000,
     SIGNALS = 2
 };
