@@ -19,7 +19,7 @@ static void ask(struct flow *f);
 static void write_outcome(struct flow *f);
 static void open_claim(struct flow *f);
 
-/* ---- life of a flow ---------------------------------------------------------------------------- */
+/* ---- life of a flow -------------------------------------------------------------------------- */
 
 /* Copies what the job borrows from the message. */
 static void keep_job(struct flow *f, const struct wire_job *job, struct slice body)
@@ -92,7 +92,7 @@ static void flow_free(struct flow *f)
     }
 }
 
-/* ---- the two ends ------------------------------------------------------------------------------ */
+/* ---- the two ends ---------------------------------------------------------------------------- */
 
 static void answer(struct flow *f, enum job_end end, enum result_code code, struct slice body)
 {
@@ -152,7 +152,7 @@ static void give_back(struct flow *f, enum result_code code, uint32_t delay_ms,
     flow_free(f);
 }
 
-/* ---- waiting ----------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static void sleep_ms(struct flow *f, int64_t ms)
 {
@@ -202,7 +202,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
     }
 }
 
-/* ---- the outcome ------------------------------------------------------------------------------- */
+/* ---- the outcome ----------------------------------------------------------------------------- */
 
 static void on_finished(void *context, const struct finish *done)
 {
@@ -271,7 +271,7 @@ static void repeat_later(struct flow *f, enum job_end else_end, enum result_code
     open_claim(f);
 }
 
-/* ---- the call ---------------------------------------------------------------------------------- */
+/* ---- the call -------------------------------------------------------------------------------- */
 
 static void end_unknown(struct flow *f, enum result_code code)
 {
@@ -400,7 +400,7 @@ static void call(struct flow *f)
     }
 }
 
-/* ---- the claim --------------------------------------------------------------------------------- */
+/* ---- the claim ------------------------------------------------------------------------------- */
 
 static void won(struct flow *f)
 {
@@ -498,7 +498,7 @@ static void ask(struct flow *f)
     f->op->claim(f, on_claim);
 }
 
-/* ---- the beginning ----------------------------------------------------------------------------- */
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 /* The same for every attempt and every client that sends this id: what makes two jobs the same. */
 static uint64_t fingerprint(const struct wire_job *job, struct slice body)
@@ -582,7 +582,7 @@ void flow_begin(struct flows *all, struct link *from, const struct wire_job *job
     pump(all);
 }
 
-/* ---- all of them ------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 void flows_init(struct flows *all)
 {

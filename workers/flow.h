@@ -46,8 +46,8 @@ struct flows {
 
 /* The parts above are set by the caller; the rest here. */
 void flows_init(struct flows *all);
-/* Takes a job over: it ends in exactly one link_result or link_back. waited_ms is gone from its time
- * to live. */
+/* Takes a job over: it ends in exactly one link_result or link_back. waited_ms is gone from its
+ * time to live. */
 void flow_begin(struct flows *all, struct link *from, const struct wire_job *job,
                 struct slice body, int64_t waited_ms);
 /* Gives back what has not started, and all that still comes; what has started is finished. on_idle

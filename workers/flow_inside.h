@@ -11,7 +11,14 @@
 #include "common/meaning/msisdn.h"
 #include "workers/flow.h"
 
-enum flow_state { FLOW_READY, FLOW_CLAIMING, FLOW_WAITING, FLOW_CALLING, FLOW_FINISHING, FLOW_RELEASING };
+enum flow_state {
+    FLOW_READY,
+    FLOW_CLAIMING,
+    FLOW_WAITING,
+    FLOW_CALLING,
+    FLOW_FINISHING,
+    FLOW_RELEASING
+};
 
 enum {
     FLOW_STEPS_MAX = 8,
@@ -20,7 +27,8 @@ enum {
     FLOW_LEASE_SPARE_MS = 2000,   /* a claim lives this much longer than the call may take */
     FLOW_STORE_RETRY_MS = 200,    /* between tries to write an outcome */
     FLOW_STORE_BACK_MS = 500,     /* a job given back because the store is away comes again after */
-    FLOW_BUSY_BACK_MS = 100,      /* a job given back because it cannot begin here comes again after */
+    /* a job given back because it cannot begin here comes again after */
+    FLOW_BUSY_BACK_MS = 100,
     FLOW_ROUTE_BACK_MS = 500,     /* the same, its route not (yet) known or paused */
     FLOW_ROUTE_ATTEMPTS = 3,      /* then the route is taken for unknown: a change is here in 1 s */
     FLOW_UNREACHABLE_BACK_MS = 200, /* times the attempt */
@@ -76,7 +84,8 @@ struct flow_op {
     bool repeatable;              /* a refusal or unknown may be repeated when the route says so */
     /* Asks the store for the right to call. */
     void (*claim)(struct flow *f, claim_callback *done);
-    /* After the claim was won: what the request needs. False: it cannot be made (invalid_request). */
+    /* After the claim was won: what the request needs. False: it cannot be made
+     * (invalid_request). */
     bool (*prepare)(struct flow *f);
     /* Writes the outcome. */
     void (*finish)(struct flow *f, const struct session_finish *finish, finish_callback *done);

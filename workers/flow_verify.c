@@ -1,6 +1,7 @@
 #include "workers/flow_inside.h"
 
-/* For codes that otpq made the claim script checks the code itself, and the job has ended with it. */
+/* For codes that otpq made the claim script checks the code itself, and the job has ended with
+ * it. */
 static void claim(struct flow *f, claim_callback *done)
 {
     session_claim_verify(f->all->sessions, &f->claim, f->route, f->body.request_id, f->body.otp,

@@ -9,7 +9,8 @@
 
 enum {
     BATCH_PAIRS_MAX = 900,
-    BATCH_BYTES_GOOD = WIRE_MESSAGE_BYTES_MAX / 2, /* sent when over it: one more pair always fits */
+    /* sent when over it: one more pair always fits */
+    BATCH_BYTES_GOOD = WIRE_MESSAGE_BYTES_MAX / 2,
     RETRY_MS = 20,        /* the socket was full */
     HELLO_PAUSE_MS = 500,
     PINGS_MAX = 32,       /* more than fit into LINK_SILENCE_MS */
@@ -94,7 +95,7 @@ static int64_t job_waited_ms(const struct link *l)
     return age_max_ms > FRESH_MS ? age_max_ms : 0;
 }
 
-/* ---- credit ------------------------------------------------------------------------------------ */
+/* ---- credit ---------------------------------------------------------------------------------- */
 
 static void say_credit(struct link *l, uint64_t total)
 {
@@ -132,7 +133,7 @@ void link_freeze(struct link *l)
     l->frozen = true;
 }
 
-/* ---- batches ----------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static bool batch_send(struct link *l, struct batch *b)
 {
@@ -219,7 +220,7 @@ void link_quit(struct link *l)
     say_verb(l, WIRE_W_QUIT);
 }
 
-/* ---- what the broker says ---------------------------------------------------------------------- */
+/* ---- what the broker says -------------------------------------------------------------------- */
 
 static void say_hello(struct link *l)
 {
@@ -305,7 +306,7 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
     credit_renew(l);
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static struct zio *open_socket(struct link *l, const char **error)
 {
@@ -315,7 +316,8 @@ static struct zio *open_socket(struct link *l, const char **error)
     return zio_new(l->o.base, l->o.zmq_context, &o, error);
 }
 
-/* ZeroMQ reconnects by itself when TCP ends; this is for connections that look alive and are not. */
+/* ZeroMQ reconnects by itself when TCP ends; this is for connections that look alive and
+ * are not. */
 static void reopen(struct link *l)
 {
     const char *error = NULL;

@@ -1,7 +1,7 @@
 /*
- * link.h: a worker's end of OTPQ-W/1 with one broker: hello, credit, pings, batches. Lives as long as
- * the process: when the broker is silent or does not know us, the socket or the hello is made anew,
- * and results of jobs from before still go out here. Floor 4.
+ * link.h: a worker's end of OTPQ-W/1 with one broker: hello, credit, pings, batches. Lives as
+ * long as the process: when the broker is silent or does not know us, the socket or the hello is
+ * made anew, and results of jobs from before still go out here. Floor 4.
  */
 #ifndef OTPQ_WORKERS_LINK_H
 #define OTPQ_WORKERS_LINK_H
@@ -25,7 +25,8 @@ struct link_options {
     const char *name;        /* this worker's, for people; borrowed */
     uint32_t capacity;       /* of this worker, told in the hello */
     /* A job. waited_ms: how long it may have been on its way when that is not next to nothing (this
-     * process or the network stood still): gone from its time to live. Slices live until it returns. */
+     * process or the network stood still): gone from its time to live. Slices live until it
+     * returns. */
     void (*on_job)(void *context, struct link *from, const struct wire_job *job, struct slice body,
                    int64_t waited_ms);
     /* The broker has begun or ceased to answer: time to share the capacity anew. */

@@ -48,7 +48,7 @@ struct worker {
     bool cut_short;               /* calls were left behind */
 };
 
-/* ---- sharing the capacity ---------------------------------------------------------------------- */
+/* ---- sharing the capacity -------------------------------------------------------------------- */
 
 /* Living brokers get equal shares; nobody gets anything while jobs could not begin. */
 static void share_capacity(struct worker *w)
@@ -97,7 +97,7 @@ static void on_job(void *context, struct link *from, const struct wire_job *job,
     flow_begin(&w->flows, from, job, body, waited_ms);
 }
 
-/* ---- leaving ----------------------------------------------------------------------------------- */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 static void leave(struct worker *w)
 {
@@ -129,8 +129,8 @@ static void on_signal(evutil_socket_t number, short events, void *context)
     }
     log_info("draining", "signal", log_num(number), "jobs", log_num(w->flows.count), NULL);
     w->draining = true;
-    const struct timeval bound = {.tv_sec = (time_t)(w->config->worker_drain_ms / 1000),
-                                  .tv_usec = (suseconds_t)(w->config->worker_drain_ms % 1000) * 1000};
+    const long drain_ms = (long)w->config->worker_drain_ms;
+    const struct timeval bound = {.tv_sec = drain_ms / 1000, .tv_usec = (drain_ms % 1000) * 1000};
     must(event_add(&w->drain_over, &bound) == 0);
     for (size_t i = 0; i < w->link_count; i++) {
         link_freeze(w->links[i]);
@@ -148,7 +148,7 @@ int worker_run(struct worker *w, void (*on_ready)(void))
     return w->cut_short ? 1 : 0;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static bool read_secrets(struct worker *w, char error[512])
 {

@@ -1,5 +1,6 @@
 /*
- * worker.h: a worker process: the loop, the store, the HTTP client and a link to every broker. Floor 4.
+ * worker.h: a worker process: the loop, the store, the HTTP client and a link to every broker.
+ * Floor 4.
  */
 #ifndef OTPQ_WORKERS_WORKER_H
 #define OTPQ_WORKERS_WORKER_H

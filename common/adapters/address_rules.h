@@ -1,8 +1,9 @@
 /*
- * address_rules.h: which network addresses an outgoing call may reach. Pure: addresses in, an answer
- * out. Special ranges (IANA special-purpose registries, RFC 6890: loopback, private, link-local,
- * CGNAT, multicast, documentation, everything that wraps an IPv4 address in an IPv6 one …) are refused
- * unless the operator's allow list has the host, host and port, or the network. Floor 3.
+ * address_rules.h: which network addresses an outgoing call may reach. Pure: addresses in, an
+ * answer out. Special ranges (IANA special-purpose registries, RFC 6890: loopback, private,
+ * link-local, CGNAT, multicast, documentation, everything that wraps an IPv4 address in an IPv6
+ * one …) are refused unless the operator's allow list has the host, host and port, or the
+ * network. Floor 3.
  */
 #ifndef OTPQ_ADAPTERS_ADDRESS_RULES_H
 #define OTPQ_ADAPTERS_ADDRESS_RULES_H

@@ -11,9 +11,9 @@
 #include "common/base/map.h"
 
 enum {
-    /* An advertiser stays in its first multi handle until this many calls are in it, then moves on to
-     * the next: few handles for the quiet (connections are reused), many for the busy (the cost of a
-     * call grows with the connections in one handle). */
+    /* An advertiser stays in its first multi handle until this many calls are in it, then moves
+     * on to the next: few handles for the quiet (connections are reused), many for the busy (the
+     * cost of a call grows with the connections in one handle). */
     SHARD_CALLS_GOOD = 96,
     SHARD_CONNECTIONS_SPARE = 16,
     ORIGINS_SPARE = 1024,
@@ -38,7 +38,8 @@ struct watch {
 
 /* scheme://host:port of URLs, and where connections to it are idle. */
 struct origin {
-    char *host;      /* as libcurl reads it out of the URL, owned (curl_free); NULL: unreadable URL */
+    /* as libcurl reads it out of the URL, owned (curl_free); NULL: unreadable URL */
+    char *host;
     uint32_t calls;  /* in flight */
     uint32_t home;   /* first shard to look at */
     uint32_t idle[]; /* a shard: connections believed to be idle there. A guess: peers close them */
@@ -68,7 +69,8 @@ struct fetch {
     struct event_base *base;
     struct address_rules *rules;
     struct map *origins;       /* "http://host:port" → struct origin */
-    CURLSH *share;             /* names and TLS sessions: never connections (measured: 6 x the cost) */
+    /* names and TLS sessions: never connections (measured: 6 x the cost) */
+    CURLSH *share;
     struct list running;
     struct list spare;         /* calls with a ready easy handle */
     struct watch *watches;     /* unused ones */
@@ -81,7 +83,7 @@ struct fetch {
     struct shard shards[];
 };
 
-/* ---- what libcurl calls ----------------------------------------------------------------------- */
+/* ---- what libcurl calls ---------------------------------------------------------------------- */
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
@@ -155,7 +157,7 @@ static int on_prereq(void *context, char *peer_ip, char *local_ip, int peer_port
     return CURL_PREREQFUNC_OK;
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void shard_drain(struct shard *s);
 
@@ -242,7 +244,7 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *context, voi
     return 0;
 }
 
-/* ---- which shard ------------------------------------------------------------------------------- */
+/* ---- which shard ----------------------------------------------------------------------------- */
 
 /* The part of a URL that decides where a connection goes. A URL of any other look than
  * http[s]://authority is a key of its own: libcurl alone says what it is. */
@@ -331,7 +333,7 @@ static struct shard *shard_choose(struct fetch *f, struct origin *o, bool *expec
     return good != NULL ? good : least;
 }
 
-/* ---- a call ------------------------------------------------------------------------------------ */
+/* ---- a call ---------------------------------------------------------------------------------- */
 
 #define SET(easy, option, value) must(curl_easy_setopt((easy), (option), (value)) == CURLE_OK)
 
@@ -583,7 +585,7 @@ void fetch_abandon(struct fetch_call *c)
     call_put(c);
 }
 
-/* ---- life -------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void shard_init(struct shard *s, struct fetch *f)
 {

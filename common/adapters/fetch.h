@@ -2,8 +2,8 @@
  * fetch.h: outgoing HTTP on libcurl multi, sharded over many multi handles in one loop.
  *
  * Never repeats a request: the second PREREQ of a transfer (libcurl's silent repeat on a reused
- * connection) aborts it. Addresses are checked at connect and at reuse. Bodies are capped while they
- * arrive. Redirects and proxies are off. Floor 3.
+ * connection) aborts it. Addresses are checked at connect and at reuse. Bodies are capped while
+ * they arrive. Redirects and proxies are off. Floor 3.
  */
 #ifndef OTPQ_ADAPTERS_FETCH_H
 #define OTPQ_ADAPTERS_FETCH_H
@@ -24,11 +24,12 @@ struct fetch_options {
     uint32_t body_bytes_max;  /* of an answer; and, apart from it, of its headers */
     const char *const *allow; /* hosts, host:port, CIDR that may be special addresses */
     size_t allow_count;
-    const char *proxy;        /* "" none; with one, addresses are the proxy's business, not checked */
+    /* "" none; with one, addresses are the proxy's business, not checked */
+    const char *proxy;
     const char *user_agent;
 };
-/* NULL: *error (256 bytes) names the bad allow entry. The process must ignore SIGPIPE: libcurl's TLS
- * writes to connections that may have gone. */
+/* NULL: *error (256 bytes) names the bad allow entry. The process must ignore SIGPIPE: libcurl's
+ * TLS writes to connections that may have gone. */
 MUST_CHECK struct fetch *fetch_new(struct event_base *base, const struct fetch_options *o,
                                    char error[256]);
 void fetch_destroy(struct fetch **f);
@@ -38,7 +39,8 @@ enum fetch_end {
     FETCH_ANSWERED,       /* status and body are there */
     FETCH_NOT_SENT,       /* provably nothing left for the peer: resolve, connect, TLS failed */
     FETCH_FORBIDDEN,      /* address refused by the operator's rules; nothing left */
-    FETCH_UNKNOWN,        /* bytes may have gone out; no whole answer (time-out, reset, silent repeat stopped) */
+    /* bytes may have gone out; no whole answer (time-out, reset, silent repeat stopped) */
+    FETCH_UNKNOWN,
     FETCH_TOO_LARGE       /* answer over body_bytes_max: status is known, the body is cut */
 };
 
@@ -54,9 +56,9 @@ struct fetch_result {
 };
 typedef void fetch_callback(void *context, const struct fetch_result *r);
 
-/* Starts a call; timeout_ms (at least 1) caps request->timeout_ms (the job's deadline). The request is
- * copied: nothing of it is needed after the return. The callback runs exactly once, from the loop,
- * never before this returns. NULL: calls_max reached (nothing happened). */
+/* Starts a call; timeout_ms (at least 1) caps request->timeout_ms (the job's deadline). The
+ * request is copied: nothing of it is needed after the return. The callback runs exactly once,
+ * from the loop, never before this returns. NULL: calls_max reached (nothing happened). */
 MUST_CHECK struct fetch_call *fetch_start(struct fetch *f, const struct dialect_request *request,
                                           uint32_t timeout_ms, fetch_callback *done, void *context);
 /* Drops the call; no callback. Only at shutdown. */

@@ -49,7 +49,8 @@ static void say_counts(void)
 }
 
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                             "Content-Length: 39\r\n\r\n{\"status\":\"ok\",\"request_id\":\"sb-12345\"}";
+                             "Content-Length: 39\r\n\r\n"
+                             "{\"status\":\"ok\",\"request_id\":\"sb-12345\"}";
 
 static int listen_on(uint16_t port)
 {

@@ -88,7 +88,7 @@ static void run_report(struct run *r, const char *name)
                  (double)(r->rss_full_kib - r->rss_kib) / (double)r->in_flight, r->failed);
 }
 
-/* ---- bare -------------------------------------------------------------------------------------- */
+/* ---- bare ------------------------------------------------------------------------------------ */
 
 struct shard {
     struct run *run;
@@ -207,7 +207,7 @@ static void run_bare(struct run *r, int handles)
     must(event_base_dispatch(r->base) >= 0);
 }
 
-/* ---- fetch ------------------------------------------------------------------------------------- */
+/* ---- fetch ----------------------------------------------------------------------------------- */
 
 struct fetch_run {
     struct run *run;

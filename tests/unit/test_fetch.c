@@ -21,7 +21,7 @@
 
 enum { CALLS_MAX = 64, BODY_MAX = 16 * 1024 };
 
-/* ---- the advertiser ---------------------------------------------------------------------------- */
+/* ---- the advertiser -------------------------------------------------------------------------- */
 
 struct server {
     int listener;
@@ -193,7 +193,7 @@ static int listen_somewhere(uint16_t *port, int backlog)
     return fd;
 }
 
-/* ---- the caller -------------------------------------------------------------------------------- */
+/* ---- the caller ------------------------------------------------------------------------------ */
 
 struct seen {
     struct event_base *base;
@@ -314,7 +314,7 @@ static void assert_end(struct seen seen, enum fetch_end end)
     }
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_answer(void **state)
 {
@@ -383,8 +383,8 @@ static void test_time_out_is_kept(void **state)
     assert_true(took >= 690 && took < 1500);
 }
 
-/* The peer takes the second request on a kept connection and dies without a byte: libcurl would send
- * it again on a new connection. The advertiser must see it once. */
+/* The peer takes the second request on a kept connection and dies without a byte: libcurl would
+ * send it again on a new connection. The advertiser must see it once. */
 static void silent_repeat(struct fixture *x, const char *method, const char *body)
 {
     int before = x->server.requests;
