@@ -17,32 +17,32 @@
 #include "common/meaning/secrets.h"
 
 enum {
-    DISPATCH_MAX = 2000,       /* jobs a step may hand out before the sockets are polled again */
-    TURN_JOBS = 512,           /* jobs or results after which a long turn is cut */
+    DISPATCH_MAX = 2000, /* jobs a step may hand out before the sockets are polled again */
+    TURN_JOBS = 512,     /* jobs or results after which a long turn is cut */
     STORE_PENDING_MAX = 10000,
     SIGNALS = 2
 };
 
 struct broker {
     const struct config *config; /* borrowed */
-    struct event_base *base;   /* the loop */
-    void *zmq;                 /* ZeroMQ context */
-    struct core *core;         /* who is next */
+    struct event_base *base;     /* the loop */
+    void *zmq;                   /* ZeroMQ context */
+    struct core *core;           /* who is next */
     struct clients *clients;
     struct pool *pool;
-    struct store *store;       /* Redis: records and time-lines; the broker works without it */
+    struct store *store; /* Redis: records and time-lines; the broker works without it */
     struct routes *routes;
     struct http *http;
-    struct event *turn;        /* the end of a turn */
-    struct event *wake;        /* timer: the core asked for it */
+    struct event *turn;             /* the end of a turn */
+    struct event *wake;             /* timer: the core asked for it */
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
-    struct event *drain_over;  /* timer: in flight or not, leave */
-    struct event *open_late;   /* timer: records or not, let clients in */
-    int64_t wake_ms;           /* what wake is set to, INT64_MAX: not set */
+    struct event *drain_over;       /* timer: in flight or not, leave */
+    struct event *open_late;        /* timer: records or not, let clients in */
+    int64_t wake_ms;                /* what wake is set to, INT64_MAX: not set */
     int64_t started_ms;
-    bool open;                 /* clients are let in */
-    bool draining;             /* SIGTERM came */
-    bool cut_short;            /* left with jobs in flight */
+    bool open;      /* clients are let in */
+    bool draining;  /* SIGTERM came */
+    bool cut_short; /* left with jobs in flight */
 };
 
 /* ---- a turn ---------------------------------------------------------------------------------- */

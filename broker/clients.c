@@ -7,44 +7,44 @@
 #include "common/base/map.h"
 
 enum {
-    PAIR_ROOM = 2048,          /* more than any envelope of an answer */
+    PAIR_ROOM = 2048,           /* more than any envelope of an answer */
     OUT_KEEP_BYTES = 64 * 1024, /* a larger batch buffer is given back after its flush */
     RECORDS_RETRY_MS = 500,
     DRAIN_RETRY_MS = 1000,
-    RECEIVE_HWM = 10000,       /* a client's unread messages; above: its TCP stream waits */
+    RECEIVE_HWM = 10000, /* a client's unread messages; above: its TCP stream waits */
     INDEX_BITS = 24
 };
 
 struct client {
-    uint64_t handle;           /* serial << INDEX_BITS | index; never used again */
-    struct list age;           /* clients.by_age */
-    struct list dirty;         /* clients.dirty, alone when out is empty */
-    struct buf out;            /* the message being gathered */
-    uint64_t results;          /* R pairs put so far */
-    uint32_t pairs;            /* in out */
-    char verb;                 /* of out */
-    bool req;                  /* its last message came from a REQ socket */
-    bool awaits;               /* req: the question is not answered yet */
-    bool gone;                 /* the socket does not know it any more */
-    uint8_t asked_bytes;       /* req: id of the question, 0: has none */
+    uint64_t handle;     /* serial << INDEX_BITS | index; never used again */
+    struct list age;     /* clients.by_age */
+    struct list dirty;   /* clients.dirty, alone when out is empty */
+    struct buf out;      /* the message being gathered */
+    uint64_t results;    /* R pairs put so far */
+    uint32_t pairs;      /* in out */
+    char verb;           /* of out */
+    bool req;            /* its last message came from a REQ socket */
+    bool awaits;         /* req: the question is not answered yet */
+    bool gone;           /* the socket does not know it any more */
+    uint8_t asked_bytes; /* req: id of the question, 0: has none */
     char asked[WIRE_ID_BYTES_MAX];
-    uint8_t peer_bytes;        /* ZeroMQ's routing id */
+    uint8_t peer_bytes; /* ZeroMQ's routing id */
     char peer[];
 };
 
 struct clients {
-    struct clients_options o;  /* as given */
-    struct zio *zio;           /* the ROUTER */
-    struct map *by_peer;       /* routing id → struct client */
-    struct client **at;        /* by index */
-    uint32_t *unused;          /* indices free for new clients, a stack */
+    struct clients_options o; /* as given */
+    struct zio *zio;          /* the ROUTER */
+    struct map *by_peer;      /* routing id → struct client */
+    struct client **at;       /* by index */
+    uint32_t *unused;         /* indices free for new clients, a stack */
     uint32_t unused_count;
-    uint64_t serial;           /* of the next client */
-    struct client *last;       /* who spoke last: mostly speaks again */
-    struct list by_age;        /* longest silent first */
-    struct list dirty;         /* clients with something in out */
-    uint32_t taken;            /* jobs taken since the last step */
-    bool draining;             /* submits are refused */
+    uint64_t serial;     /* of the next client */
+    struct client *last; /* who spoke last: mostly speaks again */
+    struct list by_age;  /* longest silent first */
+    struct list dirty;   /* clients with something in out */
+    uint32_t taken;      /* jobs taken since the last step */
+    bool draining;       /* submits are refused */
     struct clients_stats stats;
 };
 
@@ -211,7 +211,8 @@ void clients_put_result(struct clients *cs, uint64_t handle, const struct wire_r
 
 void clients_flush(struct clients *cs)
 {
-    list_each(it, &cs->dirty) {
+    list_each(it, &cs->dirty)
+    {
         struct client *c = list_owner(it, struct client, dirty);
         if (c->out.n > 0) {
             send_batch(cs, c);
@@ -225,8 +226,8 @@ void clients_flush(struct clients *cs)
 /* ---- questions ------------------------------------------------------------------------------- */
 
 struct refusal {
-    const char *error;         /* word of N */
-    const char *detail;        /* what to do about it */
+    const char *error;  /* word of N */
+    const char *detail; /* what to do about it */
 };
 
 static const struct refusal refusals[] = {
@@ -508,7 +509,8 @@ void clients_destroy(struct clients **c)
         return;
     }
     *c = NULL;
-    list_each(it, &cs->by_age) {
+    list_each(it, &cs->by_age)
+    {
         client_remove(cs, list_owner(it, struct client, age));
     }
     zio_destroy(&cs->zio);

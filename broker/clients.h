@@ -17,17 +17,18 @@ struct clients;
 
 struct clients_options {
     struct event_base *base;
-    void *zmq;                  /* ZeroMQ context */
-    const char *address;        /* bound */
-    uint32_t clients_max;       /* remembered; one more: the longest silent is forgotten */
+    void *zmq;            /* ZeroMQ context */
+    const char *address;  /* bound */
+    uint32_t clients_max; /* remembered; one more: the longest silent is forgotten */
     struct core *core;
     /* writes the pair that answers I */
     void (*put_info)(void *context, struct buf *out, struct slice id);
-    bool (*routes_known)(void *context); /* records were read: an unknown route is the client's fault */
+    bool (*routes_known)(
+        void *context);             /* records were read: an unknown route is the client's fault */
     void (*on_turn)(void *context); /* messages were taken: the core wants a step */
     /* many jobs were taken: the core wants a step now, and may flush, before more is read */
     void (*on_many)(void *context);
-    uint32_t many;              /* how many are many */
+    uint32_t many; /* how many are many */
     void *context;
 };
 
@@ -47,12 +48,12 @@ void clients_open(struct clients *c);
 void clients_drain(struct clients *c);
 
 struct clients_stats {
-    uint64_t known;             /* gauge */
-    uint64_t messages;          /* received */
-    uint64_t malformed;         /* of them, not readable to their end */
-    uint64_t dropped;           /* clients forgotten to make room */
-    uint64_t answers_gone;      /* messages to clients that had left */
-    uint64_t answers_full;      /* messages to clients that do not read */
+    uint64_t known;        /* gauge */
+    uint64_t messages;     /* received */
+    uint64_t malformed;    /* of them, not readable to their end */
+    uint64_t dropped;      /* clients forgotten to make room */
+    uint64_t answers_gone; /* messages to clients that had left */
+    uint64_t answers_full; /* messages to clients that do not read */
 };
 struct clients_stats clients_stats(const struct clients *c);
 

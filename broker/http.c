@@ -4,8 +4,8 @@
 #include "common/adapters/httpd.h"
 
 struct http {
-    struct http_options o;     /* as given */
-    struct httpd *httpd;       /* the server */
+    struct http_options o; /* as given */
+    struct httpd *httpd;   /* the server */
 };
 
 static const char plain[] = "text/plain; charset=utf-8";

@@ -12,7 +12,7 @@ struct http;
 
 struct http_options {
     struct event_base *base;
-    const char *listen;         /* host:port; its key in the configuration is broker.metrics */
+    const char *listen; /* host:port; its key in the configuration is broker.metrics */
     void (*put_metrics)(void *context, struct buf *out);
     /* NULL: ready; else a static text that says what is missing */
     const char *(*unready)(void *context);

@@ -7,34 +7,34 @@
 #include "common/base/map.h"
 
 enum {
-    PAIR_ROOM = 2048,          /* more than any envelope of a job */
+    PAIR_ROOM = 2048,            /* more than any envelope of a job */
     OUT_KEEP_BYTES = 256 * 1024, /* a larger batch buffer is given back after its flush */
-    LOOKS = 8,                 /* looks at the workers within one silence_ms */
-    PROTOCOL = 1,              /* OTPQ-W version spoken; N-1 to N+1 are understood */
-    STRANGER = UINT32_MAX      /* worker handle of a result whose sender is not known (any more) */
+    LOOKS = 8,                   /* looks at the workers within one silence_ms */
+    PROTOCOL = 1,                /* OTPQ-W version spoken; N-1 to N+1 are understood */
+    STRANGER = UINT32_MAX /* worker handle of a result whose sender is not known (any more) */
 };
 
 struct worker {
-    uint32_t handle;           /* index in pool.at */
-    struct list dirty;         /* pool.dirty, alone when out is empty */
-    struct buf out;            /* J message being gathered */
-    uint32_t pairs;            /* in out */
-    bool gone;                 /* its connection is: removed at the end of the turn */
-    int64_t heard_ms;          /* when it last said anything */
-    char name[65];             /* for people */
-    uint8_t peer_bytes;        /* ZeroMQ's routing id */
+    uint32_t handle;    /* index in pool.at */
+    struct list dirty;  /* pool.dirty, alone when out is empty */
+    struct buf out;     /* J message being gathered */
+    uint32_t pairs;     /* in out */
+    bool gone;          /* its connection is: removed at the end of the turn */
+    int64_t heard_ms;   /* when it last said anything */
+    char name[65];      /* for people */
+    uint8_t peer_bytes; /* ZeroMQ's routing id */
     char peer[];
 };
 
 struct pool {
-    struct pool_options o;     /* as given */
-    struct zio *zio;           /* the ROUTER */
-    struct event *look;        /* periodic: who is silent? */
-    struct map *by_peer;       /* routing id → struct worker */
-    struct worker **at;        /* by handle, workers_max of them */
-    struct list dirty;         /* workers with something in out, or gone */
-    uint32_t taken;            /* results taken since the last step */
-    int64_t looked_ms;         /* last look */
+    struct pool_options o; /* as given */
+    struct zio *zio;       /* the ROUTER */
+    struct event *look;    /* periodic: who is silent? */
+    struct map *by_peer;   /* routing id → struct worker */
+    struct worker **at;    /* by handle, workers_max of them */
+    struct list dirty;     /* workers with something in out, or gone */
+    uint32_t taken;        /* results taken since the last step */
+    int64_t looked_ms;     /* last look */
     struct pool_stats stats;
 };
 
@@ -140,7 +140,8 @@ void pool_put_job(struct pool *p, uint32_t worker, const struct wire_job *job, s
 bool pool_flush(struct pool *p)
 {
     bool lost = false;
-    list_each(it, &p->dirty) {
+    list_each(it, &p->dirty)
+    {
         struct worker *w = list_owner(it, struct worker, dirty);
         if (w->out.n > 0 && !w->gone) {
             send_batch(p, w);

@@ -16,9 +16,9 @@ struct pool;
 
 struct pool_options {
     struct event_base *base;
-    void *zmq;                  /* ZeroMQ context */
-    const char *address;        /* bound */
-    uint32_t workers_max;       /* as the core's */
+    void *zmq;            /* ZeroMQ context */
+    const char *address;  /* bound */
+    uint32_t workers_max; /* as the core's */
     uint32_t silence_ms;
     struct core *core;
     /* a result was handed on; rid names the time-line it belongs to */
@@ -26,7 +26,7 @@ struct pool_options {
     void (*on_turn)(void *context); /* something changed: the core wants a step */
     /* many results were taken: the core wants a step now, and may flush, before more is read */
     void (*on_many)(void *context);
-    uint32_t many;              /* how many are many */
+    uint32_t many; /* how many are many */
     void *context;
 };
 
@@ -41,9 +41,9 @@ void pool_put_job(struct pool *p, uint32_t worker, const struct wire_job *job, s
 MUST_CHECK bool pool_flush(struct pool *p);
 
 struct pool_stats {
-    uint64_t messages;          /* received */
-    uint64_t malformed;         /* of them, not readable to their end */
-    uint64_t lost;              /* workers gone without a goodbye */
+    uint64_t messages;  /* received */
+    uint64_t malformed; /* of them, not readable to their end */
+    uint64_t lost;      /* workers gone without a goodbye */
 };
 struct pool_stats pool_stats(const struct pool *p);
 

@@ -14,8 +14,8 @@ struct report {
     const struct core *core;
     const struct clients *clients;
     const struct pool *pool;
-    bool store_up;             /* Redis can be used */
-    int64_t started_ms;        /* of the process, monotonic */
+    bool store_up;      /* Redis can be used */
+    int64_t started_ms; /* of the process, monotonic */
     int64_t now_ms;
 };
 

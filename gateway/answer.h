@@ -21,9 +21,9 @@ enum answer_shape {
 enum { ANSWER_BYTES_MAX = 32 * 1024 };
 
 struct answer {
-    int http;              /* status; the body's "status" is the same */
+    int http;               /* status; the body's "status" is the same */
     uint32_t retry_after_s; /* for the Retry-After header; 0: none */
-    struct buf body;       /* JSON, owned */
+    struct buf body;        /* JSON, owned */
 };
 
 /* Everything about a result but its code; the defaults of job_result_init mean "does not apply". */

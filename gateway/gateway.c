@@ -153,8 +153,8 @@ static void look_after_drain(struct gateway *g)
         return;
     }
     if (late && httpd_requests_open(g->httpd) > 0) {
-        log_warn("leaving with requests open", "requests",
-                 log_num(httpd_requests_open(g->httpd)), NULL);
+        log_warn("leaving with requests open", "requests", log_num(httpd_requests_open(g->httpd)),
+                 NULL);
         g->cut_short = true;
     }
     (void)event_base_loopbreak(g->base);
@@ -256,17 +256,16 @@ static bool open_jobs(struct gateway *g, char error[512])
 static bool open_httpd(struct gateway *g, char error[512])
 {
     char why[256];
-    const struct httpd_options o = {
-        .listen = g->config->gateway_listen,
-        .listen_key = "gateway.listen",
-        .reuse_port = true,
-        .listen_later = true,
-        .body_bytes_max = REQUEST_BODY_BYTES_MAX,
-        .header_bytes_max = REQUEST_HEADER_BYTES_MAX,
-        .arrive_ms = (uint32_t)g->config->gateway_request_ms,
-        .connections_max = (uint32_t)g->config->gateway_connections_max,
-        .on_request = on_request,
-        .context = g};
+    const struct httpd_options o = {.listen = g->config->gateway_listen,
+                                    .listen_key = "gateway.listen",
+                                    .reuse_port = true,
+                                    .listen_later = true,
+                                    .body_bytes_max = REQUEST_BODY_BYTES_MAX,
+                                    .header_bytes_max = REQUEST_HEADER_BYTES_MAX,
+                                    .arrive_ms = (uint32_t)g->config->gateway_request_ms,
+                                    .connections_max = (uint32_t)g->config->gateway_connections_max,
+                                    .on_request = on_request,
+                                    .context = g};
     g->httpd = httpd_new(g->base, &o, why);
     if (g->httpd == NULL) {
         (void)snprintf(error, 512, "%s", why);

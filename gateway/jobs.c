@@ -8,17 +8,17 @@
 enum { TRACEPARENT_BYTES = 55 };
 
 struct jobs {
-    otpq *queue;          /* owned */
-    struct event *ready;  /* the queue has something to do */
-    struct event *timer;  /* the queue wants to be called anyway */
-    struct list waiting;  /* of struct job */
-    size_t count;         /* length of waiting */
-    size_t inflight_max;  /* 503 above */
-    uint32_t ttl_ms;      /* of a job */
+    otpq *queue;         /* owned */
+    struct event *ready; /* the queue has something to do */
+    struct event *timer; /* the queue wants to be called anyway */
+    struct list waiting; /* of struct job */
+    size_t count;        /* length of waiting */
+    size_t inflight_max; /* 503 above */
+    uint32_t ttl_ms;     /* of a job */
 };
 
 struct job {
-    struct list node;              /* of jobs->waiting */
+    struct list node; /* of jobs->waiting */
     struct jobs *owner;
     struct httpd_request *request; /* to be answered */
     const struct system *system;   /* whose words */
@@ -61,8 +61,8 @@ static void on_done(void *context, const struct otpq_answer *from)
     struct job *job = context;
     struct answer answer;
     intake_outcome(&answer, job->system, from);
-    log_debug("answered", "id", from->id, "system", job->system->name, "code", from->code,
-              "detail", from->detail, "http", log_num(answer.http), "ms",
+    log_debug("answered", "id", from->id, "system", job->system->name, "code", from->code, "detail",
+              from->detail, "http", log_num(answer.http), "ms",
               log_num(clock_mono_ms() - job->began_ms), "client_gone",
               httpd_client_gone(job->request) ? "true" : "false", NULL);
     job_end(job, &answer);
@@ -139,9 +139,8 @@ void jobs_start(struct jobs *j, struct httpd_request *request, const char *id,
 
 struct jobs *jobs_new(const struct jobs_options *o, const char **error)
 {
-    const struct otpq_options options = {.brokers = o->brokers,
-                                         .broker_count = o->broker_count,
-                                         .jobs_max = o->inflight_max};
+    const struct otpq_options options = {
+        .brokers = o->brokers, .broker_count = o->broker_count, .jobs_max = o->inflight_max};
     otpq *queue = otpq_new(&options, error);
     if (queue == NULL) {
         return NULL;
@@ -167,7 +166,8 @@ void jobs_destroy(struct jobs **jp)
     *jp = NULL;
     struct answer answer;
     answer_failure(&answer, RESULT_OUTCOME_UNKNOWN, 0, "this gateway was ended", 0);
-    list_each(it, &j->waiting) {
+    list_each(it, &j->waiting)
+    {
         job_end(list_owner(it, struct job, node), &answer);
     }
     answer_free(&answer);

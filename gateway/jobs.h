@@ -18,8 +18,8 @@ struct jobs_options {
     struct event_base *base;
     const char *const *brokers; /* clients' addresses of brokers */
     size_t broker_count;
-    uint32_t inflight_max;      /* requests that may wait at once; 503 above */
-    uint32_t ttl_ms;            /* of a job */
+    uint32_t inflight_max; /* requests that may wait at once; 503 above */
+    uint32_t ttl_ms;       /* of a job */
 };
 
 /* NULL: *error is a static text. */

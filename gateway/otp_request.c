@@ -6,8 +6,8 @@
 #include "common/base/utf8.h"
 
 /* The published parameters. Whatever else is sent becomes {param.NAME} of the templates. */
-static const char *const published[] = {"key",    "aid",     "mid", "partner", "msisdn",
-                                        "userId", "type",    "otp", "request_id"};
+static const char *const published[] = {"key",    "aid",  "mid", "partner",   "msisdn",
+                                        "userId", "type", "otp", "request_id"};
 
 /* Longest text that a job takes, and what to say when it is longer. */
 static const struct {
@@ -90,8 +90,7 @@ static const struct integration *find_route(const struct records *records, const
         return NULL;
     }
     if (given.n > 0 && b->bound && !slice_eq(given, b->partner)) {
-        (void)refuse(why, RESULT_INTEGRATION_NOT_FOUND,
-                     "partner is not the one of this endpoint");
+        (void)refuse(why, RESULT_INTEGRATION_NOT_FOUND, "partner is not the one of this endpoint");
         return NULL;
     }
     const struct integration *i = records_integration(records, b->bound ? b->partner : given);

@@ -24,14 +24,14 @@ struct otp_caller {
 
 /* Slices of body borrow from the params, the caller and msisdn: keep them until it is encoded. */
 struct otp_request {
-    const char *route;     /* integration's name; borrowed from the records */
-    char tenant[24];       /* affiliate id as text */
-    struct msisdn msisdn;  /* normalised */
-    struct job_body body;  /* of the job */
+    const char *route;    /* integration's name; borrowed from the records */
+    char tenant[24];      /* affiliate id as text */
+    struct msisdn msisdn; /* normalised */
+    struct job_body body; /* of the job */
 };
 
 struct otp_refusal {
-    enum result_code code; /* word of the vocabulary */
+    enum result_code code;         /* word of the vocabulary */
     char detail[OTP_DETAIL_BYTES]; /* what is wrong, and with which parameter; may be "" */
 };
 

@@ -26,7 +26,7 @@ enum route_outcome { ROUTE_FOUND, ROUTE_UNKNOWN /* 404 */, ROUTE_WRONG_METHOD /*
 struct router_match {
     enum route_outcome outcome;
     const struct router_row *row; /* FOUND and WRONG_METHOD */
-    struct slice name;           /* what "{}" took; else empty */
+    struct slice name;            /* what "{}" took; else empty */
 };
 
 struct router_match router_find(struct slice method, struct slice path);

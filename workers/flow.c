@@ -146,8 +146,11 @@ static void answer_unwritten(struct flow *f, enum job_end end, enum result_code 
 static void give_back(struct flow *f, enum result_code code, uint32_t delay_ms,
                       uint32_t attempt_seen)
 {
-    struct wire_give_back g = {.id = f->job.id, .attempt = f->job.attempt, .code = code,
-                               .delay_ms = delay_ms, .attempt_seen = attempt_seen};
+    struct wire_give_back g = {.id = f->job.id,
+                               .attempt = f->job.attempt,
+                               .code = code,
+                               .delay_ms = delay_ms,
+                               .attempt_seen = attempt_seen};
     link_back(f->from, &g);
     flow_free(f);
 }
@@ -172,7 +175,7 @@ static void wait_and_ask(struct flow *f, uint32_t ms, bool elsewhere)
         answer_unwritten(f, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
         return;
     }
-    int64_t wait_ms = ms < FLOW_WAIT_MS_MIN ? FLOW_WAIT_MS_MIN
+    int64_t wait_ms = ms < FLOW_WAIT_MS_MIN   ? FLOW_WAIT_MS_MIN
                       : ms > FLOW_WAIT_MS_MAX ? FLOW_WAIT_MS_MAX
                                               : ms;
     f->state = FLOW_WAITING;
@@ -552,8 +555,8 @@ static void describe_claim(struct flow *f, struct slice body)
     };
 }
 
-void flow_begin(struct flows *all, struct link *from, const struct wire_job *job,
-                struct slice body, int64_t waited_ms)
+void flow_begin(struct flows *all, struct link *from, const struct wire_job *job, struct slice body,
+                int64_t waited_ms)
 {
     struct flow *f = flow_new(all, from, job, body);
     f->deadline_ms -= waited_ms;
@@ -598,7 +601,8 @@ void flows_drain(struct flows *all)
 {
     bool idle = all->count == 0;
     all->draining = true;
-    list_each (node, &all->running) {
+    list_each(node, &all->running)
+    {
         struct flow *f = list_owner(node, struct flow, link);
         if (f->state == FLOW_WAITING || f->state == FLOW_READY) {
             give_back(f, RESULT_NONE, FLOW_BUSY_BACK_MS, f->job.attempt);
@@ -612,7 +616,8 @@ void flows_drain(struct flows *all)
 void flows_abandon(struct flows *all)
 {
     all->draining = false; /* nobody waits for the last one */
-    list_each (node, &all->running) {
+    list_each(node, &all->running)
+    {
         struct flow *f = list_owner(node, struct flow, link);
         if (f->call != NULL) {
             fetch_abandon(f->call);

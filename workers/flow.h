@@ -31,16 +31,16 @@ struct flows {
     struct session_store *sessions;
     struct records_watch *watch;
     const struct secrets *secrets;
-    struct slice pepper;          /* key of code MACs */
-    uint32_t flows_max;           /* jobs that may be here at once; more are given back */
+    struct slice pepper;            /* key of code MACs */
+    uint32_t flows_max;             /* jobs that may be here at once; more are given back */
     void (*on_idle)(void *context); /* draining and the last one has ended */
     void *context;
 
     struct list running;
-    uint32_t count;               /* in running */
-    struct list ready;            /* READY ones, in order */
-    uint32_t claiming;            /* CLAIMING ones */
-    bool pumping;                 /* ready ones are being claimed further up the stack */
+    uint32_t count;    /* in running */
+    struct list ready; /* READY ones, in order */
+    uint32_t claiming; /* CLAIMING ones */
+    bool pumping;      /* ready ones are being claimed further up the stack */
     bool draining;
 };
 
@@ -48,8 +48,8 @@ struct flows {
 void flows_init(struct flows *all);
 /* Takes a job over: it ends in exactly one link_result or link_back. waited_ms is gone from its
  * time to live. */
-void flow_begin(struct flows *all, struct link *from, const struct wire_job *job,
-                struct slice body, int64_t waited_ms);
+void flow_begin(struct flows *all, struct link *from, const struct wire_job *job, struct slice body,
+                int64_t waited_ms);
 /* Gives back what has not started, and all that still comes; what has started is finished. on_idle
  * runs when nothing is left, perhaps before this returns. */
 void flows_drain(struct flows *all);

@@ -23,14 +23,14 @@ enum flow_state {
 enum {
     FLOW_STEPS_MAX = 8,
     FLOW_CLAIMS_MAX = 256,
-    FLOW_TEXT_BYTES_MAX = 4096,   /* an SMS text with its code */
-    FLOW_LEASE_SPARE_MS = 2000,   /* a claim lives this much longer than the call may take */
-    FLOW_STORE_RETRY_MS = 200,    /* between tries to write an outcome */
-    FLOW_STORE_BACK_MS = 500,     /* a job given back because the store is away comes again after */
+    FLOW_TEXT_BYTES_MAX = 4096, /* an SMS text with its code */
+    FLOW_LEASE_SPARE_MS = 2000, /* a claim lives this much longer than the call may take */
+    FLOW_STORE_RETRY_MS = 200,  /* between tries to write an outcome */
+    FLOW_STORE_BACK_MS = 500,   /* a job given back because the store is away comes again after */
     /* a job given back because it cannot begin here comes again after */
     FLOW_BUSY_BACK_MS = 100,
-    FLOW_ROUTE_BACK_MS = 500,     /* the same, its route not (yet) known or paused */
-    FLOW_ROUTE_ATTEMPTS = 3,      /* then the route is taken for unknown: a change is here in 1 s */
+    FLOW_ROUTE_BACK_MS = 500, /* the same, its route not (yet) known or paused */
+    FLOW_ROUTE_ATTEMPTS = 3,  /* then the route is taken for unknown: a change is here in 1 s */
     FLOW_UNREACHABLE_BACK_MS = 200, /* times the attempt */
     FLOW_UNREACHABLE_BACK_MS_MAX = 5000,
     FLOW_WAIT_MS_MIN = 10,
@@ -38,35 +38,35 @@ enum {
 };
 
 struct flow {
-    struct list link;             /* in flows.running */
-    struct list turn;             /* READY: in flows.ready */
+    struct list link; /* in flows.running */
+    struct list turn; /* READY: in flows.ready */
     struct flows *all;
-    struct link *from;            /* where the answer goes */
+    struct link *from; /* where the answer goes */
     enum flow_state state;
     const struct flow_op *op;
-    char *bytes;                  /* owned copy of everything that job and body borrow from */
+    char *bytes; /* owned copy of everything that job and body borrow from */
     struct wire_job job;
     struct job_body body;
-    struct records *records;      /* the snapshot that route is of, referenced */
+    struct records *records; /* the snapshot that route is of, referenced */
     const struct integration *route;
     struct msisdn msisdn;
     struct event timer;
-    bool elsewhere;               /* WAITING for another owner's outcome: no deadline ends that */
-    int64_t arrived_ms;           /* mono */
-    int64_t deadline_ms;          /* mono */
-    int64_t lease_end_ms;         /* mono; of the claim, from when it was last asked for */
-    struct session_job claim;     /* what the store is asked about */
+    bool elsewhere;           /* WAITING for another owner's outcome: no deadline ends that */
+    int64_t arrived_ms;       /* mono */
+    int64_t deadline_ms;      /* mono */
+    int64_t lease_end_ms;     /* mono; of the claim, from when it was last asked for */
+    struct session_job claim; /* what the store is asked about */
     char request_id[64];
     char advertiser_request_id[128];
-    int64_t attempts_left;        /* -1: none */
-    int64_t retry_after_s;        /* -1: none */
-    int64_t expires_in_s;         /* -1: none */
-    char otp[CODE_DIGITS_MAX + 1]; /* the code made here, or "" */
+    int64_t attempts_left;           /* -1: none */
+    int64_t retry_after_s;           /* -1: none */
+    int64_t expires_in_s;            /* -1: none */
+    char otp[CODE_DIGITS_MAX + 1];   /* the code made here, or "" */
     char code_mac[CODE_MAC_HEX + 1]; /* of it, or "" */
-    char *text;                   /* owned SMS text with the code, or NULL */
-    struct fetch_call *call;      /* while CALLING */
-    int64_t call_wall_ms;         /* when the call began */
-    int advertiser_http;          /* -1: not called */
+    char *text;                      /* owned SMS text with the code, or NULL */
+    struct fetch_call *call;         /* while CALLING */
+    int64_t call_wall_ms;            /* when the call began */
+    int advertiser_http;             /* -1: not called */
     int64_t advertiser_ms;
     struct buf advertiser_body;   /* redacted */
     enum job_end end;             /* known once FINISHING */
@@ -81,7 +81,7 @@ struct flow {
 /* How one op differs from the others. */
 struct flow_op {
     enum dialect_call call;
-    bool repeatable;              /* a refusal or unknown may be repeated when the route says so */
+    bool repeatable; /* a refusal or unknown may be repeated when the route says so */
     /* Asks the store for the right to call. */
     void (*claim)(struct flow *f, claim_callback *done);
     /* After the claim was won: what the request needs. False: it cannot be made

@@ -11,11 +11,11 @@ enum {
     BATCH_PAIRS_MAX = 900,
     /* sent when over it: one more pair always fits */
     BATCH_BYTES_GOOD = WIRE_MESSAGE_BYTES_MAX / 2,
-    RETRY_MS = 20,        /* the socket was full */
+    RETRY_MS = 20, /* the socket was full */
     HELLO_PAUSE_MS = 500,
-    PINGS_MAX = 32,       /* more than fit into LINK_SILENCE_MS */
+    PINGS_MAX = 32, /* more than fit into LINK_SILENCE_MS */
     FRESH_MS = 2 * LINK_PING_MS,
-    CREDIT_STEPS = 16     /* credit is told in steps of this share of the quota */
+    CREDIT_STEPS = 16 /* credit is told in steps of this share of the quota */
 };
 
 /* Pairs of one verb that leave in one message. */
@@ -36,17 +36,17 @@ struct pings {
 struct link {
     struct link_options o;
     struct zio *zio;
-    struct event ping;        /* every LINK_PING_MS */
-    struct event flush;       /* end of the turn */
+    struct event ping;  /* every LINK_PING_MS */
+    struct event flush; /* end of the turn */
     struct batch batches[BATCHES];
-    int64_t heard_ms;         /* last word of the broker */
-    int64_t hello_ms;         /* last hello */
+    int64_t heard_ms; /* last word of the broker */
+    int64_t hello_ms; /* last hello */
     struct pings pings;
-    int64_t fresh_ms;         /* when the last ping was sent that has been answered */
-    uint64_t accepted;        /* jobs taken since the last hello */
-    uint64_t credit;          /* last total told since the last hello */
-    uint32_t running;         /* jobs of this broker that are here */
-    uint32_t quota;           /* of them at once */
+    int64_t fresh_ms;  /* when the last ping was sent that has been answered */
+    uint64_t accepted; /* jobs taken since the last hello */
+    uint64_t credit;   /* last total told since the last hello */
+    uint32_t running;  /* jobs of this broker that are here */
+    uint32_t quota;    /* of them at once */
     bool up;
     bool frozen;
 };
@@ -227,8 +227,10 @@ static void say_hello(struct link *l)
     struct buf b;
     buf_init(&b, 4096);
     wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_HELLO);
-    struct wire_hello hello = {.name = slice_of(l->o.name), .pid = (uint64_t)getpid(),
-                               .version = slice_of(OTPQ_VERSION), .protocol = 1,
+    struct wire_hello hello = {.name = slice_of(l->o.name),
+                               .pid = (uint64_t)getpid(),
+                               .version = slice_of(OTPQ_VERSION),
+                               .protocol = 1,
                                .capacity = l->o.capacity};
     wire_put_hello(&b, &hello);
     (void)link_say(l, buf_slice(&b)); /* a broker that missed it asks who we are */
@@ -310,8 +312,11 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
 
 static struct zio *open_socket(struct link *l, const char **error)
 {
-    struct zio_options o = {.kind = ZIO_DEALER, .address = l->o.address, .bind = false,
-                            .message_bytes_max = WIRE_MESSAGE_BYTES_MAX, .on_message = on_message,
+    struct zio_options o = {.kind = ZIO_DEALER,
+                            .address = l->o.address,
+                            .bind = false,
+                            .message_bytes_max = WIRE_MESSAGE_BYTES_MAX,
+                            .on_message = on_message,
                             .context = l};
     return zio_new(l->o.base, l->o.zmq_context, &o, error);
 }

@@ -14,16 +14,16 @@
 struct link;
 
 enum {
-    LINK_PING_MS = 250,      /* the broker calls a worker dead after 1000 of silence */
-    LINK_SILENCE_MS = 3000   /* without a word from the broker: a new socket */
+    LINK_PING_MS = 250,    /* the broker calls a worker dead after 1000 of silence */
+    LINK_SILENCE_MS = 3000 /* without a word from the broker: a new socket */
 };
 
 struct link_options {
     struct event_base *base;
     void *zmq_context;
-    const char *address;     /* of the broker's workers' socket; borrowed for the link's life */
-    const char *name;        /* this worker's, for people; borrowed */
-    uint32_t capacity;       /* of this worker, told in the hello */
+    const char *address; /* of the broker's workers' socket; borrowed for the link's life */
+    const char *name;    /* this worker's, for people; borrowed */
+    uint32_t capacity;   /* of this worker, told in the hello */
     /* A job. waited_ms: how long it may have been on its way when that is not next to nothing (this
      * process or the network stood still): gone from its time to live. Slices live until it
      * returns. */

@@ -13,9 +13,9 @@ int main(int argc, char **argv)
 {
     struct config config;
     char error[512];
-    int code = config_main(argc, argv, "otpq-worker",
-                           "runs jobs: claims them, calls advertisers, writes what came of it",
-                           &config);
+    int code =
+        config_main(argc, argv, "otpq-worker",
+                    "runs jobs: claims them, calls advertisers, writes what came of it", &config);
     if (code != CONFIG_GO_ON) {
         return code;
     }

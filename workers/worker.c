@@ -27,7 +27,7 @@ struct worker {
     struct event_base *base;
     void *zmq_context;
     char name[128];
-    char owner[OWNER_CHARS + 1];  /* random: this process as the owner of claims */
+    char owner[OWNER_CHARS + 1]; /* random: this process as the owner of claims */
     char *pepper;
     size_t pepper_bytes;
     struct secrets *secrets;
@@ -43,9 +43,9 @@ struct worker {
     struct event drain_over;
     void (*on_ready)(void);
     bool store_up;
-    bool loaded;                  /* the first records are here */
+    bool loaded; /* the first records are here */
     bool draining;
-    bool cut_short;               /* calls were left behind */
+    bool cut_short; /* calls were left behind */
 };
 
 /* ---- sharing the capacity -------------------------------------------------------------------- */

@@ -72,8 +72,11 @@ static enum otpq_outcome block(otpq *q, const char *id, uint32_t timeout_ms,
         otpq_process(q);
     }
     if (!q->answered) {
-        otpq_keep(q, &(struct otpq_answer){.outcome = OTPQ_TIMED_OUT, .id = own_id, .state = "",
-                                           .code = "", .detail = "no broker answered in time"});
+        otpq_keep(q, &(struct otpq_answer){.outcome = OTPQ_TIMED_OUT,
+                                           .id = own_id,
+                                           .state = "",
+                                           .code = "",
+                                           .detail = "no broker answered in time"});
     }
     *answer = q->kept;
     return answer->outcome;
@@ -81,8 +84,9 @@ static enum otpq_outcome block(otpq *q, const char *id, uint32_t timeout_ms,
 
 static enum otpq_outcome refuse(otpq *q, const char *why, struct otpq_answer *answer)
 {
-    otpq_keep(q, &(struct otpq_answer){.outcome = OTPQ_NOT_TAKEN, .id = "", .state = "",
-                                       .code = "invalid", .detail = why});
+    otpq_keep(
+        q, &(struct otpq_answer){
+               .outcome = OTPQ_NOT_TAKEN, .id = "", .state = "", .code = "invalid", .detail = why});
     *answer = q->kept;
     return OTPQ_NOT_TAKEN;
 }
@@ -124,8 +128,7 @@ static enum otpq_outcome ask(otpq *q, char verb, const char *id, uint32_t timeou
     return outcome;
 }
 
-enum otpq_outcome otpq_get(otpq *q, const char *id, uint32_t timeout_ms,
-                           struct otpq_answer *answer)
+enum otpq_outcome otpq_get(otpq *q, const char *id, uint32_t timeout_ms, struct otpq_answer *answer)
 {
     return ask(q, WIRE_GET, id, timeout_ms, answer);
 }

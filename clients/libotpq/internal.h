@@ -26,25 +26,25 @@ enum { NO_LINK = -1 };
 /* One unanswered job. In `outbox` while link is NO_LINK, else in `sent` of its link; always in the
  * map by id and in the heap by deadline. */
 struct pending {
-    struct list where;          /* outbox or a link's `sent` */
-    struct wire_submit submit;  /* slices point into bytes */
-    struct slice body;          /* into bytes */
-    otpq_callback *done;        /* the caller's */
-    void *context;              /* the caller's */
-    int64_t deadline_ms;        /* moment the ttl ends */
-    int64_t ready_ms;           /* moment the delay ends */
-    size_t heap_at;             /* index in the heap */
-    int link;                   /* where it was sent, or NO_LINK */
-    char bytes[];               /* id, route, tenant, trace, body */
+    struct list where;         /* outbox or a link's `sent` */
+    struct wire_submit submit; /* slices point into bytes */
+    struct slice body;         /* into bytes */
+    otpq_callback *done;       /* the caller's */
+    void *context;             /* the caller's */
+    int64_t deadline_ms;       /* moment the ttl ends */
+    int64_t ready_ms;          /* moment the delay ends */
+    size_t heap_at;            /* index in the heap */
+    int link;                  /* where it was sent, or NO_LINK */
+    char bytes[];              /* id, route, tenant, trace, body */
 };
 
 struct jobs {
     struct map *by_id;
-    struct pending **heap;      /* by deadline, earliest first */
-    size_t count;               /* of the heap */
-    size_t cap;                 /* allocated */
-    size_t max;                 /* ceiling for count */
-    struct list outbox;         /* to be sent, oldest first */
+    struct pending **heap; /* by deadline, earliest first */
+    size_t count;          /* of the heap */
+    size_t cap;            /* allocated */
+    size_t max;            /* ceiling for count */
+    struct list outbox;    /* to be sent, oldest first */
 };
 
 void jobs_init(struct jobs *j, size_t jobs_max);
@@ -62,16 +62,16 @@ void jobs_requeue(struct jobs *j, struct list *sent);
 
 struct link {
     char *address;
-    void *socket;               /* DEALER */
-    void *monitor;              /* PAIR that tells of connections made and lost */
-    int index;                  /* in otpq.links */
-    bool up;                    /* the handshake was done and the connection not lost since */
-    bool leaving;               /* it said that it drains: nothing new goes there */
-    bool lost;                  /* the connection went: what was sent there must go out again */
-    struct list sent;           /* jobs unanswered there */
-    int64_t heard_ms;           /* last message, or the first send after nothing was waited for */
-    int64_t pinged_ms;          /* last ping */
-    uint32_t opened;            /* times opened: names the monitor's endpoint */
+    void *socket;      /* DEALER */
+    void *monitor;     /* PAIR that tells of connections made and lost */
+    int index;         /* in otpq.links */
+    bool up;           /* the handshake was done and the connection not lost since */
+    bool leaving;      /* it said that it drains: nothing new goes there */
+    bool lost;         /* the connection went: what was sent there must go out again */
+    struct list sent;  /* jobs unanswered there */
+    int64_t heard_ms;  /* last message, or the first send after nothing was waited for */
+    int64_t pinged_ms; /* last ping */
+    uint32_t opened;   /* times opened: names the monitor's endpoint */
 };
 
 /* False: zmq's errno says why. */
@@ -90,29 +90,29 @@ MUST_CHECK bool link_readable(const struct link *l);
 
 /* The one question that a blocking call waits for. */
 struct ask {
-    char verb;                  /* WIRE_GET, WIRE_CANCEL, WIRE_INFO or 0: none */
+    char verb; /* WIRE_GET, WIRE_CANCEL, WIRE_INFO or 0: none */
     char id[WIRE_ID_BYTES_MAX + 1];
-    int link;                   /* where it was sent, or NO_LINK */
-    uint32_t tried;             /* brokers that do not know the id, one bit each */
+    int link;       /* where it was sent, or NO_LINK */
+    uint32_t tried; /* brokers that do not know the id, one bit each */
 };
 
 struct otpq {
     void *zmq_context;
-    bool own_context;           /* made here, ended here */
+    bool own_context; /* made here, ended here */
     struct link links[LINKS_MAX];
     int link_count;
-    int current;                /* the broker in use */
+    int current; /* the broker in use */
     uint32_t silence_ms;
     struct jobs jobs;
-    int epoll_fd;               /* what otpq_fd gives: holds wake_fd and every ZMQ_FD */
-    int wake_fd;                /* eventfd: readable while there is work that no socket tells of */
-    bool woken;                 /* wake_fd is readable */
-    bool asked;                 /* something was sent to a broker at some time */
-    struct buf message;         /* the batch being written */
+    int epoll_fd;       /* what otpq_fd gives: holds wake_fd and every ZMQ_FD */
+    int wake_fd;        /* eventfd: readable while there is work that no socket tells of */
+    bool woken;         /* wake_fd is readable */
+    bool asked;         /* something was sent to a broker at some time */
+    struct buf message; /* the batch being written */
     struct ask ask;
-    bool answered;              /* the blocking call has its answer in `kept` */
-    struct otpq_answer kept;    /* texts in `texts` */
-    struct buf texts;           /* what the last blocking call gave out */
+    bool answered;           /* the blocking call has its answer in `kept` */
+    struct otpq_answer kept; /* texts in `texts` */
+    struct buf texts;        /* what the last blocking call gave out */
 };
 
 /* The broker for what is sent next: the one in use while it is connected and stays, else the next

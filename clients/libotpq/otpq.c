@@ -104,8 +104,10 @@ static bool fill_op(struct wire_submit *s, const char *op)
 /* What the broker would refuse is refused here, where the caller still stands. */
 static const char *fill_submit(struct wire_submit *s, const struct otpq_job *job)
 {
-    *s = (struct wire_submit){.id = slice_of(job->id), .route = slice_of(job->route),
-                              .tenant = slice_of(job->tenant), .trace = slice_of(job->trace),
+    *s = (struct wire_submit){.id = slice_of(job->id),
+                              .route = slice_of(job->route),
+                              .tenant = slice_of(job->tenant),
+                              .trace = slice_of(job->trace),
                               .ttl_ms = job->ttl_ms != 0 ? job->ttl_ms : WIRE_TTL_DEFAULT_MS,
                               .delay_ms = job->delay_ms};
     if (!wire_id_ok(s->id, WIRE_ID_BYTES_MAX)) {
@@ -362,7 +364,10 @@ static void expire(otpq *q, int64_t now_ms)
     while (q->jobs.count > 0 && q->jobs.heap[0]->deadline_ms + GRACE_MS <= now_ms) {
         struct pending *p = q->jobs.heap[0];
         char *id = slice_dup(p->submit.id);
-        struct otpq_answer answer = {.outcome = OTPQ_TIMED_OUT, .id = id, .state = "", .code = "",
+        struct otpq_answer answer = {.outcome = OTPQ_TIMED_OUT,
+                                     .id = id,
+                                     .state = "",
+                                     .code = "",
                                      .detail = "no broker answered within the job's time"};
         otpq_end(q, p, &answer);
         free(id);

@@ -26,31 +26,31 @@ typedef struct otpq otpq;
 
 /* How a submit ended for the caller. */
 enum otpq_outcome {
-    OTPQ_RESULT,      /* the broker's result: state, code and body are set */
-    OTPQ_NOT_TAKEN,   /* the broker said no: code and detail are set, retry_after_ms may be */
-    OTPQ_TIMED_OUT    /* no broker answered within the job's time: ask later with otpq_get */
+    OTPQ_RESULT,    /* the broker's result: state, code and body are set */
+    OTPQ_NOT_TAKEN, /* the broker said no: code and detail are set, retry_after_ms may be */
+    OTPQ_TIMED_OUT  /* no broker answered within the job's time: ask later with otpq_get */
 };
 
 struct otpq_job {
-    const char *id;       /* [A-Za-z0-9_.:-]{1,64}; NULL: a random one is made */
-    const char *op;       /* "send", "verify", … */
-    const char *route;    /* integration */
-    const char *tenant;   /* NULL: "" */
-    const char *trace;    /* W3C traceparent or NULL */
-    const void *body;     /* one msgpack map, copied */
-    size_t body_bytes;    /* at most 65536 */
-    uint32_t ttl_ms;      /* 0: 30000 */
+    const char *id;     /* [A-Za-z0-9_.:-]{1,64}; NULL: a random one is made */
+    const char *op;     /* "send", "verify", … */
+    const char *route;  /* integration */
+    const char *tenant; /* NULL: "" */
+    const char *trace;  /* W3C traceparent or NULL */
+    const void *body;   /* one msgpack map, copied */
+    size_t body_bytes;  /* at most 65536 */
+    uint32_t ttl_ms;    /* 0: 30000 */
     uint32_t delay_ms;
-    int pri;              /* 0..9, -1: by op */
+    int pri; /* 0..9, -1: by op */
 };
 
 struct otpq_answer {
     enum otpq_outcome outcome;
     const char *id;
-    const char *state;        /* "done", "refused", "unknown", "expired", "cancelled", or "" */
-    const char *code;         /* word of the vocabulary, or "" */
-    const char *detail;       /* for people; may be "" */
-    const void *body;         /* msgpack map of the result; valid during the callback */
+    const char *state;  /* "done", "refused", "unknown", "expired", "cancelled", or "" */
+    const char *code;   /* word of the vocabulary, or "" */
+    const char *detail; /* for people; may be "" */
+    const void *body;   /* msgpack map of the result; valid during the callback */
     size_t body_bytes;
     uint32_t queued_ms, run_ms, attempts, retry_after_ms;
 };

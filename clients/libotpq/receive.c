@@ -124,8 +124,11 @@ static void take_states(otpq *q, struct link *l, struct wire_reader *r)
     while (wire_next_accepted(r, &id, &state) == WIRE_NEXT_PAIR) {
         if (is_asked(q, l, id)) {
             struct text64 word;
-            struct otpq_answer answer = {.outcome = OTPQ_RESULT, .id = q->ask.id,
-                                         .state = text_of(&word, state), .code = "", .detail = ""};
+            struct otpq_answer answer = {.outcome = OTPQ_RESULT,
+                                         .id = q->ask.id,
+                                         .state = text_of(&word, state),
+                                         .code = "",
+                                         .detail = ""};
             q->ask.verb = 0;
             otpq_keep(q, &answer);
         }
@@ -137,8 +140,13 @@ static void take_info(otpq *q, struct link *l, struct wire_reader *r)
     struct slice id, body;
     if (wire_next_info(r, &id, &body) == WIRE_NEXT_PAIR && q->ask.verb == WIRE_INFO &&
         q->ask.link == l->index) {
-        struct otpq_answer answer = {.outcome = OTPQ_RESULT, .id = "", .state = "done", .code = "",
-                                     .detail = "", .body = body.p, .body_bytes = body.n};
+        struct otpq_answer answer = {.outcome = OTPQ_RESULT,
+                                     .id = "",
+                                     .state = "done",
+                                     .code = "",
+                                     .detail = "",
+                                     .body = body.p,
+                                     .body_bytes = body.n};
         q->ask.verb = 0;
         otpq_keep(q, &answer);
     }

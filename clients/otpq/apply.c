@@ -32,15 +32,15 @@ static const char usage[] =
     "arguments. After 1 and 2 nothing was changed.\n";
 
 struct apply {
-    const char *file;             /* of records */
-    const char *config_path;      /* or NULL */
-    bool prune;                   /* --prune */
-    bool dry_run;                 /* --dry-run */
-    bool json;                    /* --json */
-    struct record_texts wanted;   /* of the file */
-    struct record_texts stored;   /* of the store */
-    uint64_t version;             /* of the store when it was read */
-    struct plan plan;             /* one beside the other */
+    const char *file;           /* of records */
+    const char *config_path;    /* or NULL */
+    bool prune;                 /* --prune */
+    bool dry_run;               /* --dry-run */
+    bool json;                  /* --json */
+    struct record_texts wanted; /* of the file */
+    struct record_texts stored; /* of the store */
+    uint64_t version;           /* of the store when it was read */
+    struct plan plan;           /* one beside the other */
 };
 
 /* ---- what is shown --------------------------------------------------------------------------- */
@@ -122,11 +122,10 @@ static json_t *changes_json(const struct plan *p)
 static void print_plan_json(const struct apply *a)
 {
     const struct plan *p = &a->plan;
-    json_t *root =
-        json_pack("{s:b, s:o, s:o, s:o, s:o, s:I}", "dry_run", a->dry_run ? 1 : 0, "added",
-                  names_json(p, PLAN_ADD), "changed", changes_json(p), "removed",
-                  names_json(p, PLAN_REMOVE), "kept", names_json(p, PLAN_KEEP), "unchanged",
-                  (json_int_t)p->steps[PLAN_SAME]);
+    json_t *root = json_pack(
+        "{s:b, s:o, s:o, s:o, s:o, s:I}", "dry_run", a->dry_run ? 1 : 0, "added",
+        names_json(p, PLAN_ADD), "changed", changes_json(p), "removed", names_json(p, PLAN_REMOVE),
+        "kept", names_json(p, PLAN_KEEP), "unchanged", (json_int_t)p->steps[PLAN_SAME]);
     must(root != NULL);
     (void)json_dumpf(root, stdout, JSON_INDENT(2));
     (void)putchar('\n');
@@ -221,9 +220,12 @@ static int apply(struct apply *a)
 int cmd_apply(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"file", required_argument, NULL, 'f'}, {"prune", no_argument, NULL, 'p'},
-        {"dry-run", no_argument, NULL, 'n'},    {"json", no_argument, NULL, 'j'},
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
+        {"file", required_argument, NULL, 'f'},
+        {"prune", no_argument, NULL, 'p'},
+        {"dry-run", no_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},
+        {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
     struct apply a = {0};

@@ -158,7 +158,8 @@ static void print_text(const struct otpq_answer *a, json_t *body)
     print_row("state", a->outcome == OTPQ_NOT_TAKEN ? "not taken" : a->state);
     print_row("code", a->code);
     print_row("detail", a->detail);
-    json_object_foreach(body, key, value) {
+    json_object_foreach(body, key, value)
+    {
         char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
         print_row(key, json_is_string(value) ? json_string_value(value) : text);
         free(text);

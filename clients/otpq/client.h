@@ -20,15 +20,17 @@ enum { CLIENT_BROKERS = 256, CLIENT_CONFIG, CLIENT_TIMEOUT, CLIENT_JSON, CLIENT_
 
 #define CLIENT_OPTIONS                                                                             \
     {"brokers", required_argument, NULL, CLIENT_BROKERS},                                          \
-    {"config", required_argument, NULL, CLIENT_CONFIG},                                            \
-    {"timeout-ms", required_argument, NULL, CLIENT_TIMEOUT},                                       \
-    {"json", no_argument, NULL, CLIENT_JSON}, {"help", no_argument, NULL, CLIENT_HELP},            \
-    {NULL, 0, NULL, 0}
+        {"config", required_argument, NULL, CLIENT_CONFIG},                                        \
+        {"timeout-ms", required_argument, NULL, CLIENT_TIMEOUT},                                   \
+        {"json", no_argument, NULL, CLIENT_JSON}, {"help", no_argument, NULL, CLIENT_HELP},        \
+    {                                                                                              \
+        NULL, 0, NULL, 0                                                                           \
+    }
 
 enum { CLIENT_TIMEOUT_MS = 10000 }; /* unless --timeout-ms says otherwise */
 
 #define CLIENT_USAGE                                                                               \
-    "  --brokers A,B      brokers to talk to (client.brokers of the configuration)\n"             \
+    "  --brokers A,B      brokers to talk to (client.brokers of the configuration)\n"              \
     "  --config FILE      the configuration file\n"                                                \
     "  --timeout-ms N     how long to wait for an answer (10000)\n"                                \
     "  --json             print JSON, one object a line\n"                                         \
@@ -36,9 +38,9 @@ enum { CLIENT_TIMEOUT_MS = 10000 }; /* unless --timeout-ms says otherwise */
     "\nexit code: 0 done, 1 refused or not taken, 2 wrong usage, 3 no broker answered\n"
 
 struct client_args {
-    const char *usage;     /* printed by --help and after a mistake */
-    const char *brokers;   /* comma-separated; NULL: of the configuration */
-    const char *config;    /* path or NULL */
+    const char *usage;   /* printed by --help and after a mistake */
+    const char *brokers; /* comma-separated; NULL: of the configuration */
+    const char *config;  /* path or NULL */
     uint32_t timeout_ms;
     bool json;
 };

@@ -13,17 +13,17 @@ enum {
     OTPQ_EXIT_NO_BROKER = 3 /* nobody answered in time */
 };
 
-
-int cmd_up(int argc, char **argv); /* up.c: a whole node under one supervisor */
-int cmd_push(int argc, char **argv); /* push.c: jobs from arguments or JSON lines */
-int cmd_get(int argc, char **argv); /* get.c: state or result of an id */
-int cmd_cancel(int argc, char **argv); /* cancel.c: cancel what has not started */
-int cmd_info(int argc, char **argv); /* info.c: the queue in numbers */
-int cmd_top(int argc, char **argv); /* top.c: the queue, live */
-int cmd_apply(int argc, char **argv); /* apply.c: records from a file */
-int cmd_export(int argc, char **argv); /* export.c: records as a file */
+int cmd_up(int argc, char **argv);      /* up.c: a whole node under one supervisor */
+int cmd_push(int argc, char **argv);    /* push.c: jobs from arguments or JSON lines */
+int cmd_get(int argc, char **argv);     /* get.c: state or result of an id */
+int cmd_cancel(int argc, char **argv);  /* cancel.c: cancel what has not started */
+int cmd_info(int argc, char **argv);    /* info.c: the queue in numbers */
+int cmd_top(int argc, char **argv);     /* top.c: the queue, live */
+int cmd_apply(int argc, char **argv);   /* apply.c: records from a file */
+int cmd_export(int argc, char **argv);  /* export.c: records as a file */
 int cmd_sandbox(int argc, char **argv); /* sandbox.c: an advertiser to try things with */
-int cmd_trace(int argc, char **argv); /* trace.c: the time-line of a request */
-int cmd_demo(int argc, char **argv); /* demo.c: a first OTP, sent and verified through a running node */
+int cmd_trace(int argc, char **argv);   /* trace.c: the time-line of a request */
+int cmd_demo(int argc,
+             char **argv); /* demo.c: a first OTP, sent and verified through a running node */
 
 #endif

@@ -43,8 +43,8 @@ static int print_file(struct record_texts *texts)
     struct buf b;
     buf_init(&b, YAML_BYTES_MAX);
     record_file_write(texts->at, texts->count, &b);
-    bool is_written = buf_ok(&b) && fwrite(buf_text(&b), 1, b.n, stdout) == b.n &&
-                      fflush(stdout) == 0;
+    bool is_written =
+        buf_ok(&b) && fwrite(buf_text(&b), 1, b.n, stdout) == b.n && fflush(stdout) == 0;
     if (!buf_ok(&b)) {
         (void)fprintf(stderr, "otpq export: more than 8 MiB of records; use --json\n");
     } else if (!is_written) {

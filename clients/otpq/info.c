@@ -4,10 +4,9 @@
 #include "clients/otpq/commands.h"
 #include "clients/otpq/view.h"
 
-static const char usage[] =
-    "usage: otpq info [options]\n\n"
-    "Prints depth, age, jobs in flight and workers of a broker, and the same of its routes.\n\n"
-    CLIENT_USAGE;
+static const char usage[] = "usage: otpq info [options]\n\n"
+                            "Prints depth, age, jobs in flight and workers of a broker, and the "
+                            "same of its routes.\n\n" CLIENT_USAGE;
 
 int cmd_info(int argc, char **argv)
 {

@@ -102,14 +102,16 @@ static bool put_value(struct buf *b, const json_t *value, unsigned levels)
     switch (json_typeof(value)) {
     case JSON_OBJECT:
         pack_put_map(b, (uint32_t)json_object_size(value));
-        json_object_foreach((json_t *)(uintptr_t)value, key, child) {
+        json_object_foreach((json_t *)(uintptr_t)value, key, child)
+        {
             pack_put_str(b, slice_of(key));
             ok = ok && levels > 0 && put_value(b, child, levels - 1);
         }
         return ok;
     case JSON_ARRAY:
         pack_put_array(b, (uint32_t)json_array_size(value));
-        json_array_foreach(value, i, child) {
+        json_array_foreach(value, i, child)
+        {
             ok = ok && levels > 0 && put_value(b, child, levels - 1);
         }
         return ok;

@@ -29,8 +29,21 @@ static const char usage[] =
     "  --delay-ms N       nor earlier than this (0)\n"
     "  --pri N            0 to 9, higher first (send 5, verify 7)\n" CLIENT_USAGE;
 
-enum { OPT_OP = CLIENT_NEXT, OPT_OTP, OPT_OTP_FILE, OPT_REQUEST_ID, OPT_AID, OPT_USER_ID, OPT_TEXT,
-       OPT_PARAM, OPT_ID, OPT_TENANT, OPT_TTL, OPT_DELAY, OPT_PRI };
+enum {
+    OPT_OP = CLIENT_NEXT,
+    OPT_OTP,
+    OPT_OTP_FILE,
+    OPT_REQUEST_ID,
+    OPT_AID,
+    OPT_USER_ID,
+    OPT_TEXT,
+    OPT_PARAM,
+    OPT_ID,
+    OPT_TENANT,
+    OPT_TTL,
+    OPT_DELAY,
+    OPT_PRI
+};
 
 static const struct option options[] = {
     {"op", required_argument, NULL, OPT_OP},
@@ -51,10 +64,10 @@ static const struct option options[] = {
 
 struct push {
     struct client_args args;
-    struct otpq_job job;    /* body is filled in at last */
+    struct otpq_job job; /* body is filled in at last */
     struct job_body body;
-    char otp[80];           /* read from a file or standard input */
-    const char *lines;      /* -f */
+    char otp[80];      /* read from a file or standard input */
+    const char *lines; /* -f */
 };
 
 /* The first line of a file or, for "-", of standard input. */
@@ -86,8 +99,8 @@ static bool take_param(struct job_params *params, const char *value)
                       JOB_PARAMS_MAX);
         return false;
     }
-    params->at[params->count++] = (struct job_param){slice_make(value, (size_t)(sign - value)),
-                                                     slice_of(sign + 1)};
+    params->at[params->count++] =
+        (struct job_param){slice_make(value, (size_t)(sign - value)), slice_of(sign + 1)};
     return true;
 }
 

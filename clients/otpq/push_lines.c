@@ -13,10 +13,10 @@ struct lines {
     otpq *q;
     bool json;
     uint32_t timeout_ms;
-    unsigned line;       /* number of the line read last */
-    size_t submitted;    /* jobs taken by the library so far */
-    size_t answered;     /* results so far */
-    int code;            /* the worst so far */
+    unsigned line;    /* number of the line read last */
+    size_t submitted; /* jobs taken by the library so far */
+    size_t answered;  /* results so far */
+    int code;         /* the worst so far */
 };
 
 static void worse(struct lines *l, int code)
@@ -88,11 +88,10 @@ static int push_line(struct lines *l, const char *text)
     json_int_t delay_ms = 0;
     int code;
     json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (o == NULL ||
-        json_unpack_ex(o, &error, 0, "{s?s,s?s,s:s,s?s,s?s,s?I,s?I,s?i,s:o!}", "id", &job.id, "op",
-                       &job.op, "route", &job.route, "tenant", &job.tenant, "trace", &job.trace,
-                       "ttl_ms", &ttl_ms, "delay_ms", &delay_ms, "pri", &job.pri, "body",
-                       &body) != 0) {
+    if (o == NULL || json_unpack_ex(o, &error, 0, "{s?s,s?s,s:s,s?s,s?s,s?I,s?I,s?i,s:o!}", "id",
+                                    &job.id, "op", &job.op, "route", &job.route, "tenant",
+                                    &job.tenant, "trace", &job.trace, "ttl_ms", &ttl_ms, "delay_ms",
+                                    &delay_ms, "pri", &job.pri, "body", &body) != 0) {
         code = wrong_line(l, error.text);
     } else if (ttl_ms < 0 || ttl_ms > WIRE_TTL_MAX_MS || delay_ms < 0 ||
                delay_ms > WIRE_TTL_MAX_MS) {

@@ -140,9 +140,9 @@ static uint16_t *common_lengths(const struct lines *a, const struct lines *b)
         for (size_t j = b->count; j-- > 0;) {
             uint16_t down = length[(i + 1) * width + j];
             uint16_t right = length[i * width + j + 1];
-            length[i * width + j] =
-                slice_eq(a->at[i], b->at[j]) ? (uint16_t)(length[(i + 1) * width + j + 1] + 1)
-                                             : (down > right ? down : right);
+            length[i * width + j] = slice_eq(a->at[i], b->at[j])
+                                        ? (uint16_t)(length[(i + 1) * width + j + 1] + 1)
+                                        : (down > right ? down : right);
         }
     }
     return length;
@@ -182,8 +182,8 @@ static void put_difference(const struct lines *a, const struct lines *b, int ind
         if (i < a->count && j < b->count && slice_eq(a->at[i], b->at[j])) {
             i++;
             j++;
-        } else if (j == b->count || (i < a->count && length[(i + 1) * width + j] >=
-                                                         length[i * width + j + 1])) {
+        } else if (j == b->count ||
+                   (i < a->count && length[(i + 1) * width + j] >= length[i * width + j + 1])) {
             put_changed(&d, '-', a, i++);
         } else {
             put_changed(&d, '+', b, j++);

@@ -29,8 +29,8 @@ struct plan_row {
 
 struct plan {
     size_t count;
-    struct plan_row *rows;            /* in the order of a file */
-    size_t steps[PLAN_STEPS];         /* how many rows of each step */
+    struct plan_row *rows;    /* in the order of a file */
+    size_t steps[PLAN_STEPS]; /* how many rows of each step */
 };
 
 /* Sorts both, which must outlive the plan. prune: remove what the file's sections do not have. */

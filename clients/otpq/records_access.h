@@ -12,8 +12,8 @@
 #include "common/meaning/record.h"
 
 struct records_access {
-    struct config config;       /* as loaded */
-    redisContext *redis;        /* connected, blocking */
+    struct config config; /* as loaded */
+    redisContext *redis;  /* connected, blocking */
 };
 
 /* OTPQ_EXIT_DONE, or another exit code with the reason said on stderr (nothing to close then).

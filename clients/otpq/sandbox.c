@@ -38,9 +38,12 @@ struct arguments {
 static bool read_arguments(int argc, char **argv, struct arguments *a)
 {
     static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'},  {"delay-ms", required_argument, NULL, 'd'},
-        {"config", required_argument, NULL, 'c'},  {"numbers", no_argument, NULL, 'n'},
-        {"json", no_argument, NULL, 'j'},          {"help", no_argument, NULL, 'h'},
+        {"listen", required_argument, NULL, 'l'},
+        {"delay-ms", required_argument, NULL, 'd'},
+        {"config", required_argument, NULL, 'c'},
+        {"numbers", no_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     uint64_t number = 0;

@@ -9,35 +9,35 @@
 enum { OTP_DIGITS_MIN = 4 };
 
 struct message {
-    uint64_t seq;     /* 1, 2, …; 0: this place was never used */
-    uint64_t before;  /* seq of the same number's message before; 0: none */
-    int64_t at_ms;    /* wall clock */
-    char *text;       /* owned */
+    uint64_t seq;    /* 1, 2, …; 0: this place was never used */
+    uint64_t before; /* seq of the same number's message before; 0: none */
+    int64_t at_ms;   /* wall clock */
+    char *text;      /* owned */
     char otp[SANDBOX_OTP_BYTES_MAX + 1];
 };
 
 struct number {
     char digits[SANDBOX_DIGITS_MAX + 1]; /* key in the map */
-    uint32_t sends;     /* requests received */
-    uint32_t verifies;  /* requests received */
-    uint64_t newest;    /* seq of its newest message; 0: none */
-    uint64_t request;   /* id of its last send; 0: none yet */
-    uint32_t wrong;     /* wrong OTPs since then */
-    bool live;          /* an OTP can be verified */
+    uint32_t sends;                      /* requests received */
+    uint32_t verifies;                   /* requests received */
+    uint64_t newest;                     /* seq of its newest message; 0: none */
+    uint64_t request;                    /* id of its last send; 0: none yet */
+    uint32_t wrong;                      /* wrong OTPs since then */
+    bool live;                           /* an OTP can be verified */
 };
 
 struct inbox {
     struct message *messages; /* ring, place of seq is seq % messages_max */
     uint32_t messages_max;
-    uint64_t seq;             /* of the newest message */
-    struct number *numbers;   /* ring of those seen, the oldest is overwritten */
+    uint64_t seq;           /* of the newest message */
+    struct number *numbers; /* ring of those seen, the oldest is overwritten */
     uint32_t numbers_max;
-    uint64_t seen;            /* numbers ever put */
-    struct map *by_digits;    /* digits → struct number */
-    uint64_t requests;        /* ids given out */
-    uint64_t sends;           /* totals */
+    uint64_t seen;         /* numbers ever put */
+    struct map *by_digits; /* digits → struct number */
+    uint64_t requests;     /* ids given out */
+    uint64_t sends;        /* totals */
     uint64_t verifies;
-    struct rng rng;           /* of the OTPs */
+    struct rng rng; /* of the OTPs */
 };
 
 struct inbox *inbox_new(uint32_t messages_max, uint32_t numbers_max)
@@ -193,10 +193,10 @@ void inbox_print(const struct inbox *b, struct slice digits, struct buf *out)
     const struct message *m = n != NULL ? message_of(b, n->newest) : NULL;
     for (; m != NULL && json_array_size(all) < SANDBOX_SHOWN_MAX; m = message_of(b, m->before)) {
         json_t *text = json_string(m->text);
-        must(json_array_append_new(
-                 all, json_pack("{ss ss so sI}", "msisdn", n->digits, "otp", m->otp, "text",
-                                text != NULL ? text : json_string(""), "at_ms",
-                                (json_int_t)m->at_ms)) == 0);
+        must(json_array_append_new(all,
+                                   json_pack("{ss ss so sI}", "msisdn", n->digits, "otp", m->otp,
+                                             "text", text != NULL ? text : json_string(""), "at_ms",
+                                             (json_int_t)m->at_ms)) == 0);
     }
     char *text = json_dumps(all, JSON_COMPACT);
     must(text != NULL);

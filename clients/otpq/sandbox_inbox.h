@@ -16,8 +16,8 @@
 enum {
     SANDBOX_INBOX_MAX = 100000,
     SANDBOX_NUMBERS_MAX = 262144,
-    SANDBOX_SHOWN_MAX = 1000,    /* messages of one number in one answer */
-    SANDBOX_CHECKS_MAX = 5,      /* wrong OTPs for one send */
+    SANDBOX_SHOWN_MAX = 1000, /* messages of one number in one answer */
+    SANDBOX_CHECKS_MAX = 5,   /* wrong OTPs for one send */
     SANDBOX_OTP_BYTES_MAX = 10,
     SANDBOX_TEXT_BYTES_MAX = 1024,
     SANDBOX_DIGITS_MAX = 20

@@ -27,24 +27,24 @@ enum sandbox_body {
     SANDBOX_BODY_GARBAGE,  /* bytes that are no JSON */
     SANDBOX_BODY_EMPTY,
     SANDBOX_BODY_HTML,
-    SANDBOX_BODY_LARGE     /* JSON of more than 64 KiB */
+    SANDBOX_BODY_LARGE /* JSON of more than 64 KiB */
 };
 
 /* Which call misbehaves; the other one is ordinary. */
 enum sandbox_side { SANDBOX_SEND, SANDBOX_VERIFY, SANDBOX_BOTH };
 
 struct sandbox_number {
-    uint16_t last4;          /* last four digits of the number */
-    enum sandbox_side side;  /* of what follows */
-    const char *error;       /* word of an error answer, or NULL: ok */
-    int http;                /* status */
-    uint32_t delay_ms;       /* before the answer */
-    enum sandbox_way way;    /* see above */
-    enum sandbox_body body;  /* see above */
-    bool arrives;            /* send: the OTP reaches the phone all the same */
-    bool same_id;            /* send: the request id of the send before, again */
-    uint32_t retry_after_s;  /* header Retry-After; 0: none */
-    const char *meaning;     /* one sentence */
+    uint16_t last4;         /* last four digits of the number */
+    enum sandbox_side side; /* of what follows */
+    const char *error;      /* word of an error answer, or NULL: ok */
+    int http;               /* status */
+    uint32_t delay_ms;      /* before the answer */
+    enum sandbox_way way;   /* see above */
+    enum sandbox_body body; /* see above */
+    bool arrives;           /* send: the OTP reaches the phone all the same */
+    bool same_id;           /* send: the request id of the send before, again */
+    uint32_t retry_after_s; /* header Retry-After; 0: none */
+    const char *meaning;    /* one sentence */
 };
 
 extern const struct sandbox_number sandbox_numbers[];

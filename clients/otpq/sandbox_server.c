@@ -25,12 +25,12 @@ enum {
 static const char json_type[] = "application/json";
 
 struct sandbox_server {
-    struct event_base *base;          /* borrowed */
-    struct httpd *httpd;              /* owned */
-    struct inbox *inbox;              /* owned */
-    uint32_t delay_ms;                /* of every answer */
-    const struct timeval *delay;      /* the same, as the loop's common time-out; NULL: none */
-    struct list waiting;              /* of struct reply */
+    struct event_base *base;     /* borrowed */
+    struct httpd *httpd;         /* owned */
+    struct inbox *inbox;         /* owned */
+    uint32_t delay_ms;           /* of every answer */
+    const struct timeval *delay; /* the same, as the loop's common time-out; NULL: none */
+    struct list waiting;         /* of struct reply */
 };
 
 /* An answer that waits, or hangs. */
@@ -403,7 +403,8 @@ void sandbox_server_destroy(struct sandbox_server **sp)
         return;
     }
     *sp = NULL;
-    list_each(it, &s->waiting) {
+    list_each(it, &s->waiting)
+    {
         struct reply *p = list_owner(it, struct reply, node);
         httpd_cut(p->request);
         reply_free(p);

@@ -18,9 +18,8 @@ struct sandbox_options {
 };
 
 /* NULL: *error says why it cannot listen. */
-MUST_CHECK struct sandbox_server *sandbox_server_new(struct event_base *base,
-                                                     const struct sandbox_options *o,
-                                                     char error[256]);
+MUST_CHECK struct sandbox_server *
+sandbox_server_new(struct event_base *base, const struct sandbox_options *o, char error[256]);
 void sandbox_server_destroy(struct sandbox_server **s);
 uint16_t sandbox_server_port(const struct sandbox_server *s);
 

@@ -19,16 +19,20 @@ static const char usage[] =
     "  --interval-ms N    time between looks (1000)\n" CLIENT_USAGE;
 
 enum { OPT_ONCE = CLIENT_NEXT, OPT_LINE, OPT_INTERVAL };
-enum { INTERVAL_DEFAULT_MS = 1000, INTERVAL_MIN_MS = 100, INTERVAL_MAX_MS = 3600000,
-       LIVE_TIMEOUT_MS = 1000 };
+enum {
+    INTERVAL_DEFAULT_MS = 1000,
+    INTERVAL_MIN_MS = 100,
+    INTERVAL_MAX_MS = 3600000,
+    LIVE_TIMEOUT_MS = 1000
+};
 
 struct top {
     struct client_args args;
     bool once;
     bool line;
     uint32_t interval_ms;
-    struct termios before;   /* the terminal as it was */
-    struct view views[2];    /* the last look and the one before, in turn */
+    struct termios before; /* the terminal as it was */
+    struct view views[2];  /* the last look and the one before, in turn */
     unsigned looks;
     struct view_history history;
 };

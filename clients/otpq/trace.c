@@ -24,16 +24,23 @@ static const char usage[] =
 
 enum { STEPS_MAX = 256, BAR = 40, SESSION_FIELDS = 7 };
 
-static const char *const session_fields[SESSION_FIELDS] = {"st",  "route",  "aid", "msisdn",
+static const char *const session_fields[SESSION_FIELDS] = {"st",  "route",  "aid",        "msisdn",
                                                            "exp", "checks", "verified_at"};
-enum { FIELD_STATE, FIELD_ROUTE, FIELD_AID, FIELD_MSISDN, FIELD_EXPIRES, FIELD_CHECKS,
-       FIELD_VERIFIED_AT };
+enum {
+    FIELD_STATE,
+    FIELD_ROUTE,
+    FIELD_AID,
+    FIELD_MSISDN,
+    FIELD_EXPIRES,
+    FIELD_CHECKS,
+    FIELD_VERIFIED_AT
+};
 
 struct trace_step {
     int64_t at_ms;
-    size_t order;        /* place in the list: breaks ties */
-    size_t job_order;    /* place of its job's first element: jobs stay together */
-    const char *step;    /* borrowed from the parsed element */
+    size_t order;     /* place in the list: breaks ties */
+    size_t job_order; /* place of its job's first element: jobs stay together */
+    const char *step; /* borrowed from the parsed element */
     const char *job;
     const char *op;
     const char *detail;
@@ -43,12 +50,12 @@ struct trace {
     const char *request_id;
     const char *prefix;
     char tag[3];
-    bool json;                           /* --json */
-    int64_t now_ms;                      /* Redis' clock, as in the scripts */
-    char *session[SESSION_FIELDS];       /* NULL: no such field, or no session */
+    bool json;                     /* --json */
+    int64_t now_ms;                /* Redis' clock, as in the scripts */
+    char *session[SESSION_FIELDS]; /* NULL: no such field, or no session */
     size_t count;
     struct trace_step steps[STEPS_MAX];
-    json_t *elements[STEPS_MAX];         /* what steps borrow from */
+    json_t *elements[STEPS_MAX]; /* what steps borrow from */
 };
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -115,8 +122,8 @@ static redisReply *answered(redisContext *c, redisReply *r)
 
 static bool read_steps(struct trace *t, redisContext *c)
 {
-    redisReply *r = answered(c, redisCommand(c, "LRANGE %st:{%s}:%s 0 -1", t->prefix, t->tag,
-                                             t->request_id));
+    redisReply *r =
+        answered(c, redisCommand(c, "LRANGE %st:{%s}:%s 0 -1", t->prefix, t->tag, t->request_id));
     if (r == NULL) {
         return false;
     }
@@ -130,11 +137,11 @@ static bool read_steps(struct trace *t, redisContext *c)
 
 static bool read_session(struct trace *t, redisContext *c)
 {
-    redisReply *r = answered(c, redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s", t->prefix,
-                                             t->tag, t->request_id, session_fields[0],
-                                             session_fields[1], session_fields[2],
-                                             session_fields[3], session_fields[4],
-                                             session_fields[5], session_fields[6]));
+    redisReply *r =
+        answered(c, redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s", t->prefix, t->tag,
+                                 t->request_id, session_fields[0], session_fields[1],
+                                 session_fields[2], session_fields[3], session_fields[4],
+                                 session_fields[5], session_fields[6]));
     if (r == NULL) {
         return false;
     }
@@ -263,7 +270,8 @@ static void print_json(const struct trace *t)
     json_decref(out);
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
+/* ---- the command ------------------------------------------------------------------------------
+ */
 
 static int trace_show(struct trace *t, redisContext *c)
 {
@@ -328,8 +336,10 @@ int cmd_trace(int argc, char **argv)
     }
     t.request_id = argv[optind];
     if (!code_request_tag(slice_of(t.request_id), t.tag)) {
-        (void)fprintf(stderr, "otpq trace: \"%s\" is no request id of otpq (\"r\" and 22 more "
-                              "characters, from a result)\n", t.request_id);
+        (void)fprintf(stderr,
+                      "otpq trace: \"%s\" is no request id of otpq (\"r\" and 22 more "
+                      "characters, from a result)\n",
+                      t.request_id);
         return OTPQ_EXIT_USAGE;
     }
     return trace_run(&t, config_path);

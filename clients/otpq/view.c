@@ -86,9 +86,11 @@ static void put_totals(struct buf *b, const struct view *v, const struct view *b
                    rate(i->accepted, before->info.accepted, v, before),
                    rate(info_ended(i), info_ended(&before->info), v, before));
     }
-    buf_printf(b, "\nnow:   %" PRIu64 " queued, oldest %s, %" PRIu64 " delayed, %" PRIu64
-               " in flight", i->queued, age(i->oldest_ms, oldest), i->delayed, i->in_flight);
-    buf_printf(b, "\nended: %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
+    buf_printf(b,
+               "\nnow:   %" PRIu64 " queued, oldest %s, %" PRIu64 " delayed, %" PRIu64 " in flight",
+               i->queued, age(i->oldest_ms, oldest), i->delayed, i->in_flight);
+    buf_printf(b,
+               "\nended: %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
                " expired, %" PRIu64 " cancelled; %" PRIu64 " over a limit\n",
                i->done, i->refused, i->unknown, i->expired, i->cancelled, i->refused_full);
 }
@@ -146,8 +148,9 @@ void view_put_line(struct buf *b, const struct view *v, const struct view *befor
     const struct wire_info *i = &v->info;
     char oldest[24];
     history->depth[history->looks++ % ARRAY_LEN(history->depth)] = i->queued;
-    buf_printf(b, "depth %" PRIu64 "  oldest %s  %.1f/s  in flight %" PRIu64 "  workers %" PRIu64
-               "  ", i->queued, age(i->oldest_ms, oldest),
+    buf_printf(b,
+               "depth %" PRIu64 "  oldest %s  %.1f/s  in flight %" PRIu64 "  workers %" PRIu64 "  ",
+               i->queued, age(i->oldest_ms, oldest),
                before != NULL ? rate(info_ended(i), info_ended(&before->info), v, before) : 0,
                i->in_flight, i->workers);
     put_bars(b, history);

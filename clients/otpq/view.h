@@ -9,10 +9,10 @@
 
 /* One look at a broker. */
 struct view {
-    struct wire_info info;                                 /* slices point into the answer */
+    struct wire_info info; /* slices point into the answer */
     struct wire_info_route routes[WIRE_INFO_ROUTES_MAX];
-    uint32_t count;                                        /* of routes */
-    int64_t at_ms;                                         /* when, monotonic */
+    uint32_t count;                                             /* of routes */
+    int64_t at_ms;                                              /* when, monotonic */
     char names[WIRE_INFO_ROUTES_MAX][WIRE_ROUTE_BYTES_MAX + 1]; /* outlive the answer */
 };
 
@@ -24,7 +24,7 @@ void view_put(struct buf *b, const struct view *v, const struct view *before, un
 /* Depth over the last looks, as a row of bars. */
 struct view_history {
     uint64_t depth[32];
-    unsigned looks;       /* taken so far */
+    unsigned looks; /* taken so far */
 };
 /* One line without its end: depth, oldest age, rate, in flight, workers, depth over time. */
 void view_put_line(struct buf *b, const struct view *v, const struct view *before,

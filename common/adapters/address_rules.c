@@ -7,7 +7,7 @@
 
 /* 16 bytes of address, and how many bits of them count. IPv4 stands in its first 4 bytes. */
 struct network {
-    int family;       /* AF_INET or AF_INET6 */
+    int family; /* AF_INET or AF_INET6 */
     uint8_t bytes[16];
     unsigned bits;
 };
@@ -44,14 +44,22 @@ static const struct special special_v4[] = {
 };
 
 static const struct special special_v6[] = {
-    {"::1", 128, "loopback"},          {"::", 128, "unspecified"},
-    {"::ffff:0:0", 96, "IPv4-mapped"}, {"::", 96, "IPv4-compatible"},
-    {"64:ff9b::", 96, "NAT64"},        {"64:ff9b:1::", 48, "local NAT64"},
-    {"100::", 64, "discard"},          {"2001::", 32, "Teredo"},
-    {"2001::", 23, "protocol assignments"}, {"2001:db8::", 32, "documentation"},
-    {"2002::", 16, "6to4"},            {"2620:4f:8000::", 48, "AS112"},
-    {"3fff::", 20, "documentation"},   {"fc00::", 7, "unique local"},
-    {"fe80::", 10, "link-local"},      {"fec0::", 10, "site-local"},
+    {"::1", 128, "loopback"},
+    {"::", 128, "unspecified"},
+    {"::ffff:0:0", 96, "IPv4-mapped"},
+    {"::", 96, "IPv4-compatible"},
+    {"64:ff9b::", 96, "NAT64"},
+    {"64:ff9b:1::", 48, "local NAT64"},
+    {"100::", 64, "discard"},
+    {"2001::", 32, "Teredo"},
+    {"2001::", 23, "protocol assignments"},
+    {"2001:db8::", 32, "documentation"},
+    {"2002::", 16, "6to4"},
+    {"2620:4f:8000::", 48, "AS112"},
+    {"3fff::", 20, "documentation"},
+    {"fc00::", 7, "unique local"},
+    {"fe80::", 10, "link-local"},
+    {"fec0::", 10, "site-local"},
     {"ff00::", 8, "multicast"},
 };
 
@@ -259,8 +267,8 @@ bool address_rules_allow(const struct address_rules *r, struct slice host, uint1
     host = without_brackets(host);
     for (size_t i = 0; i < r->count; i++) {
         const struct rule *rule = &r->at[i];
-        bool match = rule->host != NULL ? host_is(host, rule->host)
-                                        : network_has(&rule->network, &n);
+        bool match =
+            rule->host != NULL ? host_is(host, rule->host) : network_has(&rule->network, &n);
         if (match && (rule->port == 0 || rule->port == port)) {
             return true;
         }

@@ -52,14 +52,14 @@ struct fetch_call {
     struct shard *shard;
     struct origin *origin;
     struct curl_slist *headers;
-    struct buf body;           /* of the answer */
-    size_t header_bytes;       /* of the answer, so far */
-    unsigned prereqs;          /* how often libcurl was about to send the request */
-    const char *forbidden;     /* special range of an address that was refused, or NULL */
-    bool connecting;           /* an address was allowed and a socket opened for it */
-    bool refused_on_reuse;     /* the kept connection's address is not allowed (any more) */
+    struct buf body;       /* of the answer */
+    size_t header_bytes;   /* of the answer, so far */
+    unsigned prereqs;      /* how often libcurl was about to send the request */
+    const char *forbidden; /* special range of an address that was refused, or NULL */
+    bool connecting;       /* an address was allowed and a socket opened for it */
+    bool refused_on_reuse; /* the kept connection's address is not allowed (any more) */
     bool too_large;
-    bool expected_idle;        /* the shard was chosen for a connection believed idle */
+    bool expected_idle; /* the shard was chosen for a connection believed idle */
     fetch_callback *done;
     void *context;
     char error[CURL_ERROR_SIZE];
@@ -68,12 +68,12 @@ struct fetch_call {
 struct fetch {
     struct event_base *base;
     struct address_rules *rules;
-    struct map *origins;       /* "http://host:port" → struct origin */
+    struct map *origins; /* "http://host:port" → struct origin */
     /* names and TLS sessions: never connections (measured: 6 x the cost) */
     CURLSH *share;
     struct list running;
-    struct list spare;         /* calls with a ready easy handle */
-    struct watch *watches;     /* unused ones */
+    struct list spare;     /* calls with a ready easy handle */
+    struct watch *watches; /* unused ones */
     char *proxy;
     char *user_agent;
     uint32_t calls_max;
@@ -165,8 +165,8 @@ static void on_socket_ready(evutil_socket_t fd, short events, void *context)
 {
     struct watch *w = context;
     struct shard *s = w->shard; /* the watch may be gone when libcurl returns */
-    int what = ((events & EV_READ) ? CURL_CSELECT_IN : 0) |
-               ((events & EV_WRITE) ? CURL_CSELECT_OUT : 0);
+    int what =
+        ((events & EV_READ) ? CURL_CSELECT_IN : 0) | ((events & EV_WRITE) ? CURL_CSELECT_OUT : 0);
     int running;
     (void)curl_multi_socket_action(s->multi, fd, what, &running);
     shard_drain(s);
@@ -648,10 +648,12 @@ void fetch_destroy(struct fetch **fetch)
     if (f == NULL) {
         return;
     }
-    list_each (node, &f->running) {
+    list_each(node, &f->running)
+    {
         fetch_abandon(list_owner(node, struct fetch_call, link));
     }
-    list_each (node, &f->spare) {
+    list_each(node, &f->spare)
+    {
         call_free(list_owner(node, struct fetch_call, link));
     }
     for (uint32_t i = 0; i < f->shard_count; i++) {

@@ -36,23 +36,23 @@ void fetch_destroy(struct fetch **f);
 uint32_t fetch_in_flight(const struct fetch *f);
 
 enum fetch_end {
-    FETCH_ANSWERED,       /* status and body are there */
-    FETCH_NOT_SENT,       /* provably nothing left for the peer: resolve, connect, TLS failed */
-    FETCH_FORBIDDEN,      /* address refused by the operator's rules; nothing left */
+    FETCH_ANSWERED,  /* status and body are there */
+    FETCH_NOT_SENT,  /* provably nothing left for the peer: resolve, connect, TLS failed */
+    FETCH_FORBIDDEN, /* address refused by the operator's rules; nothing left */
     /* bytes may have gone out; no whole answer (time-out, reset, silent repeat stopped) */
     FETCH_UNKNOWN,
-    FETCH_TOO_LARGE       /* answer over body_bytes_max: status is known, the body is cut */
+    FETCH_TOO_LARGE /* answer over body_bytes_max: status is known, the body is cut */
 };
 
 struct fetch_result {
     enum fetch_end end;
-    int http;                 /* status or 0 */
-    struct slice body;        /* valid during the callback */
-    const char *detail;       /* libcurl's words, no URL, no secrets */
-    int64_t connect_us;       /* from start to connected (TLS done), 0: reused or never */
-    int64_t first_byte_us;    /* from start to first answer byte, 0: none */
+    int http;              /* status or 0 */
+    struct slice body;     /* valid during the callback */
+    const char *detail;    /* libcurl's words, no URL, no secrets */
+    int64_t connect_us;    /* from start to connected (TLS done), 0: reused or never */
+    int64_t first_byte_us; /* from start to first answer byte, 0: none */
     int64_t total_us;
-    bool reused;              /* connection was kept alive */
+    bool reused; /* connection was kept alive */
 };
 typedef void fetch_callback(void *context, const struct fetch_result *r);
 

@@ -64,8 +64,8 @@ static bool take_line(struct slice *s, struct slice *line)
 
 static bool method_known(struct slice m)
 {
-    static const char *const known[] = {"GET", "POST", "HEAD", "PUT", "PATCH",
-                                        "DELETE", "OPTIONS", "TRACE"};
+    static const char *const known[] = {"GET",   "POST",   "HEAD",    "PUT",
+                                        "PATCH", "DELETE", "OPTIONS", "TRACE"};
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (slice_is(m, known[i])) {
             return true;

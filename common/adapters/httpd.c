@@ -15,7 +15,6 @@
 
 enum { LISTEN_BACKLOG = 4096, FILES_FOR_OTHERS = 512, HOST_BYTES = 256 };
 
-
 struct httpd_request {
     struct httpd *server;        /* NULL when the server is gone */
     struct httpd_conn *conn;     /* NULL when the connection is gone */
@@ -257,8 +256,8 @@ static struct addrinfo *resolve(const struct httpd_options *o, char error[256])
     struct addrinfo *found = NULL;
     int rc = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, port, &hints, &found);
     if (rc != 0) {
-        (void)snprintf(error, 256, "%s: cannot resolve \"%.128s\": %s", o->listen_key,
-                       host, gai_strerror(rc));
+        (void)snprintf(error, 256, "%s: cannot resolve \"%.128s\": %s", o->listen_key, host,
+                       gai_strerror(rc));
         return NULL;
     }
     return found;
@@ -287,8 +286,7 @@ static int open_listener(const struct httpd_options *o, char error[256])
     int on = 1;
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool up = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-              (!o->reuse_port ||
-               setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
+              (!o->reuse_port || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
               bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
               (o->listen_later || listen(fd, LISTEN_BACKLOG) == 0);
     if (!up) {
@@ -365,10 +363,9 @@ struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o, 
     list_init(&h->conns);
     h->http = evhttp_new(base);
     must(h->http != NULL);
-    evhttp_set_allowed_methods(h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
-                                            EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
-                                            EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE |
-                                            EVHTTP_REQ_PATCH);
+    evhttp_set_allowed_methods(
+        h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
+                     EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_PATCH);
     evhttp_set_bevcb(h->http, httpd_conn_accept, h);
     evhttp_set_gencb(h->http, on_http, h);
     h->fd = fd;
@@ -395,7 +392,8 @@ void httpd_stop_listening(struct httpd *h)
     evhttp_del_accept_socket(h->http, h->bound);
     h->bound = NULL;
     h->stopping = true;
-    list_each(it, &h->conns) {
+    list_each(it, &h->conns)
+    {
         struct httpd_conn *c = list_owner(it, struct httpd_conn, node);
         if (httpd_conn_idle(c)) {
             httpd_conn_cut(c, false);
@@ -411,7 +409,8 @@ void httpd_destroy(struct httpd **hp)
     }
     *hp = NULL;
     close_unheard(h);
-    list_each(it, &h->conns) {
+    list_each(it, &h->conns)
+    {
         httpd_conn_cut(list_owner(it, struct httpd_conn, node), false);
     }
     evhttp_free(h->http);

@@ -20,16 +20,16 @@ struct httpd;
 struct httpd_request; /* lives until httpd_answer */
 
 struct httpd_options {
-    const char *listen;         /* host:port */
-    const char *listen_key;     /* "gateway.listen": named in the error when the port is taken */
-    bool reuse_port;            /* several processes on one port */
-    bool listen_later;          /* take the port, but nobody in before httpd_start_listening */
-    uint32_t body_bytes_max;    /* 413 above */
-    uint32_t header_bytes_max;  /* 431 above */
-    uint32_t arrive_ms;         /* whole request, wall clock; 408 above */
-    uint32_t connections_max;   /* 503 above */
+    const char *listen;        /* host:port */
+    const char *listen_key;    /* "gateway.listen": named in the error when the port is taken */
+    bool reuse_port;           /* several processes on one port */
+    bool listen_later;         /* take the port, but nobody in before httpd_start_listening */
+    uint32_t body_bytes_max;   /* 413 above */
+    uint32_t header_bytes_max; /* 431 above */
+    uint32_t arrive_ms;        /* whole request, wall clock; 408 above */
+    uint32_t connections_max;  /* 503 above */
     void (*on_request)(void *context, struct httpd_request *r); /* may answer at once or later */
-    void *context;              /* handed to on_request */
+    void *context;                                              /* handed to on_request */
 };
 
 /* NULL: *error says what is wrong with the address, naming it and listen_key. */
@@ -48,12 +48,12 @@ uint32_t httpd_connections(const struct httpd *h);
 uint16_t httpd_port(const struct httpd *h);
 
 /* All slices live until httpd_answer. */
-struct slice httpd_method(const struct httpd_request *r);  /* "GET" */
-struct slice httpd_path(const struct httpd_request *r);    /* as sent, not decoded, without query */
-struct slice httpd_query(const struct httpd_request *r);   /* raw, without '?'; may be empty */
+struct slice httpd_method(const struct httpd_request *r); /* "GET" */
+struct slice httpd_path(const struct httpd_request *r);   /* as sent, not decoded, without query */
+struct slice httpd_query(const struct httpd_request *r);  /* raw, without '?'; may be empty */
 struct slice httpd_body(const struct httpd_request *r);
 struct slice httpd_header(const struct httpd_request *r, const char *name); /* empty when absent */
-struct slice httpd_peer(const struct httpd_request *r);    /* "127.0.0.1" */
+struct slice httpd_peer(const struct httpd_request *r);                     /* "127.0.0.1" */
 /* True when the client closed or reset; a half-closed one is counted too, and is still answered. */
 bool httpd_client_gone(const struct httpd_request *r);
 /* Adds a header to the answer; name and value without CR/LF (checked: must). */

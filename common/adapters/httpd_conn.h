@@ -27,38 +27,38 @@ enum httpd_conn_state {
 };
 
 struct httpd_conn {
-    struct list node;               /* of server->conns */
-    struct httpd *server;           /* owner */
-    struct bufferevent *bev;        /* owned by evhttp */
+    struct list node;                /* of server->conns */
+    struct httpd *server;            /* owner */
+    struct bufferevent *bev;         /* owned by evhttp */
     struct evhttp_connection *evcon; /* owned by evhttp; NULL until the first turn */
-    enum httpd_conn_state state;    /* see above */
-    struct event timer;             /* the deadline of the state */
-    struct event kick;              /* next turn: bind, or go on with held bytes */
-    struct event watch;             /* RUNNING: the client closes or resets */
-    struct http_frame frame;        /* READING: how far the request is */
-    struct evbuffer *held;          /* bytes of the next request, pipelined; may be NULL */
-    struct evbuffer *drip;          /* LAST: bytes sent one by one; else NULL */
-    uint32_t drip_ms;               /* pause between them */
-    bool continue_sent;             /* "100 Continue" went out for this request */
-    bool as_post;                   /* GET with a body, shown to evhttp as POST */
-    bool gone;                      /* the client closed or reset while we were running */
-    struct httpd_request *request;  /* RUNNING: what the application has */
-    char peer[HTTPD_PEER_BYTES];    /* "127.0.0.1" */
+    enum httpd_conn_state state;     /* see above */
+    struct event timer;              /* the deadline of the state */
+    struct event kick;               /* next turn: bind, or go on with held bytes */
+    struct event watch;              /* RUNNING: the client closes or resets */
+    struct http_frame frame;         /* READING: how far the request is */
+    struct evbuffer *held;           /* bytes of the next request, pipelined; may be NULL */
+    struct evbuffer *drip;           /* LAST: bytes sent one by one; else NULL */
+    uint32_t drip_ms;                /* pause between them */
+    bool continue_sent;              /* "100 Continue" went out for this request */
+    bool as_post;                    /* GET with a body, shown to evhttp as POST */
+    bool gone;                       /* the client closed or reset while we were running */
+    struct httpd_request *request;   /* RUNNING: what the application has */
+    char peer[HTTPD_PEER_BYTES];     /* "127.0.0.1" */
 };
 
 struct httpd {
-    struct event_base *base;               /* borrowed */
-    struct evhttp *http;                   /* owned */
-    int fd;                                /* bound, until it listens; then -1 */
-    struct evhttp_bound_socket *bound;     /* listens; NULL before and after */
-    struct httpd_options options;          /* listen and listen_key are not kept */
-    struct http_frame_limits limits;       /* of a request */
-    struct list conns;                     /* of struct httpd_conn */
-    uint32_t conn_count;                   /* length of conns */
-    uint32_t requests_open;                /* handed to the application, not answered */
-    struct httpd_conn *ready;              /* whose request evhttp is being shown right now */
-    bool stopping;                         /* answers close their connections */
-    uint16_t port;                         /* bound */
+    struct event_base *base;           /* borrowed */
+    struct evhttp *http;               /* owned */
+    int fd;                            /* bound, until it listens; then -1 */
+    struct evhttp_bound_socket *bound; /* listens; NULL before and after */
+    struct httpd_options options;      /* listen and listen_key are not kept */
+    struct http_frame_limits limits;   /* of a request */
+    struct list conns;                 /* of struct httpd_conn */
+    uint32_t conn_count;               /* length of conns */
+    uint32_t requests_open;            /* handed to the application, not answered */
+    struct httpd_conn *ready;          /* whose request evhttp is being shown right now */
+    bool stopping;                     /* answers close their connections */
+    uint16_t port;                     /* bound */
 };
 
 /* evhttp's callback for a new connection (evhttp_set_bevcb); context is the struct httpd. */

@@ -15,17 +15,17 @@ struct record_names {
 };
 
 struct records_watch {
-    struct store *store;        /* borrowed */
-    struct store *subscriber;   /* owned */
-    struct event *poll;         /* every POLL_MS: pub/sub promises nothing */
+    struct store *store;      /* borrowed */
+    struct store *subscriber; /* owned */
+    struct event *poll;       /* every POLL_MS: pub/sub promises nothing */
     struct record_names names;
-    struct records *now;        /* last good snapshot */
-    char seen[24];              /* version last heard of, also of a snapshot refused; "": none */
+    struct records *now; /* last good snapshot */
+    char seen[24];       /* version last heard of, also of a snapshot refused; "": none */
     void (*on_change)(void *context, struct records *now);
     void *context;
-    bool asking;                /* an answer is due */
-    bool again;                 /* a change was announced meanwhile */
-    bool gone;                  /* destroyed: freed when the answer comes */
+    bool asking; /* an answer is due */
+    bool again;  /* a change was announced meanwhile */
+    bool gone;   /* destroyed: freed when the answer comes */
 };
 
 static void names_fill(struct record_names *n, const char *prefix)
@@ -240,8 +240,10 @@ static redisReply *eval_blocking(redisContext *c, enum store_script script, size
     free(at);
     free(lens);
     if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements == 0) {
-        (void)snprintf(error, 512, "Redis: %s", r == NULL ? c->errstr
-                                                : r->str != NULL ? r->str : "odd answer");
+        (void)snprintf(error, 512, "Redis: %s",
+                       r == NULL        ? c->errstr
+                       : r->str != NULL ? r->str
+                                        : "odd answer");
         if (r != NULL) {
             freeReplyObject(r);
         }
@@ -250,8 +252,8 @@ static redisReply *eval_blocking(redisContext *c, enum store_script script, size
     return r;
 }
 
-bool records_load(redisContext *c, const char *prefix, struct record_texts *out,
-                  uint64_t *version, char error[512])
+bool records_load(redisContext *c, const char *prefix, struct record_texts *out, uint64_t *version,
+                  char error[512])
 {
     struct record_names names;
     struct slice argv[KEYS + 1];

@@ -27,7 +27,8 @@ struct records *records_watch_now(const struct records_watch *w);
 /* Blocking, for `otpq apply` and `otpq export`. */
 MUST_CHECK bool records_load(redisContext *c, const char *prefix, struct record_texts *out,
                              uint64_t *version, char error[512]);
-/* All or nothing, only if the version is still `expected`. texts with text == NULL are deletions. */
+/* All or nothing, only if the version is still `expected`. texts with text == NULL are deletions.
+ */
 MUST_CHECK bool records_store(redisContext *c, const char *prefix, const struct record_text *texts,
                               size_t count, uint64_t expected, char error[512]);
 

@@ -114,25 +114,25 @@ void session_args_ground(struct session_args *a, const struct session_ground *g,
     struct msisdn_tag tag = msisdn_tag(job->msisdn);
     struct msisdn_masked masked = msisdn_mask(job->msisdn);
     buf_printf(&a->bytes, "%sj:{%s}:%.*s", g->prefix, tag.text, SLICE_ARG(job->job_id));
-    args_cut(a);                                                /* KEYS[1] */
-    session_args_put(a, slice_of(g->prefix));                   /* 1 */
+    args_cut(a);                              /* KEYS[1] */
+    session_args_put(a, slice_of(g->prefix)); /* 1 */
     session_args_put(a, slice_of(tag.text));
-    session_args_put(a, job->job_id);                           /* 3 */
+    session_args_put(a, job->job_id); /* 3 */
     buf_printf(&a->bytes, "%s.%" PRIu64, g->owner, job->token);
     args_cut(a);
-    session_args_num(a, job->attempt);                          /* 5 */
+    session_args_num(a, job->attempt); /* 5 */
     buf_printf(&a->bytes, "%016" PRIx64, job->fingerprint);
     args_cut(a);
-    session_args_num(a, job->lease_ms);                         /* 7 */
+    session_args_num(a, job->lease_ms); /* 7 */
     session_args_num(a, g->keep_ms + job->lease_ms);
-    session_args_num(a, job->aid);                              /* 9 */
+    session_args_num(a, job->aid); /* 9 */
     session_args_put(a, job->route);
-    session_args_put(a, job->msisdn);                           /* 11 */
+    session_args_put(a, job->msisdn); /* 11 */
     session_args_put(a, slice_of(masked.text));
-    put_number_hash(a, g->pepper, job->msisdn);                 /* 13 */
+    put_number_hash(a, g->pepper, job->msisdn); /* 13 */
     put_day(a);
-    session_args_num(a, g->events_keep_s);                      /* 15 */
+    session_args_num(a, g->events_keep_s); /* 15 */
     session_args_num(a, (route != NULL ? route->code_valid_s : 0) * UINT64_C(1000));
-    session_args_num(a, g->session_keep_ms);                    /* 17 */
+    session_args_num(a, g->session_keep_ms); /* 17 */
     session_args_put(a, slice_of(op));
 }

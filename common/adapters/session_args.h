@@ -12,9 +12,9 @@ enum { SESSION_ARGS_MAX = 64, SESSION_ARGS_BYTES_MAX = 64 * 1024 };
 
 /* Owns its bytes. */
 struct session_args {
-    struct buf bytes;                 /* all arguments, one behind the other */
-    uint32_t count;                   /* arguments */
-    size_t ends[SESSION_ARGS_MAX];    /* offset one past each */
+    struct buf bytes;              /* all arguments, one behind the other */
+    uint32_t count;                /* arguments */
+    size_t ends[SESSION_ARGS_MAX]; /* offset one past each */
 };
 
 void session_args_init(struct session_args *a);

@@ -13,35 +13,40 @@
 
 /* A claim whose answer did not come is asked again for this long before it is given up. Pauses are
  * short: the script knows a repetition, and the job's deadline runs. */
-enum { CLAIM_DOUBT_MS = 2500, AGAIN_MS = 50, DOUBTS_MAX = 20000, PREFIX_BYTES_MAX = 64,
-       RESULT_BYTES_MAX = 16 * 1024 };
+enum {
+    CLAIM_DOUBT_MS = 2500,
+    AGAIN_MS = 50,
+    DOUBTS_MAX = 20000,
+    PREFIX_BYTES_MAX = 64,
+    RESULT_BYTES_MAX = 16 * 1024
+};
 
 struct session_store {
     struct store *store;
     char *prefix;
     char *owner;
-    char *pepper;               /* copied bytes, wiped at the end */
+    char *pepper;                 /* copied bytes, wiped at the end */
     struct session_ground ground; /* what all scripts get; borrows the three above */
-    struct list calls;          /* all that still wait for something */
-    uint64_t tokens;            /* of claims, counted from 1 */
-    uint32_t doubts;            /* releases of claims that nobody waits for */
+    struct list calls;            /* all that still wait for something */
+    uint64_t tokens;              /* of claims, counted from 1 */
+    uint32_t doubts;              /* releases of claims that nobody waits for */
 };
 
 enum call_kind { CALL_RESOLVE, CALL_CLAIM, CALL_FINISH, CALL_RELEASE, CALL_DOUBT };
 
 /* One transition on its way, with its arguments: it can be sent again as it is. */
 struct call {
-    struct list node;           /* in session_store.calls */
-    struct session_store *s;    /* NULL: the session store is gone, the answer is nobody's */
+    struct list node;        /* in session_store.calls */
+    struct session_store *s; /* NULL: the session store is gone, the answer is nobody's */
     enum call_kind kind;
     enum store_script script;
     struct session_args args;
-    int64_t until_ms;           /* monotonic; not sent again after it */
-    bool in_doubt;              /* one try at least may have been executed */
-    bool in_store;              /* the store owes us a callback */
-    bool over;                  /* the pause is the last one: then the caller hears of no answer */
-    uint32_t lease_ms;          /* of the job */
-    struct event *again;        /* the pause before the next try; NULL until needed */
+    int64_t until_ms;    /* monotonic; not sent again after it */
+    bool in_doubt;       /* one try at least may have been executed */
+    bool in_store;       /* the store owes us a callback */
+    bool over;           /* the pause is the last one: then the caller hears of no answer */
+    uint32_t lease_ms;   /* of the job */
+    struct event *again; /* the pause before the next try; NULL until needed */
     union {
         claim_callback *claim;
         finish_callback *finish;
@@ -49,10 +54,10 @@ struct call {
     } done;
     void *context;
     const struct session_job *job; /* CALL_RESOLVE: the flow keeps it until the callback */
-    bool by_otpq;               /* verify: the code is ours to check */
-    uint64_t checks;            /* verify: allowed for a session */
-    uint64_t window_ms;         /* verify: of failures */
-    struct slice code;          /* CALL_RESOLVE: given by the user; never stored */
+    bool by_otpq;                  /* verify: the code is ours to check */
+    uint64_t checks;               /* verify: allowed for a session */
+    uint64_t window_ms;            /* verify: of failures */
+    struct slice code;             /* CALL_RESOLVE: given by the user; never stored */
 };
 
 /* What every session script answers; see answer() in shared.lua. */
@@ -136,9 +141,9 @@ static const struct {
     const char *word;
     enum claim_outcome outcome;
 } claim_words[] = {
-    {"won", CLAIM_WON},       {"ended", CLAIM_ENDED},       {"lost", CLAIM_ENDED},
-    {"written", CLAIM_ENDED}, {"elsewhere", CLAIM_ELSEWHERE}, {"stale", CLAIM_STALE},
-    {"refused", CLAIM_REFUSED}, {"conflict", CLAIM_CONFLICT}, {"busy", CLAIM_BUSY},
+    {"won", CLAIM_WON},         {"ended", CLAIM_ENDED},         {"lost", CLAIM_ENDED},
+    {"written", CLAIM_ENDED},   {"elsewhere", CLAIM_ELSEWHERE}, {"stale", CLAIM_STALE},
+    {"refused", CLAIM_REFUSED}, {"conflict", CLAIM_CONFLICT},   {"busy", CLAIM_BUSY},
 };
 
 static enum claim_outcome claim_outcome_of(struct slice word)
@@ -185,9 +190,8 @@ static void claim_tell(struct call *c, const struct answer *a)
 /* LOST without a result: another owner runs the job by the route's on_unknown policy. */
 static void finish_tell(struct call *c, const struct answer *a)
 {
-    struct finish f = {.outcome = FINISH_NO_STORE,
-                       .end = JOB_END_UNKNOWN,
-                       .code = RESULT_OUTCOME_UNKNOWN};
+    struct finish f = {
+        .outcome = FINISH_NO_STORE, .end = JOB_END_UNKNOWN, .code = RESULT_OUTCOME_UNKNOWN};
     struct buf body;
     buf_init(&body, RESULT_BYTES_MAX);
     if (a != NULL) {
@@ -209,9 +213,8 @@ static void finish_tell(struct call *c, const struct answer *a)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-static struct call *call_new(struct session_store *s, enum call_kind kind,
-                             enum store_script script, const struct session_job *job,
-                             void *context)
+static struct call *call_new(struct session_store *s, enum call_kind kind, enum store_script script,
+                             const struct session_job *job, void *context)
 {
     struct call *c = xcalloc(1, sizeof *c);
     c->s = s;
@@ -370,12 +373,12 @@ void session_claim_send(struct session_store *s, struct session_job *job,
     struct session_args *a = &c->args;
     c->done.claim = done;
     session_args_ground(a, &s->ground, job, route, "send");
-    session_args_put(a, slice_of(new_request_id));                   /* 19 */
-    session_args_put(a, slice_of(maker_word(route)));                /* 20 */
+    session_args_put(a, slice_of(new_request_id));    /* 19 */
+    session_args_put(a, slice_of(maker_word(route))); /* 20 */
     session_args_num(a, route->resend_after_s * UINT64_C(1000));
-    session_args_num(a, at_least_one(route->sends_max));             /* 22 */
+    session_args_num(a, at_least_one(route->sends_max)); /* 22 */
     session_args_num(a, at_least_one(route->sends_window_s) * 1000);
-    session_args_num(a, at_least_one(route->code_checks));           /* 24 */
+    session_args_num(a, at_least_one(route->code_checks)); /* 24 */
     session_args_num(a, route->on_unknown == ON_UNKNOWN_RETRY ? 1 : 0);
     session_args_steps(a, job, "send", job->steps, job->step_count);
     call_send(c);
@@ -482,9 +485,9 @@ void session_finish_send(struct session_store *s, const struct session_job *job,
     session_args_put(a, slice_of(request_id));            /* 19 */
     session_args_put(a, slice_of(job_end_names[f->end])); /* 20 */
     session_args_put(a, slice_of(result_name(f->code)));
-    session_args_put(a, f->advertiser_request_id);        /* 22 */
+    session_args_put(a, f->advertiser_request_id); /* 22 */
     session_args_put(a, f->user_id);
-    session_args_put(a, f->code_mac);                     /* 24 */
+    session_args_put(a, f->code_mac); /* 24 */
     put_result(a, f, request_id);
     session_args_steps(a, job, "send", f->steps, f->step_count);
     call_send(c);
@@ -501,9 +504,9 @@ void session_finish_verify(struct session_store *s, const struct session_job *jo
     session_args_put(a, slice_of(request_id));            /* 19 */
     session_args_put(a, slice_of(job_end_names[f->end])); /* 20 */
     session_args_put(a, slice_of(result_name(f->code)));
-    session_args_put(a, f->user_id);                      /* 22 */
+    session_args_put(a, f->user_id); /* 22 */
     session_args_num(a, at_least_one(route->code_checks));
-    put_result(a, f, request_id);                         /* 24 */
+    put_result(a, f, request_id); /* 24 */
     session_args_steps(a, job, "verify", f->steps, f->step_count);
     call_send(c);
 }
@@ -544,7 +547,8 @@ void session_store_destroy(struct session_store **sp)
         return;
     }
     *sp = NULL;
-    list_each(node, &s->calls) {
+    list_each(node, &s->calls)
+    {
         struct call *c = list_owner(node, struct call, node);
         c->s = NULL;
         if (c->in_store) {

@@ -1,10 +1,11 @@
 /*
- * session_store.h: claims, sessions, expiry, clicks and conversions as typed calls over store.h. One
- * script a transition; each is replay-safe. Only workers use it. docs/redis.md lists keys and scripts.
+ * session_store.h: claims, sessions, expiry, clicks and conversions as typed calls over store.h.
+ * One script a transition; each is replay-safe. Only workers use it. docs/redis.md lists keys and
+ * scripts.
  *
- * Keys (prefix otpq:, TAG = msisdn_tag): j:{TAG}:JOB claim and result, s:{TAG}:RID session, n:{TAG}:AID:ROUTE:MSISDN
- * newest session, v:{TAG}:ROUTE:MSISDN velocity, t:{TAG}:RID time-line, ev:{TAG} events stream,
- * c:{TAG}:YYYYMMDD day counters. Floor 3.
+ * Keys (prefix otpq:, TAG = msisdn_tag): j:{TAG}:JOB claim and result, s:{TAG}:RID session,
+ * n:{TAG}:AID:ROUTE:MSISDN newest session, v:{TAG}:ROUTE:MSISDN velocity, t:{TAG}:RID time-line,
+ * ev:{TAG} events stream, c:{TAG}:YYYYMMDD day counters. Floor 3.
  */
 #ifndef OTPQ_ADAPTERS_SESSION_STORE_H
 #define OTPQ_ADAPTERS_SESSION_STORE_H
@@ -18,11 +19,11 @@ struct session_store;
 
 struct session_store_options {
     const char *prefix;
-    const char *owner;        /* this worker's random name: with a claim's token its owner */
-    struct slice pepper;      /* key of code MACs and of number hashes in events; copied, wiped */
+    const char *owner;   /* this worker's random name: with a claim's token its owner */
+    struct slice pepper; /* key of code MACs and of number hashes in events; copied, wiped */
     uint64_t session_keep_s;
     uint64_t events_keep_s;
-    uint64_t result_keep_ms;  /* claims and results: at least ttl + the clients' retry horizon */
+    uint64_t result_keep_ms; /* claims and results: at least ttl + the clients' retry horizon */
 };
 /* Everything is copied. The store must outlive it. */
 struct session_store *session_store_new(struct store *store, const struct session_store_options *o);
@@ -31,9 +32,10 @@ void session_store_destroy(struct session_store **s);
 
 /* One step of the time-line. */
 struct session_step {
-    const char *step;      /* "accepted", "dispatched", "started", "connect", "first_byte", "answer", … */
-    int64_t at_ms;         /* wall clock */
-    char detail[64];       /* "" or a short fact: "http 200", "attempt 2"; no secrets, no numbers */
+    const char
+        *step;     /* "accepted", "dispatched", "started", "connect", "first_byte", "answer", … */
+    int64_t at_ms; /* wall clock */
+    char detail[64]; /* "" or a short fact: "http 200", "attempt 2"; no secrets, no numbers */
 };
 enum { SESSION_STEPS_MAX = 16 };
 
@@ -42,46 +44,47 @@ enum { SESSION_STEPS_MAX = 16 };
 struct session_job {
     struct slice job_id;
     uint32_t attempt;
-    uint64_t fingerprint;      /* of op, route, body: same id + other body = conflict */
+    uint64_t fingerprint; /* of op, route, body: same id + other body = conflict */
     struct slice route;
-    struct slice msisdn;       /* E.164 digits */
+    struct slice msisdn; /* E.164 digits */
     uint64_t aid;
-    uint32_t lease_ms;         /* call time-out + 2 s: after it a started claim is unknown */
-    size_t step_count;         /* steps known before the claim (accepted, dispatched): written only */
+    uint32_t lease_ms; /* call time-out + 2 s: after it a started claim is unknown */
+    size_t step_count; /* steps known before the claim (accepted, dispatched): written only */
     const struct session_step *steps; /* when the claim itself ends the job (refused, checked) */
-    uint64_t token;            /* 0 before the first claim, which sets it: asking again is the same
-                                  claim, while a second copy of the job in this process is not */
+    uint64_t token; /* 0 before the first claim, which sets it: asking again is the same
+                       claim, while a second copy of the job in this process is not */
 };
 
 enum claim_outcome {
-    CLAIM_WON,        /* go on; the point of no return is behind us */
-    CLAIM_ENDED,      /* the job has its result: answer it again */
-    CLAIM_ELSEWHERE,  /* another owner runs it: ask again in wait_ms (it becomes ENDED or, when the lease is
-                         over, the script ends it as unknown and answers ENDED) */
-    CLAIM_STALE,      /* attempt is older than attempt_seen: give back */
-    CLAIM_REFUSED,    /* a rule of the session says no (code): already written as this job's result */
-    CLAIM_CONFLICT,   /* same id, other body */
-    CLAIM_BUSY,       /* verify: another verify of this session is at the advertiser: again in wait_ms */
-    CLAIM_NO_STORE    /* down or no answer: nothing may start; give back with store_unavailable. A claim
-                         that may have been won all the same is asked for again for some seconds
-                         before, and released behind the scenes afterwards */
+    CLAIM_WON,       /* go on; the point of no return is behind us */
+    CLAIM_ENDED,     /* the job has its result: answer it again */
+    CLAIM_ELSEWHERE, /* another owner runs it: ask again in wait_ms (it becomes ENDED or, when the
+                        lease is over, the script ends it as unknown and answers ENDED) */
+    CLAIM_STALE,     /* attempt is older than attempt_seen: give back */
+    CLAIM_REFUSED,  /* a rule of the session says no (code): already written as this job's result */
+    CLAIM_CONFLICT, /* same id, other body */
+    CLAIM_BUSY, /* verify: another verify of this session is at the advertiser: again in wait_ms */
+    CLAIM_NO_STORE /* down or no answer: nothing may start; give back with store_unavailable. A
+                      claim that may have been won all the same is asked for again for some seconds
+                      before, and released behind the scenes afterwards */
 };
 
 struct claim {
     enum claim_outcome outcome;
-    enum job_end end;             /* ENDED, REFUSED, and WON+checked verify */
+    enum job_end end; /* ENDED, REFUSED, and WON+checked verify */
     enum result_code code;
-    struct slice result_body;     /* ENDED, REFUSED: msgpack, valid during the callback */
-    char request_id[64];          /* the session's */
+    struct slice result_body; /* ENDED, REFUSED: msgpack, valid during the callback */
+    char request_id[64];      /* the session's */
     char advertiser_request_id[128];
     uint32_t attempt_seen;
     uint32_t wait_ms;
-    int64_t attempts_left;        /* -1 none */
-    int64_t retry_after_s;        /* -1 none */
-    int64_t expires_in_s;         /* -1 none */
-    bool resend;                  /* send: this session existed: same request id */
+    int64_t attempts_left; /* -1 none */
+    int64_t retry_after_s; /* -1 none */
+    int64_t expires_in_s;  /* -1 none */
+    bool resend;           /* send: this session existed: same request id */
 };
-/* All callbacks run exactly once and from the loop, never before the call that caused them returns. */
+/* All callbacks run exactly once and from the loop, never before the call that caused them returns.
+ */
 typedef void claim_callback(void *context, const struct claim *c);
 
 /* op send. new_request_id is used when no live unverified session asks for a resend (otpq codes
@@ -93,8 +96,8 @@ void session_claim_send(struct session_store *s, struct session_job *job,
 /* op verify. request_id may be empty: newest live session of (aid, route, msisdn); the callback's
  * request_id says which. otpq codes: the code is checked, counted and consumed in the same script
  * (constant time over MACs; the MAC is made here: the code itself never leaves): then
- * outcome is CLAIM_ENDED with the verdict already written, conversion and result included. Advertiser codes: CLAIM_WON
- * locks the session for this job until finish or the lease's end. */
+ * outcome is CLAIM_ENDED with the verdict already written, conversion and result included.
+ * Advertiser codes: CLAIM_WON locks the session for this job until finish or the lease's end. */
 void session_claim_verify(struct session_store *s, struct session_job *job,
                           const struct integration *route, struct slice request_id,
                           struct slice code, claim_callback *done, void *context);
@@ -106,17 +109,18 @@ struct session_finish {
     enum result_code code;
     struct slice advertiser_request_id;
     struct slice user_id;
-    struct slice code_mac;        /* otpq codes, send: hex; else empty */
-    const struct job_result *result; /* request_id, attempts_left and expires_in are set by the store
-                                        when they are absent; then it is encoded */
+    struct slice code_mac;           /* otpq codes, send: hex; else empty */
+    const struct job_result *result; /* request_id, attempts_left and expires_in are set by the
+                                        store when they are absent; then it is encoded */
     uint32_t run_ms;
     size_t step_count;
     const struct session_step *steps;
 };
 enum finish_outcome {
-    FINISH_WRITTEN,  /* result_body is what to answer */
-    FINISH_LOST,     /* the claim is no longer ours (lease over, ended by another): answer what is there */
-    FINISH_NO_STORE  /* outcome happened but is not on record: tried again until the lease's end */
+    FINISH_WRITTEN, /* result_body is what to answer */
+    FINISH_LOST, /* the claim is no longer ours (lease over, ended by another): answer what is there
+                  */
+    FINISH_NO_STORE /* outcome happened but is not on record: tried again until the lease's end */
 };
 struct finish {
     enum finish_outcome outcome;

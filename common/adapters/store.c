@@ -14,7 +14,7 @@
 enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 1000, SILENT_TIMEOUTS_MAX = 3, ARGS_MAX = 256 };
 
 enum link {
-    LINK_DOWN,    /* the retry timer runs */
+    LINK_DOWN,     /* the retry timer runs */
     LINK_GREETING, /* connecting, AUTH, PING or SUBSCRIBE */
     LINK_UP
 };
@@ -22,37 +22,37 @@ enum link {
 struct store {
     struct event_base *base;
     struct store_address address;
-    char *address_text;         /* for logs */
-    char *password;             /* or NULL; wiped at the end */
-    char *channel;              /* subscriber: the one channel; else NULL */
-    void (*on_message)(void *context); /* subscriber only */
+    char *address_text;                       /* for logs */
+    char *password;                           /* or NULL; wiped at the end */
+    char *channel;                            /* subscriber: the one channel; else NULL */
+    void (*on_message)(void *context);        /* subscriber only */
     void (*on_state)(void *context, bool up); /* may be NULL */
-    void *context;              /* of on_state and on_message */
-    uint32_t timeout_ms;        /* per command */
-    uint32_t pending_max;       /* ceiling for in_flight */
+    void *context;                            /* of on_state and on_message */
+    uint32_t timeout_ms;                      /* per command */
+    uint32_t pending_max;                     /* ceiling for in_flight */
     enum link link;
-    redisAsyncContext *ac;      /* NULL while down; hiredis frees it by itself on errors */
-    struct list waiting;        /* ops with a callback still owed, earliest deadline first */
-    uint32_t in_flight;         /* ops that hiredis holds, those already timed out included */
-    struct event *deadline;     /* earliest deadline of waiting */
-    struct event *retry;        /* next connection attempt */
-    uint32_t backoff_ms;        /* before jitter */
-    int64_t heard_ms;           /* when anything was last heard from the server */
-    unsigned depth;             /* callbacks of ours on the stack */
-    bool closing;               /* store_destroy runs: no reconnect */
-    bool told;                  /* this outage stands in the log */
+    redisAsyncContext *ac;  /* NULL while down; hiredis frees it by itself on errors */
+    struct list waiting;    /* ops with a callback still owed, earliest deadline first */
+    uint32_t in_flight;     /* ops that hiredis holds, those already timed out included */
+    struct event *deadline; /* earliest deadline of waiting */
+    struct event *retry;    /* next connection attempt */
+    uint32_t backoff_ms;    /* before jitter */
+    int64_t heard_ms;       /* when anything was last heard from the server */
+    unsigned depth;         /* callbacks of ours on the stack */
+    bool closing;           /* store_destroy runs: no reconnect */
+    bool told;              /* this outage stands in the log */
 };
 
 /* One command. hiredis holds it as privdata until its reply or the connection's end. */
 struct op {
-    struct list node;           /* in store.waiting; alone once its callback has run */
+    struct list node; /* in store.waiting; alone once its callback has run */
     struct store *store;
-    store_callback *done;       /* NULL once it has run: a late reply is ignored */
+    store_callback *done; /* NULL once it has run: a late reply is ignored */
     void *context;
     int64_t deadline_ms;
-    int script;                 /* enum store_script of an EVALSHA; -1: a plain command or EVAL */
-    int argc;                   /* kept arguments, scripts only: for EVAL after NOSCRIPT */
-    const char **argv;          /* into this allocation */
+    int script;        /* enum store_script of an EVALSHA; -1: a plain command or EVAL */
+    int argc;          /* kept arguments, scripts only: for EVAL after NOSCRIPT */
+    const char **argv; /* into this allocation */
     size_t *lens;
 };
 
@@ -336,7 +336,8 @@ static void store_is_up(struct store *s)
     s->depth--;
 }
 
-/* AUTH and PING; any answer but a good one (LOADING too) means: not yet, again after the backoff. */
+/* AUTH and PING; any answer but a good one (LOADING too) means: not yet, again after the backoff.
+ */
 static void on_greeting(void *context, enum store_outcome outcome, const redisReply *reply)
 {
     struct store *s = context;
@@ -394,7 +395,8 @@ static void store_greet(struct store *s)
     if (s->channel == NULL) {
         const char *ping[1] = {"PING"};
         greet(s, 1, ping);
-    } else if (s->ac != NULL && redisAsyncCommand(s->ac, on_published, s, "SUBSCRIBE %s", s->channel) != REDIS_OK) {
+    } else if (s->ac != NULL &&
+               redisAsyncCommand(s->ac, on_published, s, "SUBSCRIBE %s", s->channel) != REDIS_OK) {
         store_drop(s, "cannot subscribe");
     }
 }

@@ -17,17 +17,19 @@
 struct store;
 
 struct store_options {
-    const char *address;      /* unix:/path or tcp://host:port */
-    const char *password;     /* NULL or "": none; wiped by the caller after store_new */
-    uint32_t timeout_ms;      /* per command */
-    uint32_t pending_max;     /* commands in flight; beyond: refused at once */
+    const char *address;  /* unix:/path or tcp://host:port */
+    const char *password; /* NULL or "": none; wiped by the caller after store_new */
+    uint32_t timeout_ms;  /* per command */
+    uint32_t pending_max; /* commands in flight; beyond: refused at once */
     void (*on_state)(void *context, bool up); /* connection became usable / was lost */
     void *context;
 };
 
-/* Connects by itself and reconnects for ever (50 ms to 1 s, jittered). on_state runs from the loop. */
+/* Connects by itself and reconnects for ever (50 ms to 1 s, jittered). on_state runs from the loop.
+ */
 struct store *store_new(struct event_base *base, const struct store_options *o);
-/* Commands in flight get their callback (STORE_UNKNOWN) first. Never from inside a callback of it. */
+/* Commands in flight get their callback (STORE_UNKNOWN) first. Never from inside a callback of it.
+ */
 void store_destroy(struct store **s);
 bool store_up(const struct store *s);
 struct event_base *store_base(const struct store *s);
@@ -39,9 +41,9 @@ struct store *store_subscriber(const struct store *like, const char *channel,
                                void (*on_message)(void *context), void *context);
 
 enum store_outcome {
-    STORE_OK,          /* reply is set (may be an error reply of the script: REDIS_REPLY_ERROR) */
-    STORE_REFUSED,     /* not sent: down or over pending_max. Nothing happened */
-    STORE_UNKNOWN      /* sent, no answer: time-out or lost connection. May have happened */
+    STORE_OK,      /* reply is set (may be an error reply of the script: REDIS_REPLY_ERROR) */
+    STORE_REFUSED, /* not sent: down or over pending_max. Nothing happened */
+    STORE_UNKNOWN  /* sent, no answer: time-out or lost connection. May have happened */
 };
 typedef void store_callback(void *context, enum store_outcome outcome, const redisReply *reply);
 
@@ -49,12 +51,21 @@ typedef void store_callback(void *context, enum store_outcome outcome, const red
  * written, and callers treat it as a store that is away. */
 MUST_CHECK bool store_reply_unavailable(const redisReply *reply);
 
-/* argv as bytes, copied; the callback runs exactly once, later or (STORE_REFUSED) before it returns. */
+/* argv as bytes, copied; the callback runs exactly once, later or (STORE_REFUSED) before it
+ * returns. */
 void store_command(struct store *s, store_callback *done, void *context, int argc,
                    const struct slice *argv);
 
-enum store_script { STORE_CLAIM_SEND, STORE_FINISH_SEND, STORE_CLAIM_VERIFY, STORE_FINISH_VERIFY,
-                    STORE_RELEASE, STORE_APPLY, STORE_RECORDS, STORE_SCRIPTS };
+enum store_script {
+    STORE_CLAIM_SEND,
+    STORE_FINISH_SEND,
+    STORE_CLAIM_VERIFY,
+    STORE_FINISH_VERIFY,
+    STORE_RELEASE,
+    STORE_APPLY,
+    STORE_RECORDS,
+    STORE_SCRIPTS
+};
 /* EVALSHA, falling back to EVAL when the server does not have it (restart, fail-over). */
 void store_eval(struct store *s, enum store_script script, store_callback *done, void *context,
                 int keys, int argc, const struct slice *argv);

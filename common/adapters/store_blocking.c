@@ -66,8 +66,8 @@ redisContext *store_blocking(const char *address, const char *password, uint32_t
 {
     struct store_address a;
     if (!store_address_parse(address, &a)) {
-        (void)snprintf(error, 512,
-                       "redis.address \"%s\" is neither unix:/path nor tcp://host:port", address);
+        (void)snprintf(error, 512, "redis.address \"%s\" is neither unix:/path nor tcp://host:port",
+                       address);
         return NULL;
     }
     struct timeval wait = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};

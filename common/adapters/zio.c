@@ -3,16 +3,16 @@
 #include <errno.h>
 
 struct zio {
-    struct zio_options o;      /* as given; address is not ours after zio_new */
-    void *socket;              /* the ZeroMQ socket, owned */
-    struct event *readable;    /* ZMQ_FD has news */
-    struct event *check;       /* something was sent: is there still something to read? */
-    struct event *resume;      /* zero timer: the rest of what is to be read */
-    zmq_msg_t peer;            /* routing id of the message being taken */
-    zmq_msg_t payload;         /* its first payload frame */
-    bool in_turn;              /* inside zio_turn: it looks at the socket again by itself */
-    bool unseen;               /* something was sent since a receive found nothing more */
-    bool paused;               /* zio_pause */
+    struct zio_options o;   /* as given; address is not ours after zio_new */
+    void *socket;           /* the ZeroMQ socket, owned */
+    struct event *readable; /* ZMQ_FD has news */
+    struct event *check;    /* something was sent: is there still something to read? */
+    struct event *resume;   /* zero timer: the rest of what is to be read */
+    zmq_msg_t peer;         /* routing id of the message being taken */
+    zmq_msg_t payload;      /* its first payload frame */
+    bool in_turn;           /* inside zio_turn: it looks at the socket again by itself */
+    bool unseen;            /* something was sent since a receive found nothing more */
+    bool paused;            /* zio_pause */
 };
 
 /* The rest is read in the next round of the loop. Not event_active: libevent runs what is activated
@@ -292,4 +292,3 @@ void zio_pause(struct zio *z, bool paused)
         read_later(z);
     }
 }
-

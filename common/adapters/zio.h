@@ -21,18 +21,18 @@ struct zio;
 enum zio_kind { ZIO_ROUTER, ZIO_DEALER };
 
 enum {
-    ZIO_RECEIVE_MAX = 256,    /* messages a turn unless told otherwise */
-    ZIO_SEND_HWM = 10000,     /* messages that wait for one peer's connection */
-    ZIO_LINGER_MS = 1000      /* how long a closed socket may go on sending what it holds */
+    ZIO_RECEIVE_MAX = 256, /* messages a turn unless told otherwise */
+    ZIO_SEND_HWM = 10000,  /* messages that wait for one peer's connection */
+    ZIO_LINGER_MS = 1000   /* how long a closed socket may go on sending what it holds */
 };
 
 struct zio_options {
     enum zio_kind kind;
-    const char *address;        /* "tcp://127.0.0.1:5560"; read by zio_new alone */
-    bool bind;                  /* else connect */
-    int64_t message_bytes_max;  /* ZMQ_MAXMSGSIZE: a peer that sends more is disconnected */
-    int receive_max;            /* messages taken in one turn before others get theirs; 0: 256 */
-    int receive_hwm;            /* ZMQ_RCVHWM; 0: none, for peers that credit bounds */
+    const char *address;       /* "tcp://127.0.0.1:5560"; read by zio_new alone */
+    bool bind;                 /* else connect */
+    int64_t message_bytes_max; /* ZMQ_MAXMSGSIZE: a peer that sends more is disconnected */
+    int receive_max;           /* messages taken in one turn before others get theirs; 0: 256 */
+    int receive_hwm;           /* ZMQ_RCVHWM; 0: none, for peers that credit bounds */
     /* peer: routing id (ROUTER only, 5 bytes usually; empty for DEALER). req: a REQ's empty
      * delimiter was taken off. malformed_frames: there was more than one payload frame, and payload
      * is the first of them. Bytes live until it returns. It may send, not destroy. */

@@ -15,11 +15,11 @@
 #include "common/base/slice.h"
 
 struct buf {
-    char *p;        /* owned bytes, always NUL-terminated once something was written */
-    size_t n;       /* bytes used */
-    size_t cap;     /* bytes allocated */
-    size_t max;     /* ceiling for n */
-    bool overflow;  /* something did not fit; what is in the buffer is not to be used */
+    char *p;       /* owned bytes, always NUL-terminated once something was written */
+    size_t n;      /* bytes used */
+    size_t cap;    /* bytes allocated */
+    size_t max;    /* ceiling for n */
+    bool overflow; /* something did not fit; what is in the buffer is not to be used */
 };
 
 void buf_init(struct buf *b, size_t bytes_max);
@@ -32,7 +32,8 @@ void buf_putc(struct buf *b, char c);
 void buf_puts(struct buf *b, const char *text);
 void buf_put_slice(struct buf *b, struct slice s);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Room for n more bytes, to be written by the caller and counted with buf_added; NULL on overflow. */
+/* Room for n more bytes, to be written by the caller and counted with buf_added; NULL on overflow.
+ */
 MUST_CHECK char *buf_room(struct buf *b, size_t n);
 void buf_added(struct buf *b, size_t n);
 MUST_CHECK static inline bool buf_ok(const struct buf *b)

@@ -12,10 +12,10 @@
 #include <stdlib.h>
 
 /* Every function that can fail carries MUST_CHECK: the compiler refuses to forget the answer. */
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK              __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
-#define UNUSED __attribute__((unused))
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define UNUSED                  __attribute__((unused))
+#define ARRAY_LEN(a)            (sizeof(a) / sizeof((a)[0]))
 
 #define must(cond) ((cond) ? (void)0 : must_failed(#cond, __FILE__, __LINE__))
 

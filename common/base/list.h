@@ -13,7 +13,7 @@ struct list {
     struct list *next; /* itself when alone */
 };
 
-#define list_owner(node, type, member) ((type *)((char *)(node) - offsetof(type, member)))
+#define list_owner(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {

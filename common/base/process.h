@@ -1,5 +1,6 @@
 /*
- * process.h: what every process of otpq does to itself before it handles numbers and codes. Floor 0.
+ * process.h: what every process of otpq does to itself before it handles numbers and codes. Floor
+ * 0.
  */
 #ifndef OTPQ_BASE_PROCESS_H
 #define OTPQ_BASE_PROCESS_H

@@ -18,15 +18,15 @@
 enum config_type { CONFIG_TEXT, CONFIG_UINT, CONFIG_CHOICE, CONFIG_LIST /* of text */ };
 
 struct config_option {
-    const char *key;        /* "gateway.listen" */
+    const char *key; /* "gateway.listen" */
     enum config_type type;
-    const char *fallback;   /* default as text; lists comma-separated */
-    const char *choices;    /* CONFIG_CHOICE: "info|debug|…"; else NULL */
-    uint64_t min;           /* CONFIG_UINT */
-    uint64_t max;           /* CONFIG_UINT */
-    const char *unit;       /* "ms", "bytes", "jobs", … or "" */
-    const char *meaning;    /* one sentence */
-    size_t offset;          /* of the member in struct config */
+    const char *fallback; /* default as text; lists comma-separated */
+    const char *choices;  /* CONFIG_CHOICE: "info|debug|…"; else NULL */
+    uint64_t min;         /* CONFIG_UINT */
+    uint64_t max;         /* CONFIG_UINT */
+    const char *unit;     /* "ms", "bytes", "jobs", … or "" */
+    const char *meaning;  /* one sentence */
+    size_t offset;        /* of the member in struct config */
 };
 
 enum { CONFIG_LIST_MAX = 32 };
@@ -38,20 +38,20 @@ struct config_list {
 
 /* The values of all options; see config_options for the meaning of each. Owned texts. */
 struct config {
-    char *dir;                    /* never empty once loaded */
-    char *log_level;              /* debug, info, warn or error */
-    char *log_format;             /* text or json */
+    char *dir;        /* never empty once loaded */
+    char *log_level;  /* debug, info, warn or error */
+    char *log_format; /* text or json */
 
-    char *redis_address;          /* unix:/path or tcp://host:port; "" = unix:<dir>/redis.sock */
+    char *redis_address; /* unix:/path or tcp://host:port; "" = unix:<dir>/redis.sock */
     char *redis_password_file;
-    char *redis_prefix;           /* "otpq:" */
+    char *redis_prefix; /* "otpq:" */
     uint64_t redis_timeout_ms;
 
-    char *broker_clients;         /* bind address of the clients' ROUTER */
-    char *broker_workers;         /* bind address of the workers' ROUTER */
-    char *broker_metrics;         /* host:port of /metrics, /livez, /readyz */
-    uint64_t broker_jobs_max;     /* queued jobs, all together */
-    uint64_t broker_bytes_max;    /* bytes of all live jobs */
+    char *broker_clients;      /* bind address of the clients' ROUTER */
+    char *broker_workers;      /* bind address of the workers' ROUTER */
+    char *broker_metrics;      /* host:port of /metrics, /livez, /readyz */
+    uint64_t broker_jobs_max;  /* queued jobs, all together */
+    uint64_t broker_bytes_max; /* bytes of all live jobs */
     uint64_t broker_route_jobs_max;
     uint64_t broker_tenant_jobs_max;
     uint64_t broker_routes_max;
@@ -60,10 +60,10 @@ struct config {
     uint64_t broker_workers_max;
     uint64_t broker_results_max;
     uint64_t broker_results_bytes_max;
-    uint64_t broker_result_ttl_ms;  /* 600000 */
+    uint64_t broker_result_ttl_ms;     /* 600000 */
     uint64_t broker_worker_silence_ms; /* a worker silent this long is dead: 1000 */
-    uint64_t broker_attempts_max;   /* dispatches of one job */
-    char *broker_unknown_routes;    /* refuse or accept */
+    uint64_t broker_attempts_max;      /* dispatches of one job */
+    char *broker_unknown_routes;       /* refuse or accept */
 
     struct config_list worker_brokers; /* workers' addresses of brokers */
     char *worker_name;
@@ -72,27 +72,27 @@ struct config {
     uint64_t worker_body_bytes_max; /* of an advertiser's answer, 64 KiB */
     uint64_t worker_drain_ms;
 
-    char *gateway_listen;           /* host:port */
+    char *gateway_listen;               /* host:port */
     struct config_list gateway_brokers; /* clients' addresses of brokers */
-    uint64_t gateway_request_ms;    /* time a request may take to arrive, 10000 */
+    uint64_t gateway_request_ms;        /* time a request may take to arrive, 10000 */
     uint64_t gateway_inflight_max;
     uint64_t gateway_job_ttl_ms;
     uint64_t gateway_connections_max;
 
     struct config_list client_brokers; /* what the otpq command talks to */
 
-    char *sandbox_listen;           /* host:port */
+    char *sandbox_listen; /* host:port */
 
     struct config_list outgoing_allow; /* hosts, host:port or CIDR that may be special addresses */
-    char *outgoing_proxy;           /* "" none */
+    char *outgoing_proxy;              /* "" none */
 
-    char *secrets_file;             /* {secret.NAME} values, YAML map, mode 0600 */
-    char *secrets_pepper_file;      /* key of code MACs; "" = <dir>/pepper */
+    char *secrets_file;        /* {secret.NAME} values, YAML map, mode 0600 */
+    char *secrets_pepper_file; /* key of code MACs; "" = <dir>/pepper */
 
-    uint64_t node_workers;          /* 0: as many as cores */
+    uint64_t node_workers; /* 0: as many as cores */
     uint64_t node_gateways;
-    uint64_t events_keep_s;         /* retention of events and day counters */
-    uint64_t session_keep_s;        /* how long a session and its time-line stay after it ends */
+    uint64_t events_keep_s;  /* retention of events and day counters */
+    uint64_t session_keep_s; /* how long a session and its time-line stay after it ends */
 };
 
 extern const struct config_option config_options[];

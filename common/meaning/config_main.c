@@ -50,8 +50,8 @@ void config_help(const char *program, struct buf *out)
         if (!is_read_by(program, o->key)) {
             continue;
         }
-        bool is_new = i == 0 || strncmp(o->key, config_options[i - 1].key,
-                                        strcspn(o->key, ".") + 1) != 0;
+        bool is_new =
+            i == 0 || strncmp(o->key, config_options[i - 1].key, strcspn(o->key, ".") + 1) != 0;
         buf_printf(out, "%s  %s: %s", is_new ? "\n" : "", o->key,
                    o->fallback[0] != '\0' ? o->fallback : "\"\"");
         put_values(o, out);
@@ -99,8 +99,7 @@ struct asked {
 
 static void bad_argument(const char *program, const char *argument)
 {
-    static const char *const words[] = {"--config", "--check-config", "--version",
-                                        "--help"};
+    static const char *const words[] = {"--config", "--check-config", "--version", "--help"};
     const char *near = yaml_suggest(argument, words, ARRAY_LEN(words));
     if (strcmp(argument, "--config") == 0) {
         (void)fprintf(stderr, "%s: --config wants a file behind it\n", program);
@@ -171,8 +170,7 @@ int config_main(int argc, char **argv, const char *program, const char *purpose,
         (void)printf("%s %s\n", program, OTPQ_VERSION);
         return CONFIG_EXIT_OK;
     }
-    if (!config_load(c, asked.file, &error) ||
-        (asked.check && !check_secret_files(c, &error))) {
+    if (!config_load(c, asked.file, &error) || (asked.check && !check_secret_files(c, &error))) {
         config_free(c);
         (void)fprintf(stderr, "%s: %s\n", program, error.text);
         return CONFIG_EXIT_BAD;

@@ -2,13 +2,21 @@
 
 #define AT(member) offsetof(struct config, member)
 #define TEXT(key, fallback, member, meaning)                                                       \
-    {key, CONFIG_TEXT, fallback, NULL, 0, 0, "", meaning, AT(member)}
+    {                                                                                              \
+        key, CONFIG_TEXT, fallback, NULL, 0, 0, "", meaning, AT(member)                            \
+    }
 #define LIST(key, fallback, member, meaning)                                                       \
-    {key, CONFIG_LIST, fallback, NULL, 0, 0, "", meaning, AT(member)}
+    {                                                                                              \
+        key, CONFIG_LIST, fallback, NULL, 0, 0, "", meaning, AT(member)                            \
+    }
 #define CHOICE(key, fallback, choices, member, meaning)                                            \
-    {key, CONFIG_CHOICE, fallback, choices, 0, 0, "", meaning, AT(member)}
+    {                                                                                              \
+        key, CONFIG_CHOICE, fallback, choices, 0, 0, "", meaning, AT(member)                       \
+    }
 #define UINT(key, fallback, min, max, unit, member, meaning)                                       \
-    {key, CONFIG_UINT, fallback, NULL, min, max, unit, meaning, AT(member)}
+    {                                                                                              \
+        key, CONFIG_UINT, fallback, NULL, min, max, unit, meaning, AT(member)                      \
+    }
 
 #define MEBIBYTE 1048576ULL
 #define DAY_S    86400ULL
@@ -33,7 +41,8 @@ const struct config_option config_options[] = {
 
     TEXT("broker.clients", "tcp://127.0.0.1:5560", broker_clients,
          "Where clients connect (OTPQ/1); loopback or ipc only."),
-    TEXT("broker.workers", "tcp://127.0.0.1:5561", broker_workers, "Where workers connect; loopback or ipc only."),
+    TEXT("broker.workers", "tcp://127.0.0.1:5561", broker_workers,
+         "Where workers connect; loopback or ipc only."),
     TEXT("broker.metrics", "127.0.0.1:9560", broker_metrics,
          "Where /metrics, /livez and /readyz are served."),
     UINT("broker.jobs_max", "2000000", 1, 100000000, "jobs", broker_jobs_max,

@@ -65,10 +65,10 @@ enum { REDACT_VARIANTS = 4 };
 /* Every form in which an advertiser may echo a secret. */
 struct needles {
     size_t count;
-    struct slice *at;      /* borrowed, or in `encoded` */
-    struct buf *encoded;   /* owned forms that differ from the secret itself */
+    struct slice *at;    /* borrowed, or in `encoded` */
+    struct buf *encoded; /* owned forms that differ from the secret itself */
     size_t encoded_count;
-    bool first[256];       /* some needle begins with this byte */
+    bool first[256]; /* some needle begins with this byte */
 };
 
 static void add_needle(struct needles *n, struct slice needle)
@@ -126,8 +126,7 @@ static size_t secret_at(const struct needles *n, struct slice body)
     }
     for (size_t i = 0; i < n->count; i++) {
         struct slice needle = n->at[i];
-        if (needle.n > longest && needle.n <= body.n &&
-            memcmp(needle.p, body.p, needle.n) == 0) {
+        if (needle.n > longest && needle.n <= body.n && memcmp(needle.p, body.p, needle.n) == 0) {
             longest = needle.n;
         }
     }

@@ -20,28 +20,28 @@ enum { DIALECT_HEADERS_MAX = 24, DIALECT_REQUEST_BYTES_MAX = 128 * 1024 };
 
 /* A request, ready for the HTTP client. */
 struct dialect_request {
-    const char *method;      /* "GET", "POST", …: static */
-    struct buf url;          /* absolute, encoded */
-    struct buf body;         /* empty: none */
-    struct buf headers;      /* "Name: value" lines, each NUL-terminated */
+    const char *method; /* "GET", "POST", …: static */
+    struct buf url;     /* absolute, encoded */
+    struct buf body;    /* empty: none */
+    struct buf headers; /* "Name: value" lines, each NUL-terminated */
     size_t header_count;
-    uint32_t timeout_ms;     /* whole call */
-    uint32_t connect_ms;     /* resolve, connect, TLS */
+    uint32_t timeout_ms; /* whole call */
+    uint32_t connect_ms; /* resolve, connect, TLS */
 };
 void dialect_request_init(struct dialect_request *r);
 void dialect_request_free(struct dialect_request *r);
 
 /* The advertiser's answer as it came. */
 struct dialect_answer {
-    int http;                /* status */
-    struct slice body;       /* capped */
+    int http;          /* status */
+    struct slice body; /* capped */
 };
 
 /* What the answer means. */
 struct dialect_verdict {
-    enum job_end end;        /* JOB_END_DONE, JOB_END_REFUSED or JOB_END_UNKNOWN */
+    enum job_end end; /* JOB_END_DONE, JOB_END_REFUSED or JOB_END_UNKNOWN */
     enum result_code code;
-    bool retry;              /* the mapping says: refused, and repeating it is safe and useful */
+    bool retry; /* the mapping says: refused, and repeating it is safe and useful */
     char advertiser_request_id[128]; /* "" when there is none */
 };
 

@@ -13,8 +13,8 @@
 #include "common/meaning/yaml.h"
 
 struct dialect_reader {
-    const char *file;                        /* a name for messages */
-    const struct dialect_setting *settings;  /* the known keys */
+    const char *file;                       /* a name for messages */
+    const struct dialect_setting *settings; /* the known keys */
     struct yaml_error *error;
 };
 

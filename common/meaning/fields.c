@@ -2,8 +2,8 @@
 
 /* 1 for the bytes that an id may be made of. */
 static const uint8_t id_bytes[256] = {
-    ['-'] = 1, ['.'] = 1, ['0' ... '9'] = 1, [':'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1,
-    ['a' ... 'z'] = 1,
+    ['-'] = 1,         ['.'] = 1, ['0' ... '9'] = 1, [':'] = 1,
+    ['A' ... 'Z'] = 1, ['_'] = 1, ['a' ... 'z'] = 1,
 };
 
 bool fields_id_alphabet(struct slice s)

@@ -32,15 +32,15 @@ enum field_kind {
 enum { FIELD_NEEDED = 1, FIELD_SKIP_ZERO = 2 /* a number of 0 is absent */ };
 
 struct field {
-    const char *name;    /* the key */
+    const char *name; /* the key */
     uint8_t name_bytes;
-    uint8_t kind;        /* enum field_kind */
+    uint8_t kind; /* enum field_kind */
     uint8_t flags;
-    uint16_t offset;     /* of the member */
+    uint16_t offset; /* of the member */
     uint64_t min, max;
-    const char *rule;    /* said when it is broken: "pri: a whole number from 0 to 9" */
-    int (*of_word)(struct slice word);  /* FIELD_WORD: -1 when there is no such word */
-    const char *(*word_of)(int value);  /* FIELD_WORD */
+    const char *rule; /* said when it is broken: "pri: a whole number from 0 to 9" */
+    int (*of_word)(struct slice word); /* FIELD_WORD: -1 when there is no such word */
+    const char *(*word_of)(int value); /* FIELD_WORD */
 };
 
 /* The first columns of a row. */

@@ -11,20 +11,35 @@ struct body_read {
 };
 
 #define TEXT(member, max)                                                                          \
-    {FIELD(struct body_read, body.member, #member, FIELD_TEXT, 0), 0, max,                         \
-     #member ": a string of at most " #max " bytes"}
+    {                                                                                              \
+        FIELD(struct body_read, body.member, #member, FIELD_TEXT, 0), 0, max,                      \
+            #member ": a string of at most " #max " bytes"                                         \
+    }
 #define MSISDN                                                                                     \
-    {FIELD(struct body_read, body.msisdn, "msisdn", FIELD_TEXT, FIELD_NEEDED), 1, 32,              \
-     "msisdn: needed, a string of 1 to 32 bytes"}
+    {                                                                                              \
+        FIELD(struct body_read, body.msisdn, "msisdn", FIELD_TEXT, FIELD_NEEDED), 1, 32,           \
+            "msisdn: needed, a string of 1 to 32 bytes"                                            \
+    }
 #define AID                                                                                        \
-    {FIELD(struct body_read, body.aid, "aid", FIELD_DIGITS, 0), 0, INT64_MAX,                      \
-     "aid: a whole number or its digits"}
+    {                                                                                              \
+        FIELD(struct body_read, body.aid, "aid", FIELD_DIGITS, 0), 0, INT64_MAX,                   \
+            "aid: a whole number or its digits"                                                    \
+    }
 #define PARAMS                                                                                     \
-    {FIELD(struct body_read, params, "params", FIELD_RAW, 0), .rule = "params: a map"}
+    {                                                                                              \
+        FIELD(struct body_read, params, "params", FIELD_RAW, 0), .rule = "params: a map"           \
+    }
 
 static const struct field send_rows[] = {
-    MSISDN,         AID,           TEXT(user_id, 256), TEXT(type, 64),    TEXT(ip, 64),
-    TEXT(user_agent, 1024), TEXT(lang, 64), TEXT(text, 2048), PARAMS,
+    MSISDN,
+    AID,
+    TEXT(user_id, 256),
+    TEXT(type, 64),
+    TEXT(ip, 64),
+    TEXT(user_agent, 1024),
+    TEXT(lang, 64),
+    TEXT(text, 2048),
+    PARAMS,
 };
 
 static const struct field verify_rows[] = {
@@ -143,11 +158,15 @@ struct result_read {
 };
 
 #define RESULT_TEXT(member, max)                                                                   \
-    {FIELD(struct result_read, result.member, #member, FIELD_TEXT, 0), 0, max,                     \
-     #member ": a string of at most " #max " bytes"}
+    {                                                                                              \
+        FIELD(struct result_read, result.member, #member, FIELD_TEXT, 0), 0, max,                  \
+            #member ": a string of at most " #max " bytes"                                         \
+    }
 #define RESULT_NUMBER(member, key)                                                                 \
-    {FIELD(struct result_read, result.member, key, FIELD_I64, 0), 0, INT64_MAX,                    \
-     key ": a whole number"}
+    {                                                                                              \
+        FIELD(struct result_read, result.member, key, FIELD_I64, 0), 0, INT64_MAX,                 \
+            key ": a whole number"                                                                 \
+    }
 
 static const struct field answer_rows[] = {
     RESULT_TEXT(request_id, 64),
@@ -173,8 +192,11 @@ static const struct field advertiser_rows[] = {
 
 void job_result_init(struct job_result *r)
 {
-    *r = (struct job_result){.attempts_left = -1, .retry_after_s = -1, .expires_in_s = -1,
-                             .advertiser_http = -1, .advertiser_ms = -1};
+    *r = (struct job_result){.attempts_left = -1,
+                             .retry_after_s = -1,
+                             .expires_in_s = -1,
+                             .advertiser_http = -1,
+                             .advertiser_ms = -1};
 }
 
 bool job_result_decode(struct slice bytes, struct job_result *out, const char **error)

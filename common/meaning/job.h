@@ -37,7 +37,7 @@ struct job_body {
     struct slice ip;
     struct slice user_agent;
     struct slice lang;
-    struct slice text;       /* send, otpq makes the code: with {otp}; empty: the integration's */
+    struct slice text; /* send, otpq makes the code: with {otp}; empty: the integration's */
     struct job_params params;
 };
 
@@ -50,14 +50,14 @@ void job_body_encode(struct buf *b, const struct job_body *body, bool verify);
  * expires_in?, advertiser?: {http, body, ms}}. -1: the number is absent. */
 struct job_result {
     struct slice request_id;
-    struct slice response;   /* vocabulary word on success */
-    struct slice error;      /* vocabulary word on failure */
+    struct slice response; /* vocabulary word on success */
+    struct slice error;    /* vocabulary word on failure */
     struct slice data;
     struct slice url;
     int64_t attempts_left;
     int64_t retry_after_s;
     int64_t expires_in_s;
-    int64_t advertiser_http; /* status, 0: no answer, -1: no call */
+    int64_t advertiser_http;      /* status, 0: no answer, -1: no call */
     struct slice advertiser_body; /* <= 2 KiB, secrets removed */
     int64_t advertiser_ms;
 };

@@ -13,21 +13,25 @@
 
 enum locator_kind { LOCATOR_NONE, LOCATOR_JSON, LOCATOR_REGEX };
 
-enum { LOCATOR_STEPS_MAX = 16, LOCATOR_INDEX_MAX = 9999, LOCATOR_REGEX_BYTES_MAX = 512,
-       LOCATOR_VALUE_BYTES_MAX = 1024 };
+enum {
+    LOCATOR_STEPS_MAX = 16,
+    LOCATOR_INDEX_MAX = 9999,
+    LOCATOR_REGEX_BYTES_MAX = 512,
+    LOCATOR_VALUE_BYTES_MAX = 1024
+};
 
 /* One step of a JSON path. */
 struct locator_step {
-    char *key;     /* member of an object, owned; NULL: an index */
-    size_t index;  /* element of an array */
+    char *key;    /* member of an object, owned; NULL: an index */
+    size_t index; /* element of an array */
 };
 
 struct locator {
     enum locator_kind kind;
     size_t step_count;
     struct locator_step steps[LOCATOR_STEPS_MAX];
-    void *regex;      /* pcre2_code, owned */
-    bool has_group;   /* the value is group 1, else the whole match */
+    void *regex;    /* pcre2_code, owned */
+    bool has_group; /* the value is group 1, else the whole match */
 };
 
 /* Reads `json` or `regex` of the map. need_group: a regex must have its one group. */

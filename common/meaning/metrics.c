@@ -2,6 +2,8 @@
 
 const char *const metric_type_names[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge"};
 
+/* A row reads as a sentence: */
+/* clang-format off */
 const struct metric_row metric_rows[METRICS] = {
     [METRIC_BUILD_INFO] = {"otpq_build_info", METRIC_GAUGE, {"program", "version"},
                            "Always 1; the labels say what runs."},
@@ -56,6 +58,7 @@ const struct metric_row metric_rows[METRICS] = {
                               "Circuit breaker: 0 closed, 1 half open, 2 open."},
     [METRIC_STORE_UP] = {"otpq_store_up", METRIC_GAUGE, {NULL}, "1 while Redis can be used."},
 };
+/* clang-format on */
 
 void metrics_head(struct buf *out, enum metric m)
 {

@@ -49,7 +49,7 @@ enum metric {
 };
 
 struct metric_row {
-    const char *name;                      /* as Prometheus sees it */
+    const char *name; /* as Prometheus sees it */
     enum metric_type type;
     const char *labels[METRIC_LABELS_MAX]; /* names, NULL behind the last */
     const char *help;                      /* one sentence */
@@ -67,6 +67,7 @@ void metrics_put(struct buf *out, enum metric m, double value, const struct slic
                  size_t label_count);
 #define metrics_value(out, m, value, ...)                                                          \
     metrics_put((out), (m), (double)(value), (const struct slice[]){{NULL, 0}, ##__VA_ARGS__} + 1, \
-                sizeof((const struct slice[]){{NULL, 0}, ##__VA_ARGS__}) / sizeof(struct slice) - 1)
+                sizeof((const struct slice[]){{NULL, 0}, ##__VA_ARGS__}) / sizeof(struct slice) -  \
+                    1)
 
 #endif

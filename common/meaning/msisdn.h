@@ -15,8 +15,8 @@ struct msisdn {
 };
 
 /*
- * Spaces, dots, dashes and brackets are dropped, a leading "+" or "00" means international. A number
- * with a single leading 0 becomes country_code + rest when the integration sets country_code
+ * Spaces, dots, dashes and brackets are dropped, a leading "+" or "00" means international. A
+ * number with a single leading 0 becomes country_code + rest when the integration sets country_code
  * (digits, may be NULL or ""). 7 to 15 digits after that (E.164). False: *why is a static text.
  */
 MUST_CHECK bool msisdn_parse(struct slice typed, const char *country_code, struct msisdn *out,

@@ -10,17 +10,17 @@ struct pack_form {
 };
 
 static const struct pack_form forms[32] = {
-    [0x00] = {PACK_NIL, 0, 0},   [0x01] = {PACK_BAD, 0, 0},   [0x02] = {PACK_BOOL, 0, 0},
-    [0x03] = {PACK_BOOL, 0, 0},  [0x04] = {PACK_BIN, 1, 0},   [0x05] = {PACK_BIN, 2, 0},
-    [0x06] = {PACK_BIN, 4, 0},   [0x07] = {PACK_EXT, 1, 1},   [0x08] = {PACK_EXT, 2, 1},
-    [0x09] = {PACK_EXT, 4, 1},   [0x0a] = {PACK_FLOAT, 0, 4}, [0x0b] = {PACK_FLOAT, 0, 8},
-    [0x0c] = {PACK_UINT, 1, 0},  [0x0d] = {PACK_UINT, 2, 0},  [0x0e] = {PACK_UINT, 4, 0},
-    [0x0f] = {PACK_UINT, 8, 0},  [0x10] = {PACK_INT, 1, 0},   [0x11] = {PACK_INT, 2, 0},
-    [0x12] = {PACK_INT, 4, 0},   [0x13] = {PACK_INT, 8, 0},   [0x14] = {PACK_EXT, 0, 2},
-    [0x15] = {PACK_EXT, 0, 3},   [0x16] = {PACK_EXT, 0, 5},   [0x17] = {PACK_EXT, 0, 9},
-    [0x18] = {PACK_EXT, 0, 17},  [0x19] = {PACK_STR, 1, 0},   [0x1a] = {PACK_STR, 2, 0},
-    [0x1b] = {PACK_STR, 4, 0},   [0x1c] = {PACK_ARRAY, 2, 0}, [0x1d] = {PACK_ARRAY, 4, 0},
-    [0x1e] = {PACK_MAP, 2, 0},   [0x1f] = {PACK_MAP, 4, 0},
+    [0x00] = {PACK_NIL, 0, 0},  [0x01] = {PACK_BAD, 0, 0},   [0x02] = {PACK_BOOL, 0, 0},
+    [0x03] = {PACK_BOOL, 0, 0}, [0x04] = {PACK_BIN, 1, 0},   [0x05] = {PACK_BIN, 2, 0},
+    [0x06] = {PACK_BIN, 4, 0},  [0x07] = {PACK_EXT, 1, 1},   [0x08] = {PACK_EXT, 2, 1},
+    [0x09] = {PACK_EXT, 4, 1},  [0x0a] = {PACK_FLOAT, 0, 4}, [0x0b] = {PACK_FLOAT, 0, 8},
+    [0x0c] = {PACK_UINT, 1, 0}, [0x0d] = {PACK_UINT, 2, 0},  [0x0e] = {PACK_UINT, 4, 0},
+    [0x0f] = {PACK_UINT, 8, 0}, [0x10] = {PACK_INT, 1, 0},   [0x11] = {PACK_INT, 2, 0},
+    [0x12] = {PACK_INT, 4, 0},  [0x13] = {PACK_INT, 8, 0},   [0x14] = {PACK_EXT, 0, 2},
+    [0x15] = {PACK_EXT, 0, 3},  [0x16] = {PACK_EXT, 0, 5},   [0x17] = {PACK_EXT, 0, 9},
+    [0x18] = {PACK_EXT, 0, 17}, [0x19] = {PACK_STR, 1, 0},   [0x1a] = {PACK_STR, 2, 0},
+    [0x1b] = {PACK_STR, 4, 0},  [0x1c] = {PACK_ARRAY, 2, 0}, [0x1d] = {PACK_ARRAY, 4, 0},
+    [0x1e] = {PACK_MAP, 2, 0},  [0x1f] = {PACK_MAP, 4, 0},
 };
 
 /* One object's beginning: what it is and what follows. */

@@ -16,8 +16,20 @@
 
 enum { PACK_DEPTH_MAX = 8 }; /* nested maps and arrays (job-protocol, limits) */
 
-enum pack_type { PACK_NIL, PACK_BOOL, PACK_UINT, PACK_INT, PACK_FLOAT, PACK_STR, PACK_BIN, PACK_MAP,
-                 PACK_ARRAY, PACK_EXT, PACK_END /* no more bytes */, PACK_BAD };
+enum pack_type {
+    PACK_NIL,
+    PACK_BOOL,
+    PACK_UINT,
+    PACK_INT,
+    PACK_FLOAT,
+    PACK_STR,
+    PACK_BIN,
+    PACK_MAP,
+    PACK_ARRAY,
+    PACK_EXT,
+    PACK_END /* no more bytes */,
+    PACK_BAD
+};
 
 struct pack {
     const uint8_t *start; /* first byte of the input: offsets in errors count from here */

@@ -167,8 +167,8 @@ static bool add_json(struct params *p, const char *key, json_t *value,
         return add(p, name, slice_of(json_is_true(value) ? "true" : "false"), error);
     }
     if (json_is_integer(value)) {
-        int n = snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT,
-                         json_integer_value(value));
+        int n =
+            snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return add(p, name, keep(p, number, (size_t)n), error);
     }
     if (name.n > PARAM_NAME_BYTES_MAX || !params_text_ok(name)) {
@@ -191,7 +191,8 @@ static bool read_json(struct params *p, struct slice text, char error[PARAMS_ERR
     bool good = true;
     const char *key;
     json_t *value;
-    json_object_foreach(root, key, value) {
+    json_object_foreach(root, key, value)
+    {
         good = good && add_json(p, key, value, error);
     }
     json_decref(root);

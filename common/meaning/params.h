@@ -28,9 +28,9 @@ struct param {
 struct params {
     uint32_t count;
     struct param at[PARAMS_MAX];
-    char *bytes;  /* owned: what the slices point into */
-    size_t used;  /* of bytes */
-    size_t room;  /* of bytes */
+    char *bytes; /* owned: what the slices point into */
+    size_t used; /* of bytes */
+    size_t room; /* of bytes */
 };
 
 /* Reads query and body; content_type is the header's value or empty. A body that begins with "{" is

@@ -65,8 +65,14 @@ static inline const char *result_name(enum result_code code)
 }
 
 /* Where a job ends. Every accepted job ends in exactly one of these (job-protocol). */
-enum job_end { JOB_END_DONE, JOB_END_REFUSED, JOB_END_UNKNOWN, JOB_END_EXPIRED, JOB_END_CANCELLED,
-               JOB_ENDS };
+enum job_end {
+    JOB_END_DONE,
+    JOB_END_REFUSED,
+    JOB_END_UNKNOWN,
+    JOB_END_EXPIRED,
+    JOB_END_CANCELLED,
+    JOB_ENDS
+};
 
 extern const char *const job_end_names[JOB_ENDS]; /* "done", "refused", … */
 

@@ -51,7 +51,8 @@ struct op {
     struct filter_use filters[TEMPLATE_CHAIN_MAX];
 };
 
-struct template {
+struct template
+{
     char *source; /* owned copy */
     enum template_place place;
     size_t op_count;

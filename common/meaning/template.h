@@ -28,9 +28,24 @@ enum template_place {
 };
 
 enum template_macro {
-    MACRO_MSISDN, MACRO_OTP, MACRO_TEXT, MACRO_USER_ID, MACRO_AID, MACRO_MID, MACRO_PARTNER,
-    MACRO_REQUEST_ID, MACRO_ADVERTISER_REQUEST_ID, MACRO_CLICK_ID, MACRO_IP, MACRO_USER_AGENT,
-    MACRO_COUNTRY, MACRO_TIMESTAMP, MACRO_TIMESTAMP_MS, MACRO_UUID, MACRO_TYPE, MACRO_LANG,
+    MACRO_MSISDN,
+    MACRO_OTP,
+    MACRO_TEXT,
+    MACRO_USER_ID,
+    MACRO_AID,
+    MACRO_MID,
+    MACRO_PARTNER,
+    MACRO_REQUEST_ID,
+    MACRO_ADVERTISER_REQUEST_ID,
+    MACRO_CLICK_ID,
+    MACRO_IP,
+    MACRO_USER_AGENT,
+    MACRO_COUNTRY,
+    MACRO_TIMESTAMP,
+    MACRO_TIMESTAMP_MS,
+    MACRO_UUID,
+    MACRO_TYPE,
+    MACRO_LANG,
     MACRO_PARAM,  /* {param.NAME} */
     MACRO_SECRET, /* {secret.NAME} */
     MACROS
@@ -42,13 +57,22 @@ struct template_macro_row {
 };
 extern const struct template_macro_row template_macros[MACROS];
 
-enum template_filter { FILTER_NATIONAL, FILTER_PLUS, FILTER_MD5, FILTER_SHA256, FILTER_HMAC_SHA256,
-                       FILTER_BASE64, FILTER_UPPER, FILTER_LOWER, FILTERS };
+enum template_filter {
+    FILTER_NATIONAL,
+    FILTER_PLUS,
+    FILTER_MD5,
+    FILTER_SHA256,
+    FILTER_HMAC_SHA256,
+    FILTER_BASE64,
+    FILTER_UPPER,
+    FILTER_LOWER,
+    FILTERS
+};
 
 struct template_filter_row {
-    const char *name;    /* "md5" */
+    const char *name;     /* "md5" */
     const char *argument; /* what stands behind the colon, or NULL when it takes nothing */
-    const char *meaning; /* one sentence for docs and the wizard */
+    const char *meaning;  /* one sentence for docs and the wizard */
 };
 extern const struct template_filter_row template_filters[FILTERS];
 
@@ -63,8 +87,8 @@ enum {
 
 /* The values a call has. Empty slice: the macro expands to nothing. */
 struct template_values {
-    struct slice macro[MACROS];      /* by enum; PARAM and SECRET unused */
-    const char *country_code;        /* for msisdn|national; digits or NULL */
+    struct slice macro[MACROS]; /* by enum; PARAM and SECRET unused */
+    const char *country_code;   /* for msisdn|national; digits or NULL */
     /* value of {param.NAME}; empty when there is none */
     struct slice (*param)(void *context, struct slice name);
     /* value of {secret.NAME}; false when the store has no such secret (expansion fails) */

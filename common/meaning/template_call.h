@@ -20,25 +20,25 @@ struct template_pair {
 struct template_pairs {
     size_t count;
     struct template_pair *at;
-    bool dynamic;             /* some key has a macro: two keys may become the same */
+    bool dynamic; /* some key has a macro: two keys may become the same */
 };
 
 enum body_kind { BODY_NONE, BODY_FORM, BODY_JSON, BODY_RAW };
 
 /* One call, compiled. */
 struct template_call {
-    const char *method;       /* static */
-    char *origin;             /* "https://host:port", literal */
-    struct template *path;    /* begins with "/" */
+    const char *method;         /* static */
+    char *origin;               /* "https://host:port", literal */
+    struct template *path;      /* begins with "/" */
     struct template *url_query; /* behind "?" in the URL; NULL: none */
     struct template_pairs query;
     struct template_pairs headers;
     enum body_kind body_kind;
     struct template_pairs form;
-    struct template *body;    /* JSON and raw */
-    char *content_type;       /* of the body, or NULL */
-    bool body_is_json;        /* the bytes must be JSON */
-    bool json_dynamic;        /* some JSON key has a macro */
+    struct template *body; /* JSON and raw */
+    char *content_type;    /* of the body, or NULL */
+    bool body_is_json;     /* the bytes must be JSON */
+    bool json_dynamic;     /* some JSON key has a macro */
     uint32_t timeout_ms;
     uint32_t connect_ms;
     struct answer_rule *answer;

@@ -71,18 +71,27 @@ static const char *code_word(int code)
 
 /* ---- envelopes ------------------------------------------------------------------------------ */
 
-#define ID_RULE "id: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"
-#define ROUTE_RULE "route: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"
+#define ID_RULE         "id: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"
+#define ROUTE_RULE      "route: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"
 #define COUNT_RULE(key) key ": a whole number, at most 4294967295"
-#define ROW_ID(type, flags) {FIELD(type, id, "id", FIELD_ID, flags), 1, WIRE_ID_BYTES_MAX, ID_RULE}
-#define ROW_U32(type, member, flags) \
-    {FIELD(type, member, #member, FIELD_U32, flags), 0, UINT32_MAX, COUNT_RULE(#member)}
-#define ROW_U64(type, member) \
-    {FIELD(type, member, #member, FIELD_U64, FIELD_SKIP_ZERO), 0, UINT64_MAX, \
-     #member ": a whole number"}
-#define ROW_TEXT(type, member, max) \
-    {FIELD(type, member, #member, FIELD_TEXT, 0), 0, max, \
-     #member ": a string of at most " #max " bytes"}
+#define ROW_ID(type, flags)                                                                        \
+    {                                                                                              \
+        FIELD(type, id, "id", FIELD_ID, flags), 1, WIRE_ID_BYTES_MAX, ID_RULE                      \
+    }
+#define ROW_U32(type, member, flags)                                                               \
+    {                                                                                              \
+        FIELD(type, member, #member, FIELD_U32, flags), 0, UINT32_MAX, COUNT_RULE(#member)         \
+    }
+#define ROW_U64(type, member)                                                                      \
+    {                                                                                              \
+        FIELD(type, member, #member, FIELD_U64, FIELD_SKIP_ZERO), 0, UINT64_MAX,                   \
+            #member ": a whole number"                                                             \
+    }
+#define ROW_TEXT(type, member, max)                                                                \
+    {                                                                                              \
+        FIELD(type, member, #member, FIELD_TEXT, 0), 0, max,                                       \
+            #member ": a string of at most " #max " bytes"                                         \
+    }
 
 static const struct field submit_rows[] = {
     ROW_ID(struct wire_submit, FIELD_NEEDED),

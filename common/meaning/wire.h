@@ -33,12 +33,18 @@ enum {
 #define WIRE_CLIENT_MAGIC "OQ1"
 #define WIRE_WORKER_MAGIC "OW1"
 
-enum wire_op { WIRE_OP_SEND, WIRE_OP_VERIFY, WIRE_OP_FLASH_CREATE, WIRE_OP_FLASH_QUERY,
-               WIRE_OP_CALLBACK, WIRE_OPS };
+enum wire_op {
+    WIRE_OP_SEND,
+    WIRE_OP_VERIFY,
+    WIRE_OP_FLASH_CREATE,
+    WIRE_OP_FLASH_QUERY,
+    WIRE_OP_CALLBACK,
+    WIRE_OPS
+};
 
 struct wire_op_row {
-    const char *name;     /* "send", "verify", "flash.create", … */
-    uint8_t pri;          /* default priority: verify 7, send 5, callback 3, flash.* 5 */
+    const char *name; /* "send", "verify", "flash.create", … */
+    uint8_t pri;      /* default priority: verify 7, send 5, callback 3, flash.* 5 */
 };
 extern const struct wire_op_row wire_ops[WIRE_OPS];
 
@@ -52,9 +58,9 @@ struct wire_submit {
     struct slice trace;  /* W3C traceparent or empty */
     enum wire_op op;
     enum wire_ack ack;
-    uint8_t pri;         /* 0..9, the op's default when absent */
-    uint32_t ttl_ms;     /* 1..WIRE_TTL_MAX_MS */
-    uint32_t delay_ms;   /* 0..WIRE_TTL_MAX_MS */
+    uint8_t pri;       /* 0..9, the op's default when absent */
+    uint32_t ttl_ms;   /* 1..WIRE_TTL_MAX_MS */
+    uint32_t delay_ms; /* 0..WIRE_TTL_MAX_MS */
 };
 
 /* R: the result's envelope. Also the worker's. */
@@ -62,18 +68,18 @@ struct wire_result {
     struct slice id;
     enum job_end end;
     enum result_code code;
-    uint32_t queued_ms;  /* accepted to dispatched */
-    uint32_t run_ms;     /* dispatched to result */
-    uint32_t attempts;   /* dispatches that it took */
+    uint32_t queued_ms;    /* accepted to dispatched */
+    uint32_t run_ms;       /* dispatched to result */
+    uint32_t attempts;     /* dispatches that it took */
     struct slice trace_id; /* from workers: request id whose time-line gets "answered"; or empty */
 };
 
 /* N: not accepted. */
 struct wire_nack {
-    struct slice id;          /* empty for a malformed message */
-    struct slice error;       /* "malformed", "queue_full", "conflict", "not_supported", … */
-    struct slice detail;      /* what, where, how to mend */
-    uint32_t retry_after_ms;  /* 0: none */
+    struct slice id;         /* empty for a malformed message */
+    struct slice error;      /* "malformed", "queue_full", "conflict", "not_supported", … */
+    struct slice detail;     /* what, where, how to mend */
+    uint32_t retry_after_ms; /* 0: none */
 };
 
 /* OTPQ-W/1 J: one job on its way to a worker. */
@@ -83,23 +89,23 @@ struct wire_job {
     struct slice tenant;
     struct slice trace;
     enum wire_op op;
-    uint32_t attempt;    /* 1 for the first dispatch; goes up by one each time */
-    uint32_t ttl_ms;     /* time left until the deadline, when the broker sent it */
-    uint32_t queued_ms;  /* how long it waited: for the time-line */
+    uint32_t attempt;   /* 1 for the first dispatch; goes up by one each time */
+    uint32_t ttl_ms;    /* time left until the deadline, when the broker sent it */
+    uint32_t queued_ms; /* how long it waited: for the time-line */
 };
 
 /* OTPQ-W/1 B: given back, provably not sent to the advertiser. */
 struct wire_give_back {
     struct slice id;
-    uint32_t attempt;     /* of the dispatch given back */
+    uint32_t attempt;      /* of the dispatch given back */
     uint32_t attempt_seen; /* highest that the claim key knows: the next one must be higher */
-    uint32_t delay_ms;    /* not again before */
+    uint32_t delay_ms;     /* not again before */
     enum result_code code; /* why: advertiser_unreachable, … RESULT_NONE: drain */
 };
 
 /* OTPQ-W/1 H: hello. */
 struct wire_hello {
-    struct slice name;    /* logical name, for people */
+    struct slice name; /* logical name, for people */
     uint64_t pid;
     struct slice version; /* of otpq */
     uint32_t protocol;    /* OTPQ-W version, 1 */
@@ -116,8 +122,8 @@ enum {
     WIRE_W_BACK = 'B',    /* wire_give_back pairs */
     WIRE_W_PING = 'P',
     WIRE_W_PONG = 'O',
-    WIRE_W_WHO = 'W',     /* broker does not know this worker: say hello again */
-    WIRE_W_QUIT = 'Q'     /* goodbye: everything is given back or answered */
+    WIRE_W_WHO = 'W', /* broker does not know this worker: say hello again */
+    WIRE_W_QUIT = 'Q' /* goodbye: everything is given back or answered */
 };
 
 /* Verbs of OTPQ/1. Answers: S as its ack says. G: R when it ended; A with the state of a live one
@@ -125,8 +131,15 @@ enum {
  * cancelled, or N "too_late" (it started or ended; the detail says which), or N "not_found".
  * I: I. P: O. */
 enum {
-    WIRE_SUBMIT = 'S', WIRE_GET = 'G', WIRE_CANCEL = 'X', WIRE_INFO = 'I', WIRE_PING = 'P',
-    WIRE_ACCEPTED = 'A', WIRE_RESULT = 'R', WIRE_NACK = 'N', WIRE_PONG = 'O'
+    WIRE_SUBMIT = 'S',
+    WIRE_GET = 'G',
+    WIRE_CANCEL = 'X',
+    WIRE_INFO = 'I',
+    WIRE_PING = 'P',
+    WIRE_ACCEPTED = 'A',
+    WIRE_RESULT = 'R',
+    WIRE_NACK = 'N',
+    WIRE_PONG = 'O'
 };
 
 /* I, the answer: envelope {id?} as the question had it; the body is {broker: wire_info's
@@ -140,11 +153,11 @@ struct wire_info_route {
     uint64_t done, refused, unknown, expired, cancelled;
     uint64_t redispatched;
     bool paused;
-    uint8_t breaker;                     /* 0 closed, 1 half open, 2 open */
+    uint8_t breaker; /* 0 closed, 1 half open, 2 open */
 };
 
 struct wire_info {
-    struct slice version;                /* of otpq */
+    struct slice version; /* of otpq */
     uint64_t uptime_ms;
     uint64_t queued, delayed, in_flight; /* jobs, now */
     uint64_t oldest_ms;                  /* age of the oldest queued job, 0: none */
@@ -152,8 +165,8 @@ struct wire_info {
     uint64_t credit_free;                /* jobs that workers would take at once */
     uint64_t clients;                    /* peers known */
     uint64_t results_kept;
-    uint64_t bytes;                      /* memory of live jobs */
-    uint64_t routes_total;               /* routes known; "routes" may show fewer */
+    uint64_t bytes;        /* memory of live jobs */
+    uint64_t routes_total; /* routes known; "routes" may show fewer */
     uint64_t accepted, duplicates, conflicts, refused_full; /* counters since the broker's start */
     uint64_t done, refused, unknown, expired, cancelled;
     uint64_t redispatched;
@@ -161,9 +174,9 @@ struct wire_info {
 
 /* A walk over the pairs of one message. */
 struct wire_reader {
-    struct pack p;     /* cursor; p.error and pack_offset(&p) say what and where on failure */
+    struct pack p; /* cursor; p.error and pack_offset(&p) say what and where on failure */
     char verb;
-    uint32_t pairs;    /* begun so far */
+    uint32_t pairs; /* begun so far */
 };
 
 enum wire_next { WIRE_NEXT_PAIR, WIRE_NEXT_END, WIRE_NEXT_BAD };
@@ -172,7 +185,7 @@ enum wire_next { WIRE_NEXT_PAIR, WIRE_NEXT_END, WIRE_NEXT_BAD };
 MUST_CHECK bool wire_open(struct wire_reader *r, struct slice message, const char *magic);
 
 /* What a G, X or S whose envelope breaks a rule is told, and a message that is not OTPQ/1. */
-#define WIRE_ERROR_INVALID "invalid"
+#define WIRE_ERROR_INVALID   "invalid"
 #define WIRE_ERROR_MALFORMED "malformed"
 
 /* Each reads one (envelope, body) pair. After WIRE_NEXT_BAD the reader is finished: everything
@@ -183,7 +196,7 @@ struct wire_submit_read {
     struct wire_submit submit; /* valid when !invalid */
     struct slice body;         /* raw msgpack bytes of the body map */
     bool invalid;
-    struct wire_nack nack;     /* valid when invalid; texts are static */
+    struct wire_nack nack; /* valid when invalid; texts are static */
 };
 MUST_CHECK enum wire_next wire_next_submit(struct wire_reader *r, struct wire_submit_read *out);
 /* G, X. An id that breaks its rule comes back empty: answer N "invalid". */

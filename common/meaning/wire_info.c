@@ -3,16 +3,35 @@
 #include "common/meaning/wire.h"
 
 #define ROW_U64(type, member)                                                                      \
-    {FIELD(type, member, #member, FIELD_U64, FIELD_SKIP_ZERO), 0, UINT64_MAX,                      \
-     #member ": a whole number"}
+    {                                                                                              \
+        FIELD(type, member, #member, FIELD_U64, FIELD_SKIP_ZERO), 0, UINT64_MAX,                   \
+            #member ": a whole number"                                                             \
+    }
 
 #define INFO(member) ROW_U64(struct wire_info, member)
 static const struct field info_rows[] = {
     {FIELD(struct wire_info, version, "version", FIELD_TEXT, 0), 0, 64, "version: a string"},
-    INFO(uptime_ms), INFO(queued), INFO(delayed), INFO(in_flight), INFO(oldest_ms), INFO(workers),
-    INFO(credit_free), INFO(clients), INFO(results_kept), INFO(bytes), INFO(routes_total),
-    INFO(accepted), INFO(duplicates), INFO(conflicts), INFO(refused_full), INFO(done),
-    INFO(refused), INFO(unknown), INFO(expired), INFO(cancelled), INFO(redispatched),
+    INFO(uptime_ms),
+    INFO(queued),
+    INFO(delayed),
+    INFO(in_flight),
+    INFO(oldest_ms),
+    INFO(workers),
+    INFO(credit_free),
+    INFO(clients),
+    INFO(results_kept),
+    INFO(bytes),
+    INFO(routes_total),
+    INFO(accepted),
+    INFO(duplicates),
+    INFO(conflicts),
+    INFO(refused_full),
+    INFO(done),
+    INFO(refused),
+    INFO(unknown),
+    INFO(expired),
+    INFO(cancelled),
+    INFO(redispatched),
 };
 #undef INFO
 
@@ -20,8 +39,16 @@ static const struct field info_rows[] = {
 static const struct field route_rows[] = {
     {FIELD(struct wire_info_route, name, "name", FIELD_TEXT, FIELD_NEEDED), 1, WIRE_ROUTE_BYTES_MAX,
      "name: the route's name"},
-    ROUTE(queued), ROUTE(delayed), ROUTE(in_flight), ROUTE(oldest_ms), ROUTE(accepted),
-    ROUTE(done), ROUTE(refused), ROUTE(unknown), ROUTE(expired), ROUTE(cancelled),
+    ROUTE(queued),
+    ROUTE(delayed),
+    ROUTE(in_flight),
+    ROUTE(oldest_ms),
+    ROUTE(accepted),
+    ROUTE(done),
+    ROUTE(refused),
+    ROUTE(unknown),
+    ROUTE(expired),
+    ROUTE(cancelled),
     ROUTE(redispatched),
     {FIELD(struct wire_info_route, paused, "paused", FIELD_BOOL, 0),
      .rule = "paused: true or false"},

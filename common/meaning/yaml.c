@@ -268,9 +268,8 @@ static bool read_pair(struct reader *r, struct yaml_node *map, const yaml_event_
         return false;
     }
     grow(&map->pairs, map->count, sizeof(struct yaml_pair));
-    map->pairs[map->count++] =
-        (struct yaml_pair){key, (int)key_event->start_mark.line + 1,
-                           (int)key_event->start_mark.column + 1, value};
+    map->pairs[map->count++] = (struct yaml_pair){key, (int)key_event->start_mark.line + 1,
+                                                  (int)key_event->start_mark.column + 1, value};
     return true;
 }
 

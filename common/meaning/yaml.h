@@ -23,18 +23,18 @@ enum yaml_kind { YAML_SCALAR, YAML_MAP, YAML_LIST };
 
 struct yaml_node {
     enum yaml_kind kind;
-    int line;                   /* 1-based, where the value begins */
-    int column;                 /* 1-based */
-    char *text;                 /* scalar: its text (NUL-terminated, no NUL inside) */
-    bool quoted;                /* scalar was written in quotes or as a block: it is a string */
-    size_t count;               /* children */
-    struct yaml_pair *pairs;    /* map: in file order */
-    struct yaml_node **items;   /* list */
+    int line;                 /* 1-based, where the value begins */
+    int column;               /* 1-based */
+    char *text;               /* scalar: its text (NUL-terminated, no NUL inside) */
+    bool quoted;              /* scalar was written in quotes or as a block: it is a string */
+    size_t count;             /* children */
+    struct yaml_pair *pairs;  /* map: in file order */
+    struct yaml_node **items; /* list */
 };
 
 struct yaml_pair {
     char *key;
-    int line;                   /* of the key */
+    int line; /* of the key */
     int column;
     struct yaml_node *value;
 };

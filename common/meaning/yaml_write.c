@@ -8,8 +8,8 @@
  * whatever begins like a number or a date. */
 static bool looks_typed(struct slice s)
 {
-    static const char *const words[] = {"~",   "null", "true", "false", "yes", "no",
-                                        "on",  "off",  "y",    "n",     "<<",  "="};
+    static const char *const words[] = {"~",  "null", "true", "false", "yes", "no",
+                                        "on", "off",  "y",    "n",     "<<",  "="};
     char c = s.p[0];
     if (isdigit((unsigned char)c) || (strchr("+-.", c) != NULL && s.n > 1)) {
         return true;

@@ -1,6 +1,6 @@
 /*
- * bench_core.c: what the dispatch core costs by itself, without sockets: nanoseconds a job at steady
- * state, bytes a queued job at 1,000,000, and the rate at which such a queue drains.
+ * bench_core.c: what the dispatch core costs by itself, without sockets: nanoseconds a job at
+ * steady state, bytes a queued job at 1,000,000, and the rate at which such a queue drains.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,12 +19,12 @@ enum {
 };
 
 struct bench {
-    struct core *core;               /* under test */
-    char sent[LIVE][ID_BYTES_MAX];   /* ids with the worker, not yet answered */
-    uint8_t sent_n[LIVE];            /* their lengths */
-    uint32_t sent_count;             /* of them */
-    uint64_t answered;               /* results that came back to the client */
-    int64_t now_ms;                  /* the time the core is told */
+    struct core *core;             /* under test */
+    char sent[LIVE][ID_BYTES_MAX]; /* ids with the worker, not yet answered */
+    uint8_t sent_n[LIVE];          /* their lengths */
+    uint32_t sent_count;           /* of them */
+    uint64_t answered;             /* results that came back to the client */
+    int64_t now_ms;                /* the time the core is told */
 };
 
 static void on_dispatch(void *context, uint32_t worker, const struct wire_job *job,
@@ -68,10 +68,18 @@ static int64_t resident_bytes(void)
 static void start(struct bench *b)
 {
     static const struct core_limits limits = {
-        .jobs_max = 2 * QUEUED, .bytes_max = 4ULL << 30, .route_jobs_max = 2 * QUEUED,
-        .tenant_jobs_max = 2 * QUEUED, .routes_max = 1000, .tenants_max = 100000,
-        .workers_max = 64, .results_max = 200000, .results_bytes_max = 256 << 20,
-        .result_ttl_ms = 600000, .attempts_max = 5, .seed = 42,
+        .jobs_max = 2 * QUEUED,
+        .bytes_max = 4ULL << 30,
+        .route_jobs_max = 2 * QUEUED,
+        .tenant_jobs_max = 2 * QUEUED,
+        .routes_max = 1000,
+        .tenants_max = 100000,
+        .workers_max = 64,
+        .results_max = 200000,
+        .results_bytes_max = 256 << 20,
+        .result_ttl_ms = 600000,
+        .attempts_max = 5,
+        .seed = 42,
     };
     struct core_effects effects = {b, on_dispatch, on_answer};
     *b = (struct bench){.now_ms = 1000};
@@ -87,8 +95,12 @@ static void submit(struct bench *b, uint64_t number)
     char id[ID_BYTES_MAX];
     int n = snprintf(id, sizeof(id), "o-%08" PRIu64, number);
     struct wire_submit s = {
-        .id = {id, (size_t)n}, .route = SLICE("demo"), .tenant = SLICE("1001"),
-        .op = WIRE_OP_SEND, .pri = 5, .ttl_ms = 3600000,
+        .id = {id, (size_t)n},
+        .route = SLICE("demo"),
+        .tenant = SLICE("1001"),
+        .op = WIRE_OP_SEND,
+        .pri = 5,
+        .ttl_ms = 3600000,
     };
     uint32_t retry;
     must(core_submit(b->core, &s, slice_make(body, sizeof(body)), 7, b->now_ms, &retry) ==
@@ -151,7 +163,8 @@ static void queue_and_drain(void)
         work(&b, &credit);
     }
     took = cpu_us() - began;
-    printf("core: drained in %.2f s: %.0f jobs/s\n", (double)took / 1e6, QUEUED * 1e6 / (double)took);
+    printf("core: drained in %.2f s: %.0f jobs/s\n", (double)took / 1e6,
+           QUEUED * 1e6 / (double)took);
     core_destroy(&b.core);
 }
 

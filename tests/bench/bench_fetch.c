@@ -19,16 +19,16 @@
 
 struct run {
     struct event_base *base;
-    long in_flight;        /* to be kept up */
-    long calls;            /* to be counted */
+    long in_flight; /* to be kept up */
+    long calls;     /* to be counted */
     long started;
     long ended;
     long failed;
-    int64_t *took_us;      /* of every counted call */
-    int64_t began_us;      /* when counting began */
-    int64_t cpu_us;        /* then */
-    long rss_kib;          /* before the first call */
-    long rss_full_kib;     /* with all in flight */
+    int64_t *took_us;  /* of every counted call */
+    int64_t began_us;  /* when counting began */
+    int64_t cpu_us;    /* then */
+    long rss_kib;      /* before the first call */
+    long rss_full_kib; /* with all in flight */
     const char *url;
 };
 
@@ -237,8 +237,12 @@ static void run_fetch(struct run *r, int handles)
     static const char *const allow[] = {"127.0.0.0/8"};
     char error[256];
     struct fetch_options o = {.multi_handles = (uint32_t)handles,
-                              .calls_max = (uint32_t)r->in_flight, .body_bytes_max = 65536,
-                              .allow = allow, .allow_count = 1, .proxy = "", .user_agent = "bench"};
+                              .calls_max = (uint32_t)r->in_flight,
+                              .body_bytes_max = 65536,
+                              .allow = allow,
+                              .allow_count = 1,
+                              .proxy = "",
+                              .user_agent = "bench"};
     struct fetch_run x = {.run = r, .fetch = fetch_new(r->base, &o, error)};
     must(x.fetch != NULL);
     x.request = (struct dialect_request){.method = "GET", .timeout_ms = 30000, .connect_ms = 30000};
@@ -261,7 +265,9 @@ int main(int argc, char **argv)
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     (void)signal(SIGPIPE, SIG_IGN);
-    struct run r = {.base = event_base_new(), .url = argv[2], .in_flight = atol(argv[3]),
+    struct run r = {.base = event_base_new(),
+                    .url = argv[2],
+                    .in_flight = atol(argv[3]),
                     .calls = atol(argv[4])};
     r.took_us = xcalloc((size_t)r.calls, sizeof r.took_us[0]);
     must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);

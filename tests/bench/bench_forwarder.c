@@ -8,9 +8,9 @@
 enum { TURN_MAX = 256 };
 
 struct ends {
-    void *front;       /* ROUTER: the client */
-    void *back;        /* DEALER: the worker */
-    zmq_msg_t client;  /* the client's routing id, once it has spoken */
+    void *front;      /* ROUTER: the client */
+    void *back;       /* DEALER: the worker */
+    zmq_msg_t client; /* the client's routing id, once it has spoken */
 };
 
 static void to_worker(struct ends *e)

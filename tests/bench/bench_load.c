@@ -12,17 +12,17 @@
 enum { ID_DIGITS = 12, MESSAGE_BYTES_MAX = 1024 * 1024 };
 
 struct load {
-    void *socket;            /* DEALER to the broker or forwarder */
-    char *message;           /* S with `batch` pairs; ids are written over */
+    void *socket;  /* DEALER to the broker or forwarder */
+    char *message; /* S with `batch` pairs; ids are written over */
     size_t message_bytes;
-    size_t *id_at;           /* where in the message the digits of each id are */
-    uint64_t batch;          /* pairs a message */
-    uint64_t window;         /* unanswered at most */
-    uint64_t jobs;           /* to send */
+    size_t *id_at;   /* where in the message the digits of each id are */
+    uint64_t batch;  /* pairs a message */
+    uint64_t window; /* unanswered at most */
+    uint64_t jobs;   /* to send */
     uint64_t sent, accepted, done;
     bool echo, hold;
-    int64_t *sent_us;        /* by job: when it was sent */
-    uint32_t *took_us;       /* by order of answers: how long it took */
+    int64_t *sent_us;  /* by job: when it was sent */
+    uint32_t *took_us; /* by order of answers: how long it took */
 };
 
 /* ---- messages -------------------------------------------------------------------------------- */

@@ -9,11 +9,11 @@
 enum { PING_MS = 250 };
 
 struct noop {
-    void *socket;        /* DEALER to the broker */
-    struct buf out;      /* the message being written */
-    uint64_t capacity;   /* jobs it takes at once */
-    uint64_t done;       /* since hello */
-    uint64_t credit;     /* total granted since hello */
+    void *socket;      /* DEALER to the broker */
+    struct buf out;    /* the message being written */
+    uint64_t capacity; /* jobs it takes at once */
+    uint64_t done;     /* since hello */
+    uint64_t credit;   /* total granted since hello */
 };
 
 static void send_out(struct noop *w)

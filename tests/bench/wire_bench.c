@@ -11,20 +11,29 @@
 enum { ROUNDS = 2 * 1000 * 1000, BODY_BYTES = 250 };
 
 struct bench {
-    struct buf message;       /* what is decoded, or encoded into */
-    struct slice body;        /* 250 bytes of msgpack */
-    uint64_t sum;             /* keeps the compiler from leaving the work out */
+    struct buf message; /* what is decoded, or encoded into */
+    struct slice body;  /* 250 bytes of msgpack */
+    uint64_t sum;       /* keeps the compiler from leaving the work out */
 };
 
 static const struct wire_submit submit = {.id = {"g-abcdefghijklmnopqrstuvwxyz", 28},
-                                          .route = {"demo", 4}, .tenant = {"1001", 4},
-                                          .op = WIRE_OP_SEND, .pri = 5, .ttl_ms = 30000};
+                                          .route = {"demo", 4},
+                                          .tenant = {"1001", 4},
+                                          .op = WIRE_OP_SEND,
+                                          .pri = 5,
+                                          .ttl_ms = 30000};
 static const struct wire_result result = {.id = {"g-abcdefghijklmnopqrstuvwxyz", 28},
-                                          .end = JOB_END_DONE, .code = RESULT_OTP_SENT,
-                                          .queued_ms = 3, .run_ms = 345, .attempts = 1};
+                                          .end = JOB_END_DONE,
+                                          .code = RESULT_OTP_SENT,
+                                          .queued_ms = 3,
+                                          .run_ms = 345,
+                                          .attempts = 1};
 static const struct wire_job job = {.id = {"g-abcdefghijklmnopqrstuvwxyz", 28},
-                                    .route = {"demo", 4}, .tenant = {"1001", 4}, .attempt = 1,
-                                    .ttl_ms = 29990, .queued_ms = 10};
+                                    .route = {"demo", 4},
+                                    .tenant = {"1001", 4},
+                                    .attempt = 1,
+                                    .ttl_ms = 29990,
+                                    .queued_ms = 10};
 
 static void begin(struct bench *b)
 {
@@ -108,7 +117,9 @@ int main(void)
     struct buf body;
     char text[BODY_BYTES - 54];
     memset(text, 't', sizeof(text));
-    struct job_body sent = {.msisdn = SLICE("66812340000"), .aid = 1001, .user_id = SLICE("user-1"),
+    struct job_body sent = {.msisdn = SLICE("66812340000"),
+                            .aid = 1001,
+                            .user_id = SLICE("user-1"),
                             .text = slice_make(text, sizeof(text))};
     buf_init(&b.message, WIRE_MESSAGE_BYTES_MAX);
     buf_init(&body, WIRE_BODY_BYTES_MAX);

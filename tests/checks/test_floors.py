@@ -64,6 +64,7 @@ def test_the_core_and_the_meaning_read_no_clock_and_open_no_socket():
 
 
 def test_headers_are_guarded_and_sources_begin_with_their_own_header():
+    """Or with the inner header of their folder, which includes it."""
     wrong = []
     for path in sources():
         with open(os.path.join(ROOT, path), encoding="utf-8") as f:
@@ -73,6 +74,8 @@ def test_headers_are_guarded_and_sources_begin_with_their_own_header():
         own = path[:-2] + ".h"
         if path.endswith(".c") and os.path.exists(os.path.join(ROOT, own)):
             first = re.search(r'^\s*#\s*include\s+["<]([^">]+)[">]', text, re.M)
-            if first is None or first.group(1) not in (own, os.path.basename(own)):
+            inner = re.compile(re.escape(os.path.dirname(own)) + r"/(\w+_)?(internal|inside)\.h$")
+            if first is None or not (first.group(1) in (own, os.path.basename(own)) or
+                                     inner.match(first.group(1))):
                 wrong.append("%s does not include %s first" % (path, own))
     assert not wrong, "\n".join(wrong)

@@ -27,15 +27,15 @@ struct server {
     int listener;
     uint16_t port;
     pthread_t thread;
-    atomic_int connections;  /* accepted */
-    atomic_int requests;     /* whole requests read */
-    char last[2048];         /* the last request; read after the call has ended */
+    atomic_int connections; /* accepted */
+    atomic_int requests;    /* whole requests read */
+    char last[2048];        /* the last request; read after the call has ended */
 };
 
 struct talk {
     struct server *server;
     int fd;
-    int nth;                 /* requests on this connection */
+    int nth; /* requests on this connection */
 };
 
 static void say(int fd, const char *text)
@@ -223,9 +223,13 @@ static void on_done(void *context, const struct fetch_result *r)
 static struct fetch *make_fetch(struct event_base *base, const char *const *allow, size_t count)
 {
     char error[256];
-    struct fetch_options o = {.multi_handles = 4, .calls_max = CALLS_MAX,
-                              .body_bytes_max = BODY_MAX, .allow = allow, .allow_count = count,
-                              .proxy = "", .user_agent = "otpq-test"};
+    struct fetch_options o = {.multi_handles = 4,
+                              .calls_max = CALLS_MAX,
+                              .body_bytes_max = BODY_MAX,
+                              .allow = allow,
+                              .allow_count = count,
+                              .proxy = "",
+                              .user_agent = "otpq-test"};
     struct fetch *f = fetch_new(base, &o, error);
     must(f != NULL);
     return f;
@@ -365,8 +369,9 @@ static void test_methods_headers_bodies(void **state)
 static void test_sent_and_no_whole_answer_is_unknown(void **state)
 {
     struct fixture *x = *state;
-    static const char *const paths[] = {"/close", "/reset", "/half-status", "/half-body",
-                                        "/half-body-reset", "/not-http", "/drip", "/hang"};
+    static const char *const paths[] = {
+        "/close",           "/reset",    "/half-status", "/half-body",
+        "/half-body-reset", "/not-http", "/drip",        "/hang"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         int before = x->server.requests;
         assert_end(get(x, paths[i]), FETCH_UNKNOWN);
@@ -481,8 +486,8 @@ static void test_full_backlog_is_not_sent(void **state)
     struct fixture *x = *state;
     uint16_t port;
     int listener = listen_somewhere(&port, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port),
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int filler[4];
     for (size_t i = 0; i < ARRAY_LEN(filler); i++) {
         filler[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -514,12 +519,21 @@ static void test_forbidden_addresses(void **state)
 {
     struct fixture *x = *state;
     static const char *const urls[] = {
-        "http://127.0.0.1:%u/ok",       "http://localhost:%u/ok",    "http://2130706433:%u/ok",
-        "http://0x7f000001:%u/ok",      "http://0177.0.0.1:%u/ok",   "http://127.1:%u/ok",
-        "http://[::1]:%u/ok",           "http://[::ffff:127.0.0.1]:%u/ok",
-        "http://[::ffff:7f00:1]:%u/ok", "http://0.0.0.0:%u/ok",      "http://[::]:%u/ok",
-        "http://169.254.169.254/latest/meta-data", "http://user:pw@127.0.0.1:%u/ok",
-        "http://10.0.0.1/", "https://192.168.0.1/",
+        "http://127.0.0.1:%u/ok",
+        "http://localhost:%u/ok",
+        "http://2130706433:%u/ok",
+        "http://0x7f000001:%u/ok",
+        "http://0177.0.0.1:%u/ok",
+        "http://127.1:%u/ok",
+        "http://[::1]:%u/ok",
+        "http://[::ffff:127.0.0.1]:%u/ok",
+        "http://[::ffff:7f00:1]:%u/ok",
+        "http://0.0.0.0:%u/ok",
+        "http://[::]:%u/ok",
+        "http://169.254.169.254/latest/meta-data",
+        "http://user:pw@127.0.0.1:%u/ok",
+        "http://10.0.0.1/",
+        "https://192.168.0.1/",
     };
     static const char *const allow[] = {"127.0.0.1:1", "example.com"};
     struct fetch *f = make_fetch(x->base, allow, 2);
@@ -634,8 +648,13 @@ static void test_bad_allow_entry_is_named(void **state)
     static const char *const allow[] = {"http://x"};
     struct event_base *base = event_base_new();
     char error[256] = "";
-    struct fetch_options o = {.multi_handles = 1, .calls_max = 1, .body_bytes_max = 1,
-                              .allow = allow, .allow_count = 1, .proxy = "", .user_agent = ""};
+    struct fetch_options o = {.multi_handles = 1,
+                              .calls_max = 1,
+                              .body_bytes_max = 1,
+                              .allow = allow,
+                              .allow_count = 1,
+                              .proxy = "",
+                              .user_agent = ""};
     assert_null(fetch_new(base, &o, error));
     assert_non_null(strstr(error, "http://x"));
     event_base_free(base);

@@ -29,9 +29,9 @@ struct run {
     struct intake_input in;
     char method[16], target[4096], type[256], agent[512], body[LINE_MAX_BYTES];
     struct intake intake;
-    struct answer late;       /* to a result */
+    struct answer late; /* to a result */
     bool has_late;
-    int checked;              /* job and answer lines seen */
+    int checked; /* job and answer lines seen */
 };
 
 static bool seen[RESULT_CODES]; /* in an answer */
@@ -163,8 +163,12 @@ static void say_result(struct run *r, char *text)
     }
     buf_init(&body, 65536);
     job_result_encode(&body, &result);
-    const struct otpq_answer from = {.outcome = OTPQ_RESULT, .id = "g-1", .state = state,
-                                     .code = code, .detail = "", .body = body.p,
+    const struct otpq_answer from = {.outcome = OTPQ_RESULT,
+                                     .id = "g-1",
+                                     .state = state,
+                                     .code = code,
+                                     .detail = "",
+                                     .body = body.p,
                                      .body_bytes = body.n};
     intake_outcome(&r->late, r->intake.system, &from);
     r->has_late = true;
@@ -179,8 +183,11 @@ static void say_not_taken(struct run *r, char *text)
     const char *retry = strsep(&rest, " ");
     uint64_t ms = 0;
     assert_true(slice_to_u64(slice_of(retry), UINT32_MAX, &ms));
-    const struct otpq_answer from = {.outcome = OTPQ_NOT_TAKEN, .id = "g-1", .state = "",
-                                     .code = code, .detail = rest != NULL ? rest : "",
+    const struct otpq_answer from = {.outcome = OTPQ_NOT_TAKEN,
+                                     .id = "g-1",
+                                     .state = "",
+                                     .code = code,
+                                     .detail = rest != NULL ? rest : "",
                                      .retry_after_ms = (uint32_t)ms};
     intake_outcome(&r->late, r->intake.system, &from);
     r->has_late = true;
@@ -188,8 +195,8 @@ static void say_not_taken(struct run *r, char *text)
 
 static void say_timed_out(struct run *r)
 {
-    const struct otpq_answer from = {.outcome = OTPQ_TIMED_OUT, .id = "g-1", .state = "",
-                                     .code = "", .detail = ""};
+    const struct otpq_answer from = {
+        .outcome = OTPQ_TIMED_OUT, .id = "g-1", .state = "", .code = "", .detail = ""};
     intake_outcome(&r->late, r->intake.system, &from);
     r->has_late = true;
 }

@@ -183,8 +183,8 @@ static void answers_and_keeps_the_connection(void **state)
 static void takes_every_method_and_bodies_of_get(void **state)
 {
     struct fixture *f = *state;
-    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
-                                          "TRACE"};
+    static const char *const methods[] = {"GET",    "POST",    "PUT",  "PATCH",
+                                          "DELETE", "OPTIONS", "TRACE"};
     char out[1024], text[256];
     int fd = dial(f);
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
@@ -269,11 +269,13 @@ static void refuses_what_is_too_large(void **state)
     expect_refusal(f, slice_make(text, (size_t)n + BODY_MAX + 1), "HTTP/1.1 413", "body");
     expect_refusal(f, SLICE("POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n"),
                    "HTTP/1.1 413", "body");
-    n = snprintf(text, sizeof(text),
-                 "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", BODY_MAX + 1);
+    n = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n",
+                 BODY_MAX + 1);
     expect_refusal(f, slice_make(text, (size_t)n), "HTTP/1.1 413", "body");
-    n = snprintf(text, sizeof(text), "POST /full HTTP/1.1\r\nConnection: close\r\n"
-                                     "Content-Length: %d\r\n\r\n", BODY_MAX);
+    n = snprintf(text, sizeof(text),
+                 "POST /full HTTP/1.1\r\nConnection: close\r\n"
+                 "Content-Length: %d\r\n\r\n",
+                 BODY_MAX);
     memset(text + n, 'y', BODY_MAX);
     char out[1024];
     exchange(f, slice_make(text, (size_t)n + BODY_MAX), out, sizeof(out));
@@ -283,8 +285,9 @@ static void refuses_what_is_too_large(void **state)
 static void reads_chunks_and_refuses_bad_ones(void **state)
 {
     struct fixture *f = *state;
-#define CHUNKED(body) SLICE("POST /c HTTP/1.1\r\nConnection: close\r\n" \
-                            "Transfer-Encoding: chunked\r\n\r\n" body)
+#define CHUNKED(body)                                                                              \
+    SLICE("POST /c HTTP/1.1\r\nConnection: close\r\n"                                              \
+          "Transfer-Encoding: chunked\r\n\r\n" body)
     char out[1024];
     exchange(f, CHUNKED("3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n"), out, sizeof(out));
     assert_memory_equal(out, "HTTP/1.1 200", 12);
@@ -325,8 +328,9 @@ static void answers_pipelined_requests_in_turn(void **state)
     struct fixture *f = *state;
     char out[4096];
     int fd = dial(f);
-    say(f, fd, SLICE("POST /later HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"
-                     "POST /2 HTTP/1.1\r\nContent-Length: 1\r\n\r\nyGET /3 HTTP/1.1\r\n"));
+    say(f, fd,
+        SLICE("POST /later HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"
+              "POST /2 HTTP/1.1\r\nContent-Length: 1\r\n\r\nyGET /3 HTTP/1.1\r\n"));
     turn(f);
     assert_int_equal(f->requests, 1);
     httpd_answer(f->waiting, 200, "text/plain", SLICE("first"));
@@ -414,8 +418,7 @@ static void limits_connections(void **state)
     }
     turn(f);
     turn(f);
-    exchange(f, SLICE("GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), out,
-             sizeof(out));
+    exchange(f, SLICE("GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), out, sizeof(out));
     assert_memory_equal(out, "HTTP/1.1 200", 12);
 }
 
@@ -462,8 +465,8 @@ static void drains(void **state)
     httpd_answer(f->waiting, 200, "text/plain", SLICE("last"));
     assert_true(hear(f, busy, out, sizeof(out), NULL));
     assert_non_null(strstr(out, "last"));
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port),
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), -1);
     (void)close(fd);
@@ -476,8 +479,8 @@ static void names_what_is_wrong_with_the_address(void **state)
     struct fixture *f = *state;
     char error[256], listen[64];
     struct httpd_options o = options_for(f);
-    static const char *const bad[] = {"", "8080", "h", "h:", ":80", "h:99999", "h:x", "::1:80",
-                                      "[::1:80", "[]:80"};
+    static const char *const bad[] = {"",        "8080", "h",      "h:",      ":80",
+                                      "h:99999", "h:x",  "::1:80", "[::1:80", "[]:80"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         o.listen = bad[i];
         assert_null(httpd_new(f->base, &o, error));
@@ -542,13 +545,23 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(answers_and_keeps_the_connection), T(takes_every_method_and_bodies_of_get),
-        T(refuses_doubtful_framing), T(refuses_bad_request_lines), T(refuses_what_is_too_large),
-        T(reads_chunks_and_refuses_bad_ones), T(cuts_a_request_that_drips),
-        T(answers_pipelined_requests_in_turn), T(notices_a_client_that_goes),
-        T(answers_a_half_closed_client), T(a_request_outlives_the_server), T(limits_connections),
-        T(says_continue), T(cuts_and_drips_for_the_sandbox), T(drains),
-        T(names_what_is_wrong_with_the_address), T(shares_a_port),
+        T(answers_and_keeps_the_connection),
+        T(takes_every_method_and_bodies_of_get),
+        T(refuses_doubtful_framing),
+        T(refuses_bad_request_lines),
+        T(refuses_what_is_too_large),
+        T(reads_chunks_and_refuses_bad_ones),
+        T(cuts_a_request_that_drips),
+        T(answers_pipelined_requests_in_turn),
+        T(notices_a_client_that_goes),
+        T(answers_a_half_closed_client),
+        T(a_request_outlives_the_server),
+        T(limits_connections),
+        T(says_continue),
+        T(cuts_and_drips_for_the_sandbox),
+        T(drains),
+        T(names_what_is_wrong_with_the_address),
+        T(shares_a_port),
         cmocka_unit_test(frames_do_not_depend_on_how_bytes_arrive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

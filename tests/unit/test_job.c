@@ -10,11 +10,19 @@
 #include "common/base/rng.h"
 #include "common/meaning/pack.h"
 
-#define TEXT(literal) {literal, sizeof(literal) - 1}
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
 
 static const struct job_body full = {
-    .msisdn = TEXT("+66 81 234 5678"), .otp = TEXT("012345"), .request_id = TEXT("r07abc"),
-    .aid = 1001, .user_id = TEXT("u1"), .ip = TEXT("203.0.113.9"), .user_agent = TEXT("UA/1"),
+    .msisdn = TEXT("+66 81 234 5678"),
+    .otp = TEXT("012345"),
+    .request_id = TEXT("r07abc"),
+    .aid = 1001,
+    .user_id = TEXT("u1"),
+    .ip = TEXT("203.0.113.9"),
+    .user_agent = TEXT("UA/1"),
     .params = {.count = 2, .at = {{TEXT("a"), TEXT("1")}, {TEXT("b"), TEXT("")}}},
 };
 
@@ -47,23 +55,57 @@ static void test_rules(void **state)
         bool verify;
         const char *says; /* NULL: fine */
     } rows[] = {
-        {TEXT("\x81\xa6msisdn\xa1" "6"), false, NULL},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa3" "aid\xa4" "1001"), false, NULL},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa3" "aid\xcd\x03\xe9"), false, NULL},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa3new\xc0"), false, NULL},
+        {TEXT("\x81\xa6msisdn\xa1"
+              "6"),
+         false, NULL},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa3"
+              "aid\xa4"
+              "1001"),
+         false, NULL},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa3"
+              "aid\xcd\x03\xe9"),
+         false, NULL},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa3new\xc0"),
+         false, NULL},
         {TEXT("\x80"), false, "msisdn:"},
         {TEXT("\x81\xa6msisdn\x06"), false, "msisdn:"},
         {TEXT("\x81\xa6msisdn\xa0"), false, "msisdn:"},
-        {TEXT("\x81\xa6msisdn\xa2" "6\0"), false, "msisdn:"},
-        {TEXT("\x81\xa6msisdn\xa1" "6"), true, "otp:"},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa3otp\x07"), true, "otp:"},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa3" "aid\xff"), false, "aid:"},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa3" "aid\xa2" "1x"), false, "aid:"},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa6params\x90"), false, "params:"},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa6params\x81\xa1k\x01"), false, "params:"},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa6params\x81\xa0\xa1v"), false, "params:"},
-        {TEXT("\x82\xa6msisdn\xa1" "6\xa6params\x81\xa1k\xa1\0"), false, "params:"},
-        {TEXT("\x81\xa6msisdn\xa1" "6\x80"), false, "bytes behind"},
+        {TEXT("\x81\xa6msisdn\xa2"
+              "6\0"),
+         false, "msisdn:"},
+        {TEXT("\x81\xa6msisdn\xa1"
+              "6"),
+         true, "otp:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa3otp\x07"),
+         true, "otp:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa3"
+              "aid\xff"),
+         false, "aid:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa3"
+              "aid\xa2"
+              "1x"),
+         false, "aid:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa6params\x90"),
+         false, "params:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa6params\x81\xa1k\x01"),
+         false, "params:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa6params\x81\xa0\xa1v"),
+         false, "params:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa6params\x81\xa1k\xa1\0"),
+         false, "params:"},
+        {TEXT("\x81\xa6msisdn\xa1"
+              "6\x80"),
+         false, "bytes behind"},
         {TEXT("\x90"), false, "a map"},
         {TEXT(""), false, "an object is missing"},
     };
@@ -105,13 +147,27 @@ static void test_result(void **state)
 {
     (void)state;
     static const struct job_result rows[] = {
-        {.request_id = TEXT("r1"), .response = TEXT("otp_sent"), .attempts_left = 5,
-         .retry_after_s = 0, .expires_in_s = 300, .advertiser_http = 200,
-         .advertiser_body = TEXT("\xff\0ok"), .advertiser_ms = 41},
-        {.error = TEXT("wrong_otp"), .attempts_left = 2, .retry_after_s = -1, .expires_in_s = -1,
-         .advertiser_http = 0, .advertiser_ms = -1},
-        {.data = TEXT("{}"), .url = TEXT("https://x"), .attempts_left = -1, .retry_after_s = -1,
-         .expires_in_s = -1, .advertiser_http = -1, .advertiser_ms = -1},
+        {.request_id = TEXT("r1"),
+         .response = TEXT("otp_sent"),
+         .attempts_left = 5,
+         .retry_after_s = 0,
+         .expires_in_s = 300,
+         .advertiser_http = 200,
+         .advertiser_body = TEXT("\xff\0ok"),
+         .advertiser_ms = 41},
+        {.error = TEXT("wrong_otp"),
+         .attempts_left = 2,
+         .retry_after_s = -1,
+         .expires_in_s = -1,
+         .advertiser_http = 0,
+         .advertiser_ms = -1},
+        {.data = TEXT("{}"),
+         .url = TEXT("https://x"),
+         .attempts_left = -1,
+         .retry_after_s = -1,
+         .expires_in_s = -1,
+         .advertiser_http = -1,
+         .advertiser_ms = -1},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct job_result *r = &rows[i];
@@ -123,8 +179,7 @@ static void test_result(void **state)
         assert_true(job_result_decode(buf_slice(&b), &got, &error));
         assert_true(slice_eq(got.request_id, r->request_id) && slice_eq(got.data, r->data) &&
                     slice_eq(got.response, r->response) && slice_eq(got.error, r->error) &&
-                    slice_eq(got.url, r->url) &&
-                    slice_eq(got.advertiser_body, r->advertiser_body));
+                    slice_eq(got.url, r->url) && slice_eq(got.advertiser_body, r->advertiser_body));
         assert_int_equal(got.attempts_left, r->attempts_left);
         assert_int_equal(got.retry_after_s, r->retry_after_s);
         assert_int_equal(got.expires_in_s, r->expires_in_s);
@@ -167,7 +222,7 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_there_and_back),  cmocka_unit_test(test_rules),
         cmocka_unit_test(test_too_many_params), cmocka_unit_test(test_result),
         cmocka_unit_test(test_mutations),
     };

@@ -18,15 +18,15 @@ enum { WAIT_MS = 5000, SEEN_MAX = 4096 };
 struct fake {
     void *socket;
     char address[64];
-    unsigned messages;      /* submits received, as messages */
-    unsigned jobs;          /* and as jobs */
+    unsigned messages; /* submits received, as messages */
+    unsigned jobs;     /* and as jobs */
     uint32_t last_ttl_ms;
     char last_id[65];
-    uint8_t peer[16];       /* who sent last */
+    uint8_t peer[16]; /* who sent last */
     size_t peer_bytes;
-    bool deaf;              /* reads nothing */
-    bool quiet;             /* reads and says nothing */
-    bool drains;            /* takes nothing new */
+    bool deaf;   /* reads nothing */
+    bool quiet;  /* reads and says nothing */
+    bool drains; /* takes nothing new */
 };
 
 struct seen {
@@ -78,8 +78,8 @@ static void answer_submits(struct fake *f, struct wire_reader *r, struct buf *ou
         f->jobs++;
         f->last_ttl_ms = s.submit.ttl_ms;
         (void)snprintf(f->last_id, sizeof(f->last_id), "%.*s", SLICE_ARG(s.submit.id));
-        struct wire_result result = {.id = s.submit.id, .end = JOB_END_DONE,
-                                     .code = RESULT_OTP_SENT, .attempts = 1};
+        struct wire_result result = {
+            .id = s.submit.id, .end = JOB_END_DONE, .code = RESULT_OTP_SENT, .attempts = 1};
         if (f->drains) {
             wire_put_nack(out, &(struct wire_nack){.id = s.submit.id, .error = SLICE("draining")});
             continue;
@@ -98,7 +98,8 @@ static void answer_question(struct wire_reader *r, struct buf *out)
         wire_put_accepted(out, id, "started");
     } else {
         wire_begin(out, WIRE_CLIENT_MAGIC, WIRE_NACK);
-        wire_put_nack(out, &(struct wire_nack){.id = id, .error = SLICE("not_found"),
+        wire_put_nack(out, &(struct wire_nack){.id = id,
+                                               .error = SLICE("not_found"),
                                                .detail = SLICE("never seen")});
     }
 }
@@ -155,8 +156,12 @@ static const uint8_t body_bytes[] = {0x81, 0xa6, 'm', 's', 'i', 's', 'd', 'n', 0
 
 static struct otpq_job job_of(const char *id)
 {
-    return (struct otpq_job){.id = id, .op = "send", .route = "demo", .body = body_bytes,
-                             .body_bytes = sizeof(body_bytes), .pri = -1};
+    return (struct otpq_job){.id = id,
+                             .op = "send",
+                             .route = "demo",
+                             .body = body_bytes,
+                             .body_bytes = sizeof(body_bytes),
+                             .pri = -1};
 }
 
 static otpq *open_to(struct fake *fakes, size_t n, uint32_t silence_ms)
@@ -344,8 +349,12 @@ static void test_refused_before_it_leaves(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *error = "";
-        struct otpq_job job = {.id = rows[i].id, .op = rows[i].op, .route = rows[i].route,
-                               .body = rows[i].body, .body_bytes = rows[i].body_bytes, .pri = -1};
+        struct otpq_job job = {.id = rows[i].id,
+                               .op = rows[i].op,
+                               .route = rows[i].route,
+                               .body = rows[i].body,
+                               .body_bytes = rows[i].body_bytes,
+                               .pri = -1};
         assert_int_equal(otpq_submit(q, &job, on_done, &seen, &error), -1);
         assert_memory_equal(error, rows[i].says, strlen(rows[i].says));
     }

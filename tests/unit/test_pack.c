@@ -13,8 +13,10 @@
 
 static void test_unsigned_widths(void **state)
 {
-    static const uint64_t values[] = {0, 1, 127, 128, 255, 256, 65535, 65536, UINT32_MAX,
-                                      (uint64_t)UINT32_MAX + 1, INT64_MAX, UINT64_MAX};
+    static const uint64_t values[] = {
+        0,         1,         127,   128,        255,
+        256,       65535,     65536, UINT32_MAX, (uint64_t)UINT32_MAX + 1,
+        INT64_MAX, UINT64_MAX};
     static const size_t widths[] = {1, 1, 1, 2, 2, 3, 3, 5, 5, 9, 9, 9};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
@@ -33,9 +35,13 @@ static void test_unsigned_widths(void **state)
 
 static void test_signed_widths(void **state)
 {
-    static const int64_t values[] = {0, -1, -32, -33, INT8_MIN, INT8_MIN - 1, INT16_MIN,
-                                     INT16_MIN - 1, INT32_MIN, (int64_t)INT32_MIN - 1, INT64_MIN,
-                                     INT64_MAX, 200};
+    static const int64_t values[] = {0,         -1,
+                                     -32,       -33,
+                                     INT8_MIN,  INT8_MIN - 1,
+                                     INT16_MIN, INT16_MIN - 1,
+                                     INT32_MIN, (int64_t)INT32_MIN - 1,
+                                     INT64_MIN, INT64_MAX,
+                                     200};
     static const size_t widths[] = {1, 1, 1, 2, 2, 3, 3, 5, 5, 9, 9, 9, 2};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {

@@ -27,7 +27,7 @@ static void expect(const char *query, const char *type, struct slice body, const
     assert_string_equal(text, wanted);
 }
 
-#define QUERY(query, wanted) expect(query, "", SLICE(""), wanted)
+#define QUERY(query, wanted)     expect(query, "", SLICE(""), wanted)
 #define BODY(type, body, wanted) expect("", type, SLICE(body), wanted)
 
 static void reads_the_query(void **state)
@@ -99,7 +99,8 @@ static void reads_bodies(void **state)
     BODY("multipart/form-data", "--x",
          "error: the body must be a form (application/x-www-form-urlencoded) or a JSON object "
          "(application/json)");
-    BODY("application/jsonp", "x", "error: the body must be a form "
+    BODY("application/jsonp", "x",
+         "error: the body must be a form "
          "(application/x-www-form-urlencoded) or a JSON object (application/json)");
 }
 
@@ -157,10 +158,10 @@ static void finds_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_the_query),       cmocka_unit_test(refuses_bad_encoding),
-        cmocka_unit_test(refuses_bad_text),      cmocka_unit_test(refuses_contradictions_only),
-        cmocka_unit_test(reads_bodies),          cmocka_unit_test(refuses_bad_json),
-        cmocka_unit_test(is_bounded),            cmocka_unit_test(finds_by_name),
+        cmocka_unit_test(reads_the_query),  cmocka_unit_test(refuses_bad_encoding),
+        cmocka_unit_test(refuses_bad_text), cmocka_unit_test(refuses_contradictions_only),
+        cmocka_unit_test(reads_bodies),     cmocka_unit_test(refuses_bad_json),
+        cmocka_unit_test(is_bounded),       cmocka_unit_test(finds_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -343,7 +343,7 @@ static void the_page_is_whole(void **state)
             char row[128];
             (void)snprintf(row, sizeof(row), "| `%s` | %s%s%s |", k->name,
                            k->fallback != NULL ? "`" : "",
-                           k->fallback == NULL       ? "needed"
+                           k->fallback == NULL      ? "needed"
                            : k->fallback[0] == '\0' ? "\"\""
                                                     : k->fallback,
                            k->fallback != NULL ? "`" : "");

@@ -46,8 +46,11 @@ static int setup(void **state)
     redis_fixture_new(&w->redis);
     redis_fixture_start(&w->redis, NULL, NULL);
     w->base = event_base_new();
-    struct store_options o = {.address = w->redis.address, .timeout_ms = 1000, .pending_max = 100,
-                              .on_state = on_state, .context = w};
+    struct store_options o = {.address = w->redis.address,
+                              .timeout_ms = 1000,
+                              .pending_max = 100,
+                              .on_state = on_state,
+                              .context = w};
     w->store = store_new(w->base, &o);
     assert_true(loop_until(w->base, &w->up, 5000));
     connect_blocking(w);

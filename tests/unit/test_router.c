@@ -35,11 +35,22 @@ static void finds_every_row(void **state)
 static void knows_what_is_not_there(void **state)
 {
     (void)state;
-    static const char *const unknown[] = {
-        "/", "*", "/api", "/api/af/otp_gen/", "/api/af/otp_genx", "/api/af/otp_ge",
-        "/API/af/otp_gen",
-        "/e//otp_gen", "/e/otp_gen", "/e/a/b/otp_gen", "/e/a%2Fb/otp_gen", "/e/a/otp_send",
-        "/e/demo1001/", "/healthz/", "/api/af/./otp_gen", "/e/../otp_gen/x"};
+    static const char *const unknown[] = {"/",
+                                          "*",
+                                          "/api",
+                                          "/api/af/otp_gen/",
+                                          "/api/af/otp_genx",
+                                          "/api/af/otp_ge",
+                                          "/API/af/otp_gen",
+                                          "/e//otp_gen",
+                                          "/e/otp_gen",
+                                          "/e/a/b/otp_gen",
+                                          "/e/a%2Fb/otp_gen",
+                                          "/e/a/otp_send",
+                                          "/e/demo1001/",
+                                          "/healthz/",
+                                          "/api/af/./otp_gen",
+                                          "/e/../otp_gen/x"};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
         expect("GET", unknown[i], ROUTE_UNKNOWN, 0, "");
     }
@@ -48,8 +59,8 @@ static void knows_what_is_not_there(void **state)
 static void tells_wrong_methods(void **state)
 {
     (void)state;
-    static const char *const methods[] = {"PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "HEAD",
-                                          "GE", "GETX", ""};
+    static const char *const methods[] = {"PUT",  "DELETE", "PATCH", "OPTIONS", "TRACE",
+                                          "HEAD", "GE",     "GETX",  ""};
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
         expect(methods[i], "/api/af/otp_gen", ROUTE_WRONG_METHOD, 0, "");
         expect(methods[i], "/e/x/otp_verify", ROUTE_WRONG_METHOD, 0, "");

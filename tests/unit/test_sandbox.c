@@ -81,8 +81,9 @@ static void shows_what_arrived_newest_first(void **state)
                  "[{\"msisdn\":\"661\",\"otp\":\"0042\",\"text\":\"PIN: 0042\",\"at_ms\":2000},"
                  "{\"msisdn\":\"661\",\"otp\":\"123456\",\"text\":\"code 123456!\","
                  "\"at_ms\":1000}]");
-    expect_inbox(b, "662", "[{\"msisdn\":\"662\",\"otp\":\"\","
-                           "\"text\":\"no digits 12\",\"at_ms\":3000}]");
+    expect_inbox(b, "662",
+                 "[{\"msisdn\":\"662\",\"otp\":\"\","
+                 "\"text\":\"no digits 12\",\"at_ms\":3000}]");
     expect_inbox(b, "663", "[]");
     inbox_destroy(&b);
     assert_null(b);

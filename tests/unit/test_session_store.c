@@ -22,8 +22,8 @@ struct world {
     struct session_store *others;   /* of worker w2 */
     redisContext *c;                /* to look and to tamper */
     bool up;
-    struct integration ours;        /* otpq makes the code */
-    struct integration theirs;      /* the advertiser does */
+    struct integration ours;   /* otpq makes the code */
+    struct integration theirs; /* the advertiser does */
 };
 
 /* A claim's answer, kept. */
@@ -32,14 +32,14 @@ struct claimed {
     int calls;
     struct claim claim;
     struct job_result result;
-    const char *body;               /* that result points into; one of the last BODIES */
+    const char *body; /* that result points into; one of the last BODIES */
 };
 
 struct finished {
     bool done;
     struct finish finish;
     struct job_result result;
-    const char *body;               /* that result points into; one of the last BODIES */
+    const char *body; /* that result points into; one of the last BODIES */
 };
 
 static void on_state(void *context, bool up)
@@ -72,8 +72,11 @@ static void integration_fill(struct integration *i, char *name, enum code_maker 
 
 static void world_connect(struct world *w, uint32_t timeout_ms)
 {
-    struct store_options o = {.address = w->redis.address, .timeout_ms = timeout_ms,
-                              .pending_max = 100000, .on_state = on_state, .context = w};
+    struct store_options o = {.address = w->redis.address,
+                              .timeout_ms = timeout_ms,
+                              .pending_max = 100000,
+                              .on_state = on_state,
+                              .context = w};
     w->store = store_new(w->base, &o);
     assert_true(loop_until(w->base, &w->up, 5000));
     w->sessions = worker(w, "w1");
@@ -115,9 +118,13 @@ static int teardown(void **state)
 
 static struct session_job a_job(const char *id, const struct integration *route)
 {
-    return (struct session_job){.job_id = slice_of(id), .attempt = 1, .fingerprint = 7,
-                                .route = slice_of(route->name), .msisdn = SLICE(NUMBER),
-                                .aid = 1001, .lease_ms = 5000};
+    return (struct session_job){.job_id = slice_of(id),
+                                .attempt = 1,
+                                .fingerprint = 7,
+                                .route = slice_of(route->name),
+                                .msisdn = SLICE(NUMBER),
+                                .aid = 1001,
+                                .lease_ms = 5000};
 }
 
 enum { BODIES = 16, BODY_BYTES_MAX = 4096 };
@@ -182,8 +189,12 @@ static const struct session_step some_steps[2] = {{"accepted", 1000, ""},
 static struct session_finish an_end(enum job_end end, enum result_code code,
                                     const struct job_result *result)
 {
-    return (struct session_finish){.end = end, .code = code, .result = result, .step_count = 2,
-                                   .steps = some_steps, .user_id = SLICE("u1"),
+    return (struct session_finish){.end = end,
+                                   .code = code,
+                                   .result = result,
+                                   .step_count = 2,
+                                   .steps = some_steps,
+                                   .user_id = SLICE("u1"),
                                    .advertiser_request_id = SLICE("adv-1")};
 }
 
@@ -242,8 +253,7 @@ static void send_whole(struct world *w, const char *id, const struct integration
     assert_int_equal(f.result.expires_in_s, route->code_valid_s);
 }
 
-static struct claimed verify_ours(struct world *w, const char *id, const char *rid,
-                                  const char *otp)
+static struct claimed verify_ours(struct world *w, const char *id, const char *rid, const char *otp)
 {
     struct claimed c;
     struct session_job job = a_job(id, &w->ours);
@@ -420,8 +430,8 @@ static void test_lease_over_is_unknown(void **state)
     assert_true(slice_is(c.result.request_id, rid));
     /* the owner was only slow: the job stays unknown, the session learns the truth, once */
     for (int i = 0; i < 2; i++) {
-        finish_by(w, w->sessions, &job, &w->theirs, rid, false, JOB_END_DONE, RESULT_OTP_SENT,
-                  NULL, &f);
+        finish_by(w, w->sessions, &job, &w->theirs, rid, false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
+                  &f);
         assert_int_equal(f.finish.outcome, FINISH_LOST);
         assert_int_equal(f.finish.end, JOB_END_UNKNOWN);
     }
@@ -446,8 +456,7 @@ static void test_lease_over_retried_by_policy(void **state)
     claim_send_by(w, w->others, &other, &w->ours, "r-b", &c);
     assert_int_equal(c.claim.outcome, CLAIM_WON);
     assert_string_equal(c.claim.request_id, "r-a");
-    finish_by(w, w->sessions, &job, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "1",
-              &f);
+    finish_by(w, w->sessions, &job, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "1", &f);
     assert_int_equal(f.finish.outcome, FINISH_LOST);
     assert_int_equal(f.finish.code, RESULT_OUTCOME_UNKNOWN);
 }
@@ -507,8 +516,8 @@ static void test_what_was_not_sent_does_not_count(void **state)
         struct session_job job = a_job(ids[i], &w->ours);
         claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
         assert_int_equal(c.claim.outcome, CLAIM_WON);
-        finish_by(w, w->sessions, &job, &w->ours, "r-a", false, ends[i], RESULT_MSISDN_BLOCKED,
-                  "1", &f);
+        finish_by(w, w->sessions, &job, &w->ours, "r-a", false, ends[i], RESULT_MSISDN_BLOCKED, "1",
+                  &f);
         assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
         assert_true(slice_is(f.result.error, "msisdn_blocked"));
         assert_int_equal(f.result.expires_in_s, -1);
@@ -685,8 +694,8 @@ static void test_verify_theirs(void **state)
     assert_int_equal(c.claim.outcome, CLAIM_WON);
     assert_int_equal(c.claim.attempts_left, 4);
     for (int i = 0; i < 2; i++) {
-        finish_by(w, w->sessions, &second, &w->theirs, rid, true, JOB_END_DONE,
-                  RESULT_OTP_VERIFIED, NULL, &f);
+        finish_by(w, w->sessions, &second, &w->theirs, rid, true, JOB_END_DONE, RESULT_OTP_VERIFIED,
+                  NULL, &f);
         assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
         assert_true(slice_is(f.result.response, "otp_verified"));
     }
@@ -931,8 +940,9 @@ static void test_time_line_is_json_and_bounded(void **state)
     char rid[64];
     send_whole(w, "j1", &w->ours, "123456", rid);
     redisReply *r = redisCommand(w->c, "LINDEX otpq:t:{%s}:%s 1", tag.text, rid);
-    assert_string_equal(r->str, "{\"at_ms\":1010,\"step\":\"answer\",\"job\":\"j1\",\"op\":\"send\","
-                                "\"detail\":\"http \\\"200\\\"\"}");
+    assert_string_equal(r->str,
+                        "{\"at_ms\":1010,\"step\":\"answer\",\"job\":\"j1\",\"op\":\"send\","
+                        "\"detail\":\"http \\\"200\\\"\"}");
     freeReplyObject(r);
     for (int i = 0; i < 120; i++) {
         char id[16];

@@ -14,14 +14,14 @@ struct world {
     struct event_base *base;
     struct store *store;
     bool up;
-    int changes;               /* calls of on_state */
+    int changes; /* calls of on_state */
 };
 
 struct answer {
     bool done;
     int calls;
     enum store_outcome outcome;
-    int type;                  /* of the reply */
+    int type; /* of the reply */
     long long number;
     char text[256];
 };
@@ -122,8 +122,12 @@ static void test_wrong_password_never_comes_up(void **state)
 {
     struct world *w = *state;
     redis_fixture_start(&w->redis, "--requirepass", "open sesame");
-    struct store_options o = {.address = w->redis.address, .password = "x", .timeout_ms = 300,
-                              .pending_max = 10, .on_state = on_state, .context = w};
+    struct store_options o = {.address = w->redis.address,
+                              .password = "x",
+                              .timeout_ms = 300,
+                              .pending_max = 10,
+                              .on_state = on_state,
+                              .context = w};
     w->store = store_new(w->base, &o);
     assert_false(loop_until(w->base, &w->up, 300));
     struct answer a = {0};
@@ -192,8 +196,8 @@ static void test_frozen_server_is_left_and_found_again(void **state)
 static struct answer eval_records(struct world *w)
 {
     struct answer a = {0};
-    struct slice argv[6] = {SLICE("{t}v"), SLICE("{t}n"), SLICE("{t}a"), SLICE("{t}i"),
-                            SLICE("{t}e"), SLICE("0")};
+    struct slice argv[6] = {SLICE("{t}v"), SLICE("{t}n"), SLICE("{t}a"),
+                            SLICE("{t}i"), SLICE("{t}e"), SLICE("0")};
     store_eval(w->store, STORE_RECORDS, on_answer, &a, 5, 6, argv);
     assert_true(loop_until(w->base, &a.done, 5000));
     return a;

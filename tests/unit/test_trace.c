@@ -75,8 +75,8 @@ static void step(struct world *w, int at_ms, const char *name, const char *job, 
 {
     char text[256];
     (void)snprintf(text, sizeof text,
-                   "{\"at_ms\":%d,\"step\":\"%s\",\"job\":\"%s\",\"op\":\"%s\",\"detail\":\"\"}", at_ms,
-                   name, job, op);
+                   "{\"at_ms\":%d,\"step\":\"%s\",\"job\":\"%s\",\"op\":\"%s\",\"detail\":\"\"}",
+                   at_ms, name, job, op);
     freeReplyObject(redisCommand(w->c, "RPUSH otpq:t:{3f}:" RID " %s", text));
 }
 
@@ -94,8 +94,7 @@ static void test_picture(void **state)
     assert_non_null(strstr(w->out, "session verified   route demo   affiliate 1001"));
     assert_null(strstr(w->out, "66812345678"));
     assert_non_null(strstr(w->out, "send   job j1   10 ms\n"));
-    assert_non_null(strstr(w->out,
-                           "+4 ms  [################                        ]  answer"));
+    assert_non_null(strstr(w->out, "+4 ms  [################                        ]  answer"));
     assert_non_null(strstr(w->out, "verify   job j2   0 ms\n"));
     assert_true(strstr(w->out, "job j1") < strstr(w->out, "job j2"));
 }
@@ -105,9 +104,10 @@ static void test_json(void **state)
     struct world *w = *state;
     step(w, 1000, "accepted", "j1", "send");
     assert_int_equal(trace(w, RID, "--json"), DONE);
-    assert_string_equal(w->out, "{\"request_id\":\"" RID "\",\"session\":\"none\",\"steps\":[{\"at_ms\":"
-                                "1000,\"step\":\"accepted\",\"job\":\"j1\",\"op\":\"send\","
-                                "\"detail\":\"\"}]}\n");
+    assert_string_equal(w->out,
+                        "{\"request_id\":\"" RID "\",\"session\":\"none\",\"steps\":[{\"at_ms\":"
+                        "1000,\"step\":\"accepted\",\"job\":\"j1\",\"op\":\"send\","
+                        "\"detail\":\"\"}]}\n");
 }
 
 static void test_nothing(void **state)

@@ -9,9 +9,13 @@
 
 #include "common/base/rng.h"
 
-#define TEXT(literal) {literal, sizeof(literal) - 1}
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
 
-static const struct slice small_body = TEXT("\x81\xa6msisdn\xa2" "66");
+static const struct slice small_body = TEXT("\x81\xa6msisdn\xa2"
+                                            "66");
 
 static struct wire_reader open_ok(struct slice message, const char *magic)
 {
@@ -27,14 +31,22 @@ static void test_submit(void **state)
     (void)state;
     struct buf b;
     struct wire_submit_read got;
-    struct wire_submit s = {.id = SLICE("o-1"), .route = SLICE("demo"), .tenant = SLICE("t 1"),
-                            .trace = SLICE("00-ab-cd-01"), .op = WIRE_OP_VERIFY,
-                            .ack = WIRE_ACK_QUEUED, .pri = 0, .ttl_ms = 1, .delay_ms = 70000};
+    struct wire_submit s = {.id = SLICE("o-1"),
+                            .route = SLICE("demo"),
+                            .tenant = SLICE("t 1"),
+                            .trace = SLICE("00-ab-cd-01"),
+                            .op = WIRE_OP_VERIFY,
+                            .ack = WIRE_ACK_QUEUED,
+                            .pri = 0,
+                            .ttl_ms = 1,
+                            .delay_ms = 70000};
     buf_init(&b, WIRE_MESSAGE_BYTES_MAX);
     wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_SUBMIT);
     wire_put_submit(&b, &s, small_body);
-    wire_put_submit(&b, &(struct wire_submit){.id = SLICE("2"), .route = SLICE("r"), .pri = 5,
-                                              .ttl_ms = WIRE_TTL_MAX_MS}, (struct slice){0});
+    wire_put_submit(&b,
+                    &(struct wire_submit){
+                        .id = SLICE("2"), .route = SLICE("r"), .pri = 5, .ttl_ms = WIRE_TTL_MAX_MS},
+                    (struct slice){0});
     struct wire_reader r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
     assert_int_equal(r.verb, WIRE_SUBMIT);
     assert_int_equal(wire_next_submit(&r, &got), WIRE_NEXT_PAIR);
@@ -92,9 +104,13 @@ static void test_results(void **state)
         struct buf b;
         struct wire_result got;
         struct slice body;
-        struct wire_result sent = {.id = SLICE("x"), .end = (enum job_end)(code % JOB_ENDS),
-                                   .code = (enum result_code)code, .queued_ms = UINT32_MAX,
-                                   .run_ms = 300, .attempts = 2, .trace_id = SLICE("r07abc")};
+        struct wire_result sent = {.id = SLICE("x"),
+                                   .end = (enum job_end)(code % JOB_ENDS),
+                                   .code = (enum result_code)code,
+                                   .queued_ms = UINT32_MAX,
+                                   .run_ms = 300,
+                                   .attempts = 2,
+                                   .trace_id = SLICE("r07abc")};
         buf_init(&b, 4096);
         wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_RESULT);
         wire_put_result(&b, &sent, small_body);
@@ -123,17 +139,25 @@ static void test_worker_verbs(void **state)
     uint32_t attempt;
     buf_init(&b, 4096);
     wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_JOB);
-    wire_put_job(&b, &(struct wire_job){.id = SLICE("j"), .route = SLICE("r"),
-                                        .op = WIRE_OP_CALLBACK, .attempt = 3, .ttl_ms = 29,
-                                        .queued_ms = 7}, small_body);
+    wire_put_job(&b,
+                 &(struct wire_job){.id = SLICE("j"),
+                                    .route = SLICE("r"),
+                                    .op = WIRE_OP_CALLBACK,
+                                    .attempt = 3,
+                                    .ttl_ms = 29,
+                                    .queued_ms = 7},
+                 small_body);
     struct wire_reader r = open_ok(buf_slice(&b), WIRE_WORKER_MAGIC);
     assert_int_equal(wire_next_job(&r, &job, &body), WIRE_NEXT_PAIR);
     assert_true(job.attempt == 3 && job.ttl_ms == 29 && job.queued_ms == 7 &&
                 job.op == WIRE_OP_CALLBACK && job.tenant.n == 0);
     buf_clear(&b);
     wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_BACK);
-    wire_put_back(&b, &(struct wire_give_back){.id = SLICE("j"), .attempt = 3, .attempt_seen = 4,
-                                               .delay_ms = 5, .code = RESULT_STORE_UNAVAILABLE});
+    wire_put_back(&b, &(struct wire_give_back){.id = SLICE("j"),
+                                               .attempt = 3,
+                                               .attempt_seen = 4,
+                                               .delay_ms = 5,
+                                               .code = RESULT_STORE_UNAVAILABLE});
     wire_put_back(&b, &(struct wire_give_back){.id = SLICE("k"), .attempt = 1});
     r = open_ok(buf_slice(&b), WIRE_WORKER_MAGIC);
     assert_int_equal(wire_next_back(&r, &back), WIRE_NEXT_PAIR);
@@ -143,8 +167,11 @@ static void test_worker_verbs(void **state)
     assert_true(back.code == RESULT_NONE && back.delay_ms == 0);
     buf_clear(&b);
     wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_HELLO);
-    wire_put_hello(&b, &(struct wire_hello){.name = SLICE("w"), .pid = 1ULL << 40, .protocol = 1,
-                                            .version = SLICE("0.1"), .capacity = 5000});
+    wire_put_hello(&b, &(struct wire_hello){.name = SLICE("w"),
+                                            .pid = 1ULL << 40,
+                                            .protocol = 1,
+                                            .version = SLICE("0.1"),
+                                            .capacity = 5000});
     r = open_ok(buf_slice(&b), WIRE_WORKER_MAGIC);
     assert_int_equal(wire_next_hello(&r, &hello), WIRE_NEXT_PAIR);
     assert_true(hello.pid == 1ULL << 40 && hello.protocol == 1 && hello.capacity == 5000);
@@ -172,8 +199,8 @@ static void test_client_answers(void **state)
     buf_init(&b, 4096);
     wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_NACK);
     wire_put_nack(&b, &(struct wire_nack){.error = SLICE("malformed"), .detail = SLICE("at 4")});
-    wire_put_nack(&b, &(struct wire_nack){.id = SLICE("i"), .error = SLICE("queue_full"),
-                                          .retry_after_ms = 50});
+    wire_put_nack(&b, &(struct wire_nack){
+                          .id = SLICE("i"), .error = SLICE("queue_full"), .retry_after_ms = 50});
     struct wire_reader r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
     assert_int_equal(wire_next_nack(&r, &nack), WIRE_NEXT_PAIR);
     assert_true(nack.id.n == 0 && slice_is(nack.detail, "at 4"));
@@ -235,12 +262,15 @@ static void test_info_fits_a_body(void **state)
 /* ---- rules broken, one pair at a time ------------------------------------------------------- */
 
 struct rule_row {
-    struct slice envelope;  /* msgpack */
-    const char *says;       /* beginning of the detail; NULL: fine */
-    const char *id;         /* echoed */
+    struct slice envelope; /* msgpack */
+    const char *says;      /* beginning of the detail; NULL: fine */
+    const char *id;        /* echoed */
 };
 
-#define IOR "\xa2id\xa1" "x" "\xa2op\xa4send\xa5route\xa1r"
+#define IOR                                                                                        \
+    "\xa2id\xa1"                                                                                   \
+    "x"                                                                                            \
+    "\xa2op\xa4send\xa5route\xa1r"
 static const struct rule_row rule_rows[] = {
     {TEXT("\x83" IOR), NULL, "x"},
     {TEXT("\x83\xc4\x02id\xc4\x01x\xa2op\xc4\x04send\xa5route\xc4\x01r"), NULL, "x"},
@@ -252,21 +282,33 @@ static const struct rule_row rule_rows[] = {
     {TEXT("\x82\xa2id\xa1x\xa5route\xa1r"), "op:", "x"},
     {TEXT("\x82\xa2id\xa1x\xa2op\xa4send"), "route:", "x"},
     {TEXT("\x83\xa2id\xa0\xa2op\xa4send\xa5route\xa1r"), "id:", ""},
-    {TEXT("\x83\xa2id\xa3" "a b\xa2op\xa4send\xa5route\xa1r"), "id:", ""},
+    {TEXT("\x83\xa2id\xa3"
+          "a b\xa2op\xa4send\xa5route\xa1r"),
+     "id:", ""},
     {TEXT("\x83\xa2id\x07\xa2op\xa4send\xa5route\xa1r"), "id:", ""},
     {TEXT("\x83\xa2id\xa1x\xa2op\xa5steal\xa5route\xa1r"), "op:", "x"},
     {TEXT("\x83\xa2id\xa1x\xa2op\xc0\xa5route\xa1r"), "op:", "x"},
-    {TEXT("\x83\xa2id\xa1x\xa2op\xa4send\xa5route\xa3" "a/b"), "route:", "x"},
+    {TEXT("\x83\xa2id\xa1x\xa2op\xa4send\xa5route\xa3"
+          "a/b"),
+     "route:", "x"},
     {TEXT("\x84" IOR "\xa3pri\x0a"), "pri:", "x"},
     {TEXT("\x84" IOR "\xa3pri\xff"), "pri:", "x"},
-    {TEXT("\x84" IOR "\xa3pri\xa1" "5"), "pri:", "x"},
+    {TEXT("\x84" IOR "\xa3pri\xa1"
+          "5"),
+     "pri:", "x"},
     {TEXT("\x84" IOR "\xa6ttl_ms\x00"), "ttl_ms:", "x"},
     {TEXT("\x84" IOR "\xa6ttl_ms\xce\x05\x26\x5c\x01"), "ttl_ms:", "x"},
     {TEXT("\x84" IOR "\xa6ttl_ms\xca\x41\x20\0\0"), "ttl_ms:", "x"},
-    {TEXT("\x84" IOR "\xa8" "delay_ms\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), "delay_ms:", "x"},
-    {TEXT("\x84" IOR "\xa3" "ack\xa5maybe"), "ack:", "x"},
+    {TEXT("\x84" IOR "\xa8"
+          "delay_ms\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+     "delay_ms:", "x"},
+    {TEXT("\x84" IOR "\xa3"
+          "ack\xa5maybe"),
+     "ack:", "x"},
     {TEXT("\x84" IOR "\xa5trace\x80"), "trace:", "x"},
-    {TEXT("\x84" IOR "\xa6tenant\xa3" "a\0b"), "tenant:", "x"},
+    {TEXT("\x84" IOR "\xa6tenant\xa3"
+          "a\0b"),
+     "tenant:", "x"},
     {TEXT("\x84" IOR "\x05\x06"), "keys:", "x"},
 };
 
@@ -281,8 +323,9 @@ static void test_rules(void **state)
         wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_SUBMIT);
         buf_put_slice(&b, row->envelope);
         buf_put_slice(&b, small_body);
-        wire_put_submit(&b, &(struct wire_submit){.id = SLICE("after"), .route = SLICE("r"),
-                                                  .ttl_ms = 1}, small_body);
+        wire_put_submit(
+            &b, &(struct wire_submit){.id = SLICE("after"), .route = SLICE("r"), .ttl_ms = 1},
+            small_body);
         struct wire_reader r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
         assert_int_equal(wire_next_submit(&r, &got), WIRE_NEXT_PAIR);
         if (got.invalid != (row->says != NULL)) {
@@ -310,10 +353,13 @@ static void test_long_ones(void **state)
     memset(filler, 'x', sizeof(filler));
     buf_init(&b, WIRE_MESSAGE_BYTES_MAX);
     wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_SUBMIT);
-    wire_put_submit(&b, &(struct wire_submit){.id = slice_make(filler, 64), .ttl_ms = 1,
-                                              .route = slice_make(filler, 64)}, small_body);
-    wire_put_submit(&b, &(struct wire_submit){.id = slice_make(filler, 65), .ttl_ms = 1,
-                                              .route = SLICE("r")}, small_body);
+    wire_put_submit(&b,
+                    &(struct wire_submit){
+                        .id = slice_make(filler, 64), .ttl_ms = 1, .route = slice_make(filler, 64)},
+                    small_body);
+    wire_put_submit(
+        &b, &(struct wire_submit){.id = slice_make(filler, 65), .ttl_ms = 1, .route = SLICE("r")},
+        small_body);
     wire_put_submit(&b, &(struct wire_submit){.id = SLICE("big"), .ttl_ms = 1, .route = SLICE("r")},
                     (struct slice){0});
     b.n--; /* its empty body makes room for one of 64 KiB and a little */
@@ -334,8 +380,8 @@ static void test_long_ones(void **state)
 /* ---- malformed frames of every kind --------------------------------------------------------- */
 
 struct bad_row {
-    struct slice tail;    /* behind "OQ1S" and one good pair */
-    size_t offset;        /* of the trouble, counted from the tail's first byte */
+    struct slice tail; /* behind "OQ1S" and one good pair */
+    size_t offset;     /* of the trouble, counted from the tail's first byte */
     const char *error;
 };
 
@@ -369,8 +415,9 @@ static void test_malformed(void **state)
         char trouble[128];
         buf_init(&b, 4096);
         wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_SUBMIT);
-        wire_put_submit(&b, &(struct wire_submit){.id = SLICE("good"), .route = SLICE("r"),
-                                                  .ttl_ms = 1}, small_body);
+        wire_put_submit(
+            &b, &(struct wire_submit){.id = SLICE("good"), .route = SLICE("r"), .ttl_ms = 1},
+            small_body);
         size_t before = b.n;
         buf_put_slice(&b, row->tail);
         struct wire_reader r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
@@ -389,8 +436,12 @@ static void test_openings(void **state)
 {
     (void)state;
     static char long_one[WIRE_MESSAGE_BYTES_MAX + 1] = "OQ1S";
-    static const struct slice bad[] = {TEXT(""), TEXT("OQ1"), TEXT("OW1S"), TEXT("oq1S"),
-                                       TEXT("OQ2S"), TEXT("GET / HTTP/1.1"),
+    static const struct slice bad[] = {TEXT(""),
+                                       TEXT("OQ1"),
+                                       TEXT("OW1S"),
+                                       TEXT("oq1S"),
+                                       TEXT("OQ2S"),
+                                       TEXT("GET / HTTP/1.1"),
                                        {long_one, sizeof(long_one)}};
     struct wire_reader r;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -428,8 +479,10 @@ static void test_strict_envelopes(void **state)
     (void)state;
     struct wire_result result;
     struct slice body;
-    struct wire_reader r = open_ok(
-        SLICE("OW1R\x83\xa2id\xa1x\xa5state\xa4" "done\xa4" "code\xa3new\x80"), WIRE_WORKER_MAGIC);
+    struct wire_reader r = open_ok(SLICE("OW1R\x83\xa2id\xa1x\xa5state\xa4"
+                                         "done\xa4"
+                                         "code\xa3new\x80"),
+                                   WIRE_WORKER_MAGIC);
     assert_int_equal(wire_next_result(&r, &result, &body), WIRE_NEXT_BAD);
     assert_memory_equal(r.p.error, "code:", 5);
 }
@@ -501,8 +554,12 @@ static void test_mutations(void **state)
     rng_seed(&rng, seed);
     buf_init(&b, 4096);
     wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_SUBMIT);
-    wire_put_submit(&b, &(struct wire_submit){.id = SLICE("o-1"), .route = SLICE("demo"),
-                                              .ttl_ms = 30000, .tenant = SLICE("t"), .delay_ms = 5},
+    wire_put_submit(&b,
+                    &(struct wire_submit){.id = SLICE("o-1"),
+                                          .route = SLICE("demo"),
+                                          .ttl_ms = 30000,
+                                          .tenant = SLICE("t"),
+                                          .delay_ms = 5},
                     small_body);
     wire_put_result(&b, &(struct wire_result){.id = SLICE("x"), .code = RESULT_OTP_SENT},
                     small_body);
@@ -525,18 +582,12 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_submit),
-        cmocka_unit_test(test_submit_defaults),
-        cmocka_unit_test(test_results),
-        cmocka_unit_test(test_worker_verbs),
-        cmocka_unit_test(test_client_answers),
-        cmocka_unit_test(test_info_fits_a_body),
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_long_ones),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_openings),
-        cmocka_unit_test(test_thousand_pairs),
-        cmocka_unit_test(test_strict_envelopes),
+        cmocka_unit_test(test_submit),         cmocka_unit_test(test_submit_defaults),
+        cmocka_unit_test(test_results),        cmocka_unit_test(test_worker_verbs),
+        cmocka_unit_test(test_client_answers), cmocka_unit_test(test_info_fits_a_body),
+        cmocka_unit_test(test_rules),          cmocka_unit_test(test_long_ones),
+        cmocka_unit_test(test_malformed),      cmocka_unit_test(test_openings),
+        cmocka_unit_test(test_thousand_pairs), cmocka_unit_test(test_strict_envelopes),
         cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

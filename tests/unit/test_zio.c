@@ -11,16 +11,16 @@
 enum { PATIENCE_MS = 5000, KEEP = 16 };
 
 struct seen {
-    struct event_base *base;   /* loop to leave when all is there */
-    struct zio *zio;           /* the socket under test, for answering from a callback */
-    int messages, turns;       /* callbacks so far */
-    int turn_messages;         /* messages since the last on_turn */
-    int turn_messages_max;     /* most of them in one turn */
-    int wanted;                /* messages after which the loop ends */
-    bool echo;                 /* answer each */
-    bool req[KEEP];            /* flags of the first messages */
+    struct event_base *base; /* loop to leave when all is there */
+    struct zio *zio;         /* the socket under test, for answering from a callback */
+    int messages, turns;     /* callbacks so far */
+    int turn_messages;       /* messages since the last on_turn */
+    int turn_messages_max;   /* most of them in one turn */
+    int wanted;              /* messages after which the loop ends */
+    bool echo;               /* answer each */
+    bool req[KEEP];          /* flags of the first messages */
     bool malformed[KEEP];
-    char text[KEEP][32];       /* their payloads */
+    char text[KEEP][32]; /* their payloads */
 };
 
 static void on_message(void *context, struct slice peer, bool req, struct slice payload,
@@ -53,8 +53,8 @@ static void on_turn(void *context)
 }
 
 struct bench {
-    void *ctx;                 /* ZeroMQ context, shared with the peer */
-    void *peer;                /* raw socket at the other end */
+    void *ctx;  /* ZeroMQ context, shared with the peer */
+    void *peer; /* raw socket at the other end */
     struct seen seen;
 };
 
@@ -240,8 +240,11 @@ static void errors_have_words(void **state)
     (void)state;
     void *ctx = zmq_ctx_new();
     struct event_base *base = event_base_new();
-    struct zio_options o = {.kind = ZIO_ROUTER, .address = "tcp://127.0.0.1:*", .bind = true,
-                            .message_bytes_max = 1000, .on_message = on_message};
+    struct zio_options o = {.kind = ZIO_ROUTER,
+                            .address = "tcp://127.0.0.1:*",
+                            .bind = true,
+                            .message_bytes_max = 1000,
+                            .on_message = on_message};
     void *other = zmq_socket(ctx, ZMQ_ROUTER);
     assert_int_equal(zmq_bind(other, "tcp://127.0.0.1:*"), 0);
     char taken[64];
