@@ -55,13 +55,19 @@ ARCHIVE  := $(BUILD)/libotpq-all.a
 all: $(PROGRAMS) ## build the programs into build/bin/ (SAN=1: sanitized, into build/asan/bin/)
 
 # ---- the two commands, and what they stand on ---------------------------------------------------
+# Compiler lines are for those who work on otpq: plain `make` shows them.
+define build_quietly
+$(MAKE) --no-print-directory -q all 2>/dev/null || echo "building into $(BUILD)/"; \
+$(MAKE) --no-print-directory $(JOBS) -s all
+endef
+
 run: deps ## install what is missing, build, run a whole node, show a first OTP; Ctrl-C ends it
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(build_quietly)
 	@exec $(BUILD)/bin/otpq up --demo
 
 demo: deps ## the same with one flow, for machines without a person: exit code 0 or 1
-	@$(MAKE) --no-print-directory $(JOBS) all
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	@$(build_quietly)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && trap : INT TERM HUP && \
 	    $(BUILD)/bin/otpq up --demo --once --dir "$$dir"
 
 test: deps-test ## install what tests need, build, run every test; ends with "N passed, N failed"
@@ -78,24 +84,37 @@ bench: deps-bench ## measure: broker, whole way, calls in flight, memory; prints
 	@$(MAKE) --no-print-directory $(JOBS) all bench-built
 	@$(MAKE) --no-print-directory bench-broker bench-whole bench-worker
 
-# Debian's packages, from the one list; asks for nothing when all are there.
+# Debian's packages, from the one list; asks for nothing when all are there. A lock that another apt
+# holds is waited for: a fresh machine updates itself first.
 deps: KINDS := build|run
 deps-test: KINDS := build|run|test
 deps-bench: KINDS := build|run|bench
 deps deps-test deps-bench: ## (deps) install the Debian packages of deploy/packages.txt
 	@missing=$$(awk '$$1 ~ /^($(KINDS))$$/ { print $$2 }' deploy/packages.txt | while read -r p; do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then \
-	    echo "installing:" $$missing; \
-	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	    $$sudo apt-get update -qq && \
-	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing \
-	        </dev/null >/dev/null || exit 1; \
-	fi
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	echo "installing:" $$missing; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	if [ -n "$$sudo" ] && ! command -v sudo >/dev/null; then \
+	    echo "otpq: that needs root, and sudo is not here: as root, run apt-get install" $$missing >&2; \
+	    exit 1; \
+	fi; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    -o DPkg::Lock::Timeout=300 $$missing </dev/null >/dev/null || { \
+	    echo "otpq: apt could not install them, its words are above; when it can again, repeat" \
+	        "\`make $@\`, or install the packages named above by hand" >&2; \
+	    exit 1; \
+	}
 
 # ---- rules --------------------------------------------------------------------------------------
+# Said when something is to be compiled, so that `make help` and `make deps` work on a bare machine.
+TOOLS  := $(if $(PC_LIBS),$(shell command -v $(firstword $(CC))))
+NEEDED  = $(if $(TOOLS),,$(error the compiler ($(CC)) or libraries are missing: `make deps` installs \
+          what a build needs, `make deps-test` what tests need (the list: deploy/packages.txt)))
+
 $(BUILD)/obj/%.o: %.c Makefile
-	@mkdir -p $(@D)
+	$(NEEDED)@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(call obj,$(shell grep -ls 'base/asset.h' $(lib_src) 2>/dev/null)): $(ASSETS)

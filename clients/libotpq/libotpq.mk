@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 libotpq: $(BUILD)/lib/libotpq.so $(BUILD)/lib/libotpq.a $(BUILD)/lib/pkgconfig/otpq.pc ## the client library into build/lib
 
 $(BUILD)/obj-lib/%.o: %.c Makefile clients/libotpq/libotpq.mk
-	@mkdir -p $(@D)
+	$(NEEDED)@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
 
 $(BUILD)/lib/$(LIBOTPQ_SONAME): $(LIBOTPQ_OBJ)
