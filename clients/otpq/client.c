@@ -1,7 +1,9 @@
 #include "clients/otpq/client.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clients/otpq/commands.h"
 #include "common/meaning/config.h"
@@ -171,6 +173,12 @@ static void print_text(const struct otpq_answer *a, json_t *body)
         (void)printf("%-14s queued %u ms, run %u ms, attempts %u\n", "took", a->queued_ms,
                      a->run_ms, a->attempts);
     }
+}
+
+bool client_terminal(int fd)
+{
+    const char *kind = getenv("TERM");
+    return isatty(fd) && kind != NULL && kind[0] != '\0' && strcmp(kind, "dumb") != 0;
 }
 
 void client_print(const struct otpq_answer *answer, bool json)

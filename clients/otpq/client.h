@@ -55,6 +55,10 @@ MUST_CHECK bool client_number(const char *name, const char *value, uint64_t max,
 /* NULL: *exit_code says what to leave with, and why was printed. */
 otpq *client_open(const struct client_args *a, uint32_t jobs_max, int *exit_code);
 
+/* True when a person looks at this descriptor and its cursor can be moved: no pipe, no TERM=dumb.
+ */
+MUST_CHECK bool client_terminal(int fd);
+
 /* One answer for people or, with json, as one line. */
 void client_print(const struct otpq_answer *answer, bool json);
 /* Exit code of an answer: 0 when its state is `good` (NULL: any). */

@@ -14,7 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clients/otpq/client.h"
 #include "clients/otpq/commands.h"
+#include "clients/otpq/ports.h"
 #include "clients/otpq/supervisor.h"
 #include "common/base/asset.h"
 #include "common/base/buf.h"
@@ -28,21 +30,29 @@ ASSET(demo_records, "deploy/demo.yaml");
 enum { PATH_BYTES = 4096, DEMO_RECORDS_BYTES_MAX = 1024 * 1024, PEPPER_BYTES = 32 };
 
 /* Ended in this order: first who takes work in, last who remembers it. */
-enum stop_rank { RANK_WATCHERS, RANK_GATEWAYS, RANK_BROKER, RANK_WORKERS, RANK_SANDBOX, RANK_REDIS };
+enum stop_rank {
+    RANK_WATCHERS,
+    RANK_GATEWAYS,
+    RANK_BROKER,
+    RANK_WORKERS,
+    RANK_SANDBOX,
+    RANK_REDIS
+};
 
 struct node {
     struct config config;
-    const char *config_path;      /* NULL: embedded defaults */
-    bool demo;                    /* demo records, sandbox, a first flow */
-    bool once;                    /* end after the first flow */
-    char bin[PATH_BYTES];         /* folder of the programs */
-    char dir[PATH_BYTES];         /* absolute */
+    const char *config_path; /* NULL: embedded defaults */
+    bool demo;               /* demo records, sandbox, a first flow */
+    bool once;               /* end after the first flow */
+    char bin[PATH_BYTES];    /* folder of the programs */
+    char dir[PATH_BYTES];    /* absolute */
     char env_dir[PATH_BYTES + 32];
     int lock_fd;
     int64_t began_ms;
     struct event_base *base;
     struct supervisor *supervisor;
-    int signals;                  /* SIGINT and SIGTERM seen */
+    int terminal; /* descriptor of the one it was started from; -1: none */
+    int signals;  /* SIGINT and SIGTERM seen */
     bool failed;
 };
 
@@ -50,16 +60,17 @@ static const char usage[] =
     "usage: otpq up [--demo [--once]] [--dir DIR] [--config FILE]\n"
     "\n"
     "Runs a whole node in the foreground: its own redis-server on a unix socket inside DIR (when\n"
-    "redis.address is empty), a broker, node.workers workers, node.gateways gateways. A process that\n"
-    "dies is started again. Ctrl-C or SIGTERM drains and ends all in order, a second one at once;\n"
-    "SIGHUP restarts the processes one after the other with the configuration as it is then.\n"
+    "redis.address is empty), a broker, node.workers workers, node.gateways gateways. A process\n"
+    "that dies is started again. Ctrl-C, SIGTERM or a closed terminal drains and ends all in\n"
+    "order, a second signal at once; SIGHUP restarts the processes one after the other with the\n"
+    "configuration as it is then.\n"
     "\n"
     "  --dir DIR      state of the node (default: dir of the configuration)\n"
     "  --config FILE  configuration (default: embedded defaults and OTPQ_… variables)\n"
-    "  --demo         load the demo records, start the sandbox advertiser, send and verify a first OTP\n"
+    "  --demo         load the demo records, start the sandbox, send and verify a first OTP\n"
     "  --once         with --demo: end after the first flow; exit code 0 when it was verified\n";
 
-/* ---- the node's folder ------------------------------------------------------------------------ */
+/* ---- the node's folder ----------------------------------------------------------------------- */
 
 static bool make_folder(const char *path)
 {
@@ -190,13 +201,16 @@ static bool prepare_folder(struct node *n, const char *dir)
            (!n->demo || write_demo_records(n));
 }
 
-/* ---- what runs -------------------------------------------------------------------------------- */
+/* ---- what runs ------------------------------------------------------------------------------- */
 
 static struct child_spec spec_of(const struct node *n, const char *name, const char *program,
                                  enum stop_rank rank)
 {
-    struct child_spec spec = {.name = name, .argv = {program}, .env = {n->env_dir},
-                              .stop_rank = (int)rank, .drain_ms = 10000};
+    struct child_spec spec = {.name = name,
+                              .argv = {program},
+                              .env = {n->env_dir},
+                              .stop_rank = (int)rank,
+                              .drain_ms = 10000};
     return spec;
 }
 
@@ -320,24 +334,30 @@ static void add_processes(struct node *n)
     }
 }
 
-/* ---- what the person sees --------------------------------------------------------------------- */
+/* ---- what the person sees -------------------------------------------------------------------- */
+
+static void print_address(const char *name, const char *scheme, const char *address,
+                          const char *hint)
+{
+    char url[512];
+    (void)snprintf(url, sizeof(url), "%s%s", scheme, address);
+    (void)printf("  %-9s %-28s  %s\n", name, url, hint);
+}
 
 static void print_addresses(const struct node *n)
 {
     const struct config *c = &n->config;
     char *redis = config_redis_address(c);
-    (void)printf("\nThe node is up (%lld ms). Addresses:\n"
-                 "  gateway   http://%s          system 2: /api/af/otp_gen, health: /healthz\n"
-                 "  broker    %s    clients push jobs here (OTPQ/1)\n"
-                 "            %s    workers\n"
-                 "  metrics   http://%s/metrics  and /livez, /readyz\n",
-                 (long long)(clock_mono_ms() - n->began_ms), c->gateway_listen, c->broker_clients,
-                 c->broker_workers, c->broker_metrics);
+    (void)printf("\nThe node is up (%lld ms). Addresses:\n",
+                 (long long)(clock_mono_ms() - n->began_ms));
+    print_address("gateway", "http://", c->gateway_listen, "/api/af/otp_gen, /healthz");
+    print_address("broker", "", c->broker_clients, "clients push jobs here (OTPQ/1)");
+    print_address("", "", c->broker_workers, "workers");
+    print_address("metrics", "http://", c->broker_metrics, "/metrics, /livez, /readyz");
     if (n->demo) {
-        (void)printf("  sandbox   http://%s          the advertiser: /inbox?msisdn=, /ledger\n",
-                     c->sandbox_listen);
+        print_address("sandbox", "http://", c->sandbox_listen, "the advertiser: /inbox, /ledger");
     }
-    (void)printf("  redis     %s\n  logs      %s/log/\n", redis, n->dir);
+    (void)printf("  %-9s %s\n  %-9s %s/log/\n", "redis", redis, "logs", n->dir);
     if (n->demo) {
         (void)printf("\nTry:  curl 'http://%s/api/af/otp_gen?key=demo-key-1001&aid=1001&mid=1"
                      "&partner=demo&msisdn=66812340000&userId=u1'\n",
@@ -356,7 +376,7 @@ static void on_up(void *context)
         return;
     }
     print_addresses(n);
-    if (isatty(STDOUT_FILENO)) {
+    if (client_terminal(STDOUT_FILENO)) {
         run_live_line(n);
     }
 }
@@ -365,6 +385,9 @@ static void on_ended(void *context, bool failed)
 {
     struct node *n = context;
     n->failed = failed;
+    if (n->signals > 0) {
+        (void)fprintf(stderr, "otpq: ended%s\n", failed ? ", not in order: see the logs" : "");
+    }
     (void)event_base_loopbreak(n->base);
 }
 
@@ -379,6 +402,11 @@ static void on_stop_signal(evutil_socket_t signal_number UNUSED, short what UNUS
 static void on_reload_signal(evutil_socket_t signal_number UNUSED, short what UNUSED, void *context)
 {
     struct node *n = context;
+    if (n->terminal >= 0 && !isatty(n->terminal)) { /* its window was closed */
+        n->signals++;
+        supervisor_stop(n->supervisor);
+        return;
+    }
     struct config fresh;
     struct yaml_error error;
     if (!config_load(&fresh, n->config_path, &error)) {
@@ -393,8 +421,8 @@ static int run(struct node *n)
 {
     n->base = event_base_new();
     must(n->base != NULL);
-    struct supervisor_options o = {.dir = n->dir, .on_up = on_up, .on_ended = on_ended,
-                                   .context = n};
+    struct supervisor_options o = {
+        .dir = n->dir, .on_up = on_up, .on_ended = on_ended, .context = n};
     n->supervisor = supervisor_new(n->base, &o);
     if (n->supervisor == NULL) {
         event_base_free(n->base);
@@ -419,6 +447,16 @@ static int run(struct node *n)
     return n->failed ? 1 : 0;
 }
 
+static int find_terminal(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (isatty(fd)) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
 static bool find_programs(struct node *n)
 {
     ssize_t length = readlink("/proc/self/exe", n->bin, sizeof(n->bin) - 1);
@@ -433,11 +471,11 @@ static bool find_programs(struct node *n)
 int cmd_up(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"demo", no_argument, NULL, 'd'},         {"once", no_argument, NULL, 'o'},
-        {"dir", required_argument, NULL, 'D'},    {"config", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"demo", no_argument, NULL, 'd'},      {"once", no_argument, NULL, 'o'},
+        {"dir", required_argument, NULL, 'D'}, {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
     };
-    struct node n = {.lock_fd = -1, .began_ms = clock_mono_ms()};
+    struct node n = {.lock_fd = -1, .terminal = find_terminal(), .began_ms = clock_mono_ms()};
     const char *dir = NULL;
     for (int o = getopt_long(argc, argv, "", options, NULL); o != -1;
          o = getopt_long(argc, argv, "", options, NULL)) {
@@ -472,7 +510,9 @@ int cmd_up(int argc, char **argv)
         return 2;
     }
     process_no_core();
-    int code = find_programs(&n) && prepare_folder(&n, n.config.dir) ? run(&n) : 1;
+    bool ready =
+        find_programs(&n) && prepare_folder(&n, n.config.dir) && ports_free(&n.config, n.demo);
+    int code = ready ? run(&n) : 1;
     if (n.lock_fd >= 0) {
         (void)close(n.lock_fd);
     }

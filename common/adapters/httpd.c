@@ -277,27 +277,55 @@ static void say_bind_error(const struct httpd_options *o, int why, char error[25
     }
 }
 
-static int open_listener(const struct httpd_options *o, char error[256])
+/* The descriptor, or -errno. */
+static int bind_address(const struct httpd_options *o, const struct addrinfo *a)
 {
-    struct addrinfo *a = resolve(o, error);
-    if (a == NULL) {
-        return -1;
-    }
     int on = 1;
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool up = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
               (!o->reuse_port || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
               bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
               (o->listen_later || listen(fd, LISTEN_BACKLOG) == 0);
-    if (!up) {
-        say_bind_error(o, errno, error);
-        if (fd >= 0) {
-            (void)close(fd);
-        }
-        fd = -1;
+    if (up) {
+        return fd;
+    }
+    int why = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return -why;
+}
+
+static int open_listener(const struct httpd_options *o, char error[256])
+{
+    struct addrinfo *a = resolve(o, error);
+    if (a == NULL) {
+        return -1;
+    }
+    int fd = bind_address(o, a);
+    if (fd < 0) {
+        say_bind_error(o, -fd, error);
     }
     freeaddrinfo(a);
     return fd;
+}
+
+bool httpd_port_free(const char *listen, const char *listen_key, char error[256])
+{
+    struct httpd_options o = {.listen = listen, .listen_key = listen_key};
+    struct addrinfo *a = resolve(&o, error);
+    if (a == NULL) {
+        return true;
+    }
+    int fd = bind_address(&o, a);
+    freeaddrinfo(a);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (fd == -EADDRINUSE) {
+        say_bind_error(&o, EADDRINUSE, error);
+    }
+    return fd != -EADDRINUSE;
 }
 
 static uint16_t bound_port(int fd)

@@ -35,6 +35,9 @@ struct httpd_options {
 /* NULL: *error says what is wrong with the address, naming it and listen_key. */
 MUST_CHECK struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o,
                                    char error[256]);
+/* False, with *error as httpd_new's, when somebody listens there, also with a shared port. Other
+ * mistakes in the address are told by whoever opens it. */
+MUST_CHECK bool httpd_port_free(const char *listen, const char *listen_key, char error[256]);
 /* Only with listen_later, once. */
 void httpd_start_listening(struct httpd *h);
 /* Closes the listener and idle connections; running requests go on, their answers close. */

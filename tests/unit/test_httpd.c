@@ -492,6 +492,8 @@ static void names_what_is_wrong_with_the_address(void **state)
     assert_non_null(strstr(error, "in use"));
     assert_non_null(strstr(error, listen + 10));
     assert_non_null(strstr(error, "test.listen"));
+    assert_true(httpd_port_free("127.0.0.1:0", "test.listen", error));
+    assert_true(httpd_port_free("no address", "test.listen", error));
     o.listen = "[::1]:0";
     struct httpd *six = httpd_new(f->base, &o, error);
     assert_non_null(six);
