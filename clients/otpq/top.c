@@ -77,6 +77,27 @@ static unsigned screen_lines(void)
     return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 ? size.ws_row : 24;
 }
 
+/* One is left free: a full line would move to the next and could not be renewed in place. */
+static unsigned screen_columns(void)
+{
+    struct winsize size;
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+    return (known ? size.ws_col : 80U) - 1;
+}
+
+/* Bytes of the first line that fit into so many columns. */
+static int fitting(const char *text, unsigned columns)
+{
+    size_t n = 0;
+    for (unsigned seen = 0; text[n] != '\0' && text[n] != '\n'; n++) {
+        bool begins = ((unsigned char)text[n] & 0xc0) != 0x80; /* a character, in UTF-8 */
+        if (begins && seen++ == columns) {
+            break;
+        }
+    }
+    return (int)n;
+}
+
 /* Each line is cleared behind its text, and everything below the last: no flicker. */
 static void paint(const char *text)
 {
@@ -119,7 +140,7 @@ static int look(struct top *t, otpq *q, struct buf *text, unsigned lines)
     if (t->args.json) {
         view_put_json(text, &answer);
     } else if (t->line) {
-        view_put_line(text, v, before, &t->history);
+        view_put_line(text, v, before, &t->history, screen_columns());
     } else {
         view_put(text, v, before, lines);
     }
@@ -160,7 +181,8 @@ static int run_line(struct top *t, otpq *q, struct buf *text)
     end_on_signals();
     while (!ended) {
         (void)look(t, q, text, 1);
-        (void)fprintf(stdout, "\r\033[K%.*s", (int)strcspn(buf_text(text), "\n"), buf_text(text));
+        (void)fprintf(stdout, "\r\033[K%.*s", fitting(buf_text(text), screen_columns()),
+                      buf_text(text));
         (void)fflush(stdout);
         ended |= pause_or_quit(t, false);
     }
@@ -170,7 +192,7 @@ static int run_line(struct top *t, otpq *q, struct buf *text)
 
 static int run_as_asked(struct top *t, otpq *q, struct buf *text)
 {
-    bool screen = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    bool screen = isatty(STDIN_FILENO) && client_terminal(STDOUT_FILENO);
     if (t->line) {
         return run_line(t, q, text);
     }

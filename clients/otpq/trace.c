@@ -22,7 +22,7 @@ static const char usage[] =
     "  --json         one object instead of lines\n"
     "  --config FILE  where Redis is\n";
 
-enum { STEPS_MAX = 256, BAR = 40, SESSION_FIELDS = 7 };
+enum { STEPS_MAX = 256, BAR = 28, SESSION_FIELDS = 7 };
 
 static const char *const session_fields[SESSION_FIELDS] = {"st",  "route",  "aid",        "msisdn",
                                                            "exp", "checks", "verified_at"};
@@ -196,7 +196,7 @@ static void print_session(const struct trace *t)
     }
     const char *number = t->session[FIELD_MSISDN];
     struct msisdn_masked masked = msisdn_mask(slice_of(number != NULL ? number : ""));
-    (void)printf("   route %s   affiliate %s   number %s\n", t->session[FIELD_ROUTE],
+    (void)printf("\nroute %s   affiliate %s   number %s\n", t->session[FIELD_ROUTE],
                  t->session[FIELD_AID], masked.text);
     int64_t left_ms = number_of(t, FIELD_EXPIRES) - t->now_ms;
     if (strcmp(t->session[FIELD_STATE], "verified") != 0 && left_ms > 0) {
@@ -228,7 +228,7 @@ static void print_job(const struct trace_step *s, size_t count)
     for (size_t i = 0; i < count; i++) {
         int64_t before = i > 0 ? s[i - 1].at_ms - begin : 0;
         put_bar(before, s[i].at_ms - begin, whole, bar);
-        (void)printf("  %+8" PRId64 " ms  [%s]  %-16s%s%s\n", s[i].at_ms - begin, bar, s[i].step,
+        (void)printf("  %+6" PRId64 " ms  [%s]  %-16s%s%s\n", s[i].at_ms - begin, bar, s[i].step,
                      s[i].detail[0] != '\0' ? " " : "", s[i].detail);
     }
 }
@@ -270,8 +270,7 @@ static void print_json(const struct trace *t)
     json_decref(out);
 }
 
-/* ---- the command ------------------------------------------------------------------------------
- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int trace_show(struct trace *t, redisContext *c)
 {

@@ -128,10 +128,11 @@ void view_put(struct buf *b, const struct view *v, const struct view *before, un
     }
 }
 
-static void put_bars(struct buf *b, const struct view_history *h)
+static void put_bars(struct buf *b, const struct view_history *h, size_t room)
 {
     static const char *const bars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     unsigned count = h->looks < ARRAY_LEN(h->depth) ? h->looks : ARRAY_LEN(h->depth);
+    count = count < room ? count : (unsigned)room;
     uint64_t highest = 1;
     for (unsigned i = 0; i < count; i++) {
         highest = h->depth[i] > highest ? h->depth[i] : highest;
@@ -143,7 +144,7 @@ static void put_bars(struct buf *b, const struct view_history *h)
 }
 
 void view_put_line(struct buf *b, const struct view *v, const struct view *before,
-                   struct view_history *history)
+                   struct view_history *history, unsigned columns)
 {
     const struct wire_info *i = &v->info;
     char oldest[24];
@@ -153,7 +154,7 @@ void view_put_line(struct buf *b, const struct view *v, const struct view *befor
                i->queued, age(i->oldest_ms, oldest),
                before != NULL ? rate(info_ended(i), info_ended(&before->info), v, before) : 0,
                i->in_flight, i->workers);
-    put_bars(b, history);
+    put_bars(b, history, columns > b->n ? columns - b->n : 0);
 }
 
 void view_put_json(struct buf *b, const struct otpq_answer *answer)

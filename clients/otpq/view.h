@@ -26,9 +26,10 @@ struct view_history {
     uint64_t depth[32];
     unsigned looks; /* taken so far */
 };
-/* One line without its end: depth, oldest age, rate, in flight, workers, depth over time. */
+/* One line without its end: depth, oldest age, rate, in flight, workers, and in what `columns`
+ * leave free depth over time. */
 void view_put_line(struct buf *b, const struct view *v, const struct view *before,
-                   struct view_history *history);
+                   struct view_history *history, unsigned columns);
 /* The same as one line of JSON: {"broker":{…},"routes":[{…},…]}, counters that are 0 left out. */
 void view_put_json(struct buf *b, const struct otpq_answer *answer);
 

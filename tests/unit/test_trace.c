@@ -91,10 +91,10 @@ static void test_picture(void **state)
     freeReplyObject(redisCommand(w->c, "HSET otpq:s:{3f}:" RID " st verified route demo aid 1001 "
                                        "msisdn 66812345678 exp 1"));
     assert_int_equal(trace(w, RID, NULL), DONE);
-    assert_non_null(strstr(w->out, "session verified   route demo   affiliate 1001"));
+    assert_non_null(strstr(w->out, "session verified\nroute demo   affiliate 1001"));
     assert_null(strstr(w->out, "66812345678"));
     assert_non_null(strstr(w->out, "send   job j1   10 ms\n"));
-    assert_non_null(strstr(w->out, "+4 ms  [################                        ]  answer"));
+    assert_non_null(strstr(w->out, "+4 ms  [###########                 ]  answer"));
     assert_non_null(strstr(w->out, "verify   job j2   0 ms\n"));
     assert_true(strstr(w->out, "job j1") < strstr(w->out, "job j2"));
 }
