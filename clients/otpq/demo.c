@@ -20,8 +20,9 @@ enum { ANSWER_BYTES_MAX = 64 * 1024, CALL_TIMEOUT_MS = 15000, URL_BYTES = 1024 }
 static const char usage[] =
     "usage: otpq demo [--msisdn NUMBER] [--config FILE] [--json]\n"
     "\n"
-    "Sends an OTP through the gateway (integration demo, affiliate 1001), reads it from the sandbox's\n"
-    "inbox, verifies it and prints the flow's time-line. Exit code 0 when it was verified.\n";
+    "Sends an OTP through the gateway (integration demo, affiliate 1001), reads it from the\n"
+    "sandbox's inbox, verifies it and prints the flow's time-line. Exit code 0 when it was\n"
+    "verified.\n";
 
 struct demo {
     struct config config;
@@ -161,8 +162,10 @@ static int run(struct demo *d, const char *config_path)
 int cmd_demo(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"msisdn", required_argument, NULL, 'm'}, {"config", required_argument, NULL, 'c'},
-        {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
+        {"msisdn", required_argument, NULL, 'm'},
+        {"config", required_argument, NULL, 'c'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     struct demo d = {.json = false};

@@ -43,15 +43,15 @@ struct child {
     char *argv[CHILD_ARGS_MAX + 1];
     char *env[CHILD_ENV_MAX + 1];
     bool oneshot, shown;
-    bool extra;              /* not part of the boot: never started again */
+    bool extra; /* not part of the boot: never started again */
     int stop_rank;
     int drain_ms;
     enum child_state state;
-    bool was_ready;          /* at least once in its life */
-    bool again;              /* stopped to be restarted */
-    pid_t pid;               /* 0: not running */
-    int64_t ready_ms;        /* when it became ready last */
-    int backoff_ms;          /* next wait */
+    bool was_ready;   /* at least once in its life */
+    bool again;       /* stopped to be restarted */
+    pid_t pid;        /* 0: not running */
+    int64_t ready_ms; /* when it became ready last */
+    int backoff_ms;   /* next wait */
     struct event *timer;
 };
 
@@ -66,9 +66,9 @@ struct supervisor {
     struct event *log_event;
     struct child *children[CHILDREN_MAX];
     size_t count;
-    bool booting;            /* children are still being started in order */
+    bool booting; /* children are still being started in order */
     bool stopping;
-    bool restarting;         /* a rank at a time */
+    bool restarting; /* a rank at a time */
     bool failed;
 };
 
@@ -85,7 +85,7 @@ static char *path_in(const struct supervisor *s, const char *folder, const char 
     return path;
 }
 
-/* ---- the child's side of fork ----------------------------------------------------------------- */
+/* ---- the child's side of fork ---------------------------------------------------------------- */
 
 static void redirect_output(const char *log_path)
 {
@@ -120,7 +120,7 @@ static _Noreturn void become(struct child *c, const char *log_path, pid_t parent
     _exit(127);
 }
 
-/* ---- a child's life --------------------------------------------------------------------------- */
+/* ---- a child's life -------------------------------------------------------------------------- */
 
 static void arm(struct child *c, int ms)
 {
@@ -193,7 +193,8 @@ static void show_last_words(const struct child *c)
 static void boot_failed(struct child *c, const char *what)
 {
     struct supervisor *s = c->owner;
-    (void)fprintf(stderr, "\notpq: %s %s; the node does not start. Its last words:\n", c->name, what);
+    (void)fprintf(stderr, "\notpq: %s %s; the node does not start. Its last words:\n", c->name,
+                  what);
     show_last_words(c);
     s->failed = true;
     supervisor_stop(s);
@@ -275,7 +276,7 @@ static void child_ended(struct child *c, int status)
     }
 }
 
-/* ---- all of them ------------------------------------------------------------------------------ */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static void boot_next(struct supervisor *s)
 {
@@ -410,7 +411,9 @@ static void on_notify(evutil_socket_t fd, short what UNUSED, void *context)
         struct cmsghdr align;
     } control;
     struct iovec part = {text, sizeof(text) - 1};
-    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
                        .msg_controllen = sizeof(control.bytes)};
     ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT);
     if (n <= 0) {
@@ -441,15 +444,16 @@ static void on_log_look(evutil_socket_t fd UNUSED, short what UNUSED, void *cont
     }
 }
 
-/* ---- birth and death -------------------------------------------------------------------------- */
+/* ---- birth and death ------------------------------------------------------------------------- */
 
 static bool open_notify_socket(struct supervisor *s)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     s->notify_path = path_in(s, "", "notify.sock", "");
     if (strlen(s->notify_path) >= sizeof(address.sun_path)) {
-        (void)fprintf(stderr, "otpq: --dir: the path %s is too long for a unix socket (%zu bytes at most)\n",
-                      s->notify_path, sizeof(address.sun_path) - 1);
+        (void)fprintf(
+            stderr, "otpq: --dir: the path %s is too long for a unix socket (%zu bytes at most)\n",
+            s->notify_path, sizeof(address.sun_path) - 1);
         return false;
     }
     strcpy(address.sun_path, s->notify_path);

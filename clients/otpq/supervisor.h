@@ -18,17 +18,17 @@ enum { CHILD_ARGS_MAX = 12, CHILD_ENV_MAX = 6, CHILDREN_MAX = 256 };
 
 /* What to run. Texts are copied. */
 struct child_spec {
-    const char *name;                  /* "worker-1": in messages and log/NAME.log */
-    const char *argv[CHILD_ARGS_MAX];  /* program and arguments, NULL-terminated */
-    const char *env[CHILD_ENV_MAX];    /* "NAME=value" additions, NULL-terminated */
-    bool oneshot;                      /* ready when it has exited with 0; not started again */
-    bool shown;                        /* its output goes to ours instead of its log file */
-    int stop_rank;                     /* lower ranks are ended first; equal ranks together */
-    int drain_ms;                      /* after SIGTERM: this long, then SIGKILL */
+    const char *name;                 /* "worker-1": in messages and log/NAME.log */
+    const char *argv[CHILD_ARGS_MAX]; /* program and arguments, NULL-terminated */
+    const char *env[CHILD_ENV_MAX];   /* "NAME=value" additions, NULL-terminated */
+    bool oneshot;                     /* ready when it has exited with 0; not started again */
+    bool shown;                       /* its output goes to ours instead of its log file */
+    int stop_rank;                    /* lower ranks are ended first; equal ranks together */
+    int drain_ms;                     /* after SIGTERM: this long, then SIGKILL */
 };
 
 struct supervisor_options {
-    const char *dir;                   /* of the node: notify.sock, log/ */
+    const char *dir; /* of the node: notify.sock, log/ */
     /* Everything is ready. */
     void (*on_up)(void *context);
     /* All ended; failed: the boot broke, or a child had to be killed. The loop may be left. */
