@@ -12,9 +12,9 @@
 #include "broker/routes.h"
 #include "broker/timeline.h"
 #include "common/base/clock.h"
+#include "common/adapters/store_access.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
-#include "common/meaning/secrets.h"
 
 enum {
     DISPATCH_MAX = 2000, /* jobs a step may hand out before the sockets are polled again */
@@ -376,28 +376,18 @@ static bool open_http(struct broker *b, char error[512])
 
 static bool open_store(struct broker *b, char error[512])
 {
-    const char *file = b->config->redis_password_file;
-    char *address = config_redis_address(b->config);
-    char *password = NULL;
-    size_t bytes = 0;
-    struct yaml_error why;
-    if (file[0] != '\0') {
-        password = secret_file_read(file, SECRET_BYTES_MAX, &bytes, &why);
-        if (password == NULL) {
-            (void)snprintf(error, 512, "redis.password_file: %.400s", why.text);
-            free(address);
-            return false;
-        }
+    struct store_access redis;
+    if (!store_access_begin(b->config, &redis, error)) {
+        return false;
     }
-    const struct store_options o = {.address = address,
-                                    .password = password,
-                                    .timeout_ms = (uint32_t)b->config->redis_timeout_ms,
+    const struct store_options o = {.address = redis.address,
+                                    .password = redis.password,
+                                    .timeout_ms = redis.timeout_ms,
                                     .pending_max = STORE_PENDING_MAX,
                                     .on_state = on_store_state,
                                     .context = b};
     b->store = store_new(b->base, &o);
-    secret_wipe(&password, bytes);
-    free(address);
+    store_access_end(&redis);
     b->routes = routes_new(b->base, b->store, b->config->redis_prefix, b->core, on_routes, b);
     return true;
 }

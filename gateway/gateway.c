@@ -8,10 +8,10 @@
 #include "common/adapters/httpd.h"
 #include "common/adapters/records_watch.h"
 #include "common/adapters/store.h"
+#include "common/adapters/store_access.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
-#include "common/meaning/secrets.h"
 #include "gateway/intake.h"
 #include "gateway/jobs.h"
 #include "gateway/reply.h"
@@ -212,27 +212,18 @@ static void on_store_state(void *context, bool up)
 
 static bool open_store(struct gateway *g, char error[512])
 {
-    const char *file = g->config->redis_password_file;
-    char *password = NULL;
-    size_t bytes = 0;
-    struct yaml_error why;
-    if (file[0] != '\0') {
-        password = secret_file_read(file, SECRET_BYTES_MAX, &bytes, &why);
-        if (password == NULL) {
-            (void)snprintf(error, 512, "redis.password_file: %.400s", why.text);
-            return false;
-        }
+    struct store_access redis;
+    if (!store_access_begin(g->config, &redis, error)) {
+        return false;
     }
-    char *address = config_redis_address(g->config);
-    const struct store_options o = {.address = address,
-                                    .password = password,
-                                    .timeout_ms = (uint32_t)g->config->redis_timeout_ms,
+    const struct store_options o = {.address = redis.address,
+                                    .password = redis.password,
+                                    .timeout_ms = redis.timeout_ms,
                                     .pending_max = STORE_PENDING_MAX,
                                     .on_state = on_store_state,
                                     .context = g};
     g->store = store_new(g->base, &o);
-    secret_wipe(&password, bytes);
-    free(address);
+    store_access_end(&redis);
     g->watch = records_watch_new(g->base, g->store, g->config->redis_prefix, on_records, g);
     return true;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "common/adapters/store_access.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
 #include "common/meaning/code.h"
@@ -15,7 +16,6 @@
 
 enum {
     OWNER_CHARS = 16,
-    PASSWORD_BYTES_MAX = 1024,
     PEPPER_BYTES_MAX = 4096,
     /* Claims and results outlive every job that may still be submitted again under its id. */
     RESULT_KEEP_MS = WIRE_TTL_MAX_MS + 600 * 1000,
@@ -172,28 +172,13 @@ static bool read_secrets(struct worker *w, char error[512])
     return w->secrets != NULL;
 }
 
-static bool read_password(const struct config *c, char **password, size_t *bytes, char error[512])
-{
-    struct yaml_error why;
-    *password = NULL;
-    *bytes = 0;
-    if (c->redis_password_file[0] == '\0') {
-        return true;
-    }
-    *password = secret_file_read(c->redis_password_file, PASSWORD_BYTES_MAX, bytes, &why);
-    if (*password == NULL) {
-        (void)snprintf(error, 512, "redis.password_file: %.400s", why.text);
-    }
-    return *password != NULL;
-}
-
-static void make_store(struct worker *w, const char *address, const char *password)
+static void make_store(struct worker *w, const struct store_access *redis)
 {
     const struct config *c = w->config;
     const struct store_options store = {
-        .address = address,
-        .password = password,
-        .timeout_ms = (uint32_t)c->redis_timeout_ms,
+        .address = redis->address,
+        .password = redis->password,
+        .timeout_ms = redis->timeout_ms,
         .pending_max = (uint32_t)(2 * c->worker_capacity + STORE_PENDING_SPARE),
         .on_state = on_store_state,
         .context = w,
@@ -213,18 +198,15 @@ static void make_store(struct worker *w, const char *address, const char *passwo
 
 static bool open_store(struct worker *w, char error[512])
 {
-    char *password;
-    size_t bytes;
-    if (!read_password(w->config, &password, &bytes, error)) {
+    struct store_access redis;
+    if (!store_access_begin(w->config, &redis, error)) {
         return false;
     }
-    char *address = config_redis_address(w->config);
-    bool ok = store_check(address, password, (uint32_t)w->config->redis_timeout_ms, error);
+    bool ok = store_check(redis.address, redis.password, redis.timeout_ms, error);
     if (ok) {
-        make_store(w, address, password);
+        make_store(w, &redis);
     }
-    secret_wipe(&password, bytes);
-    free(address);
+    store_access_end(&redis);
     return ok;
 }
 

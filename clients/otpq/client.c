@@ -204,3 +204,29 @@ int client_exit(const struct otpq_answer *answer, const char *good)
     }
     return good == NULL || strcmp(answer->state, good) == 0 ? OTPQ_EXIT_DONE : OTPQ_EXIT_REFUSED;
 }
+
+int client_ask(int argc, char **argv, const char *usage, client_question *ask, const char *good)
+{
+    static const struct option options[] = {CLIENT_OPTIONS};
+    struct client_args args = {.usage = usage, .timeout_ms = CLIENT_TIMEOUT_MS};
+    struct otpq_answer answer;
+    int code = -1;
+    for (int o; code < 0 && (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        code = client_option(&args, o, optarg);
+    }
+    if (code >= 0) {
+        return code;
+    }
+    if (argc - optind != 1) {
+        return client_usage(&args, "one id is needed");
+    }
+    otpq *q = client_open(&args, 1, &code);
+    if (q == NULL) {
+        return code;
+    }
+    (void)ask(q, argv[optind], args.timeout_ms, &answer);
+    client_print(&answer, args.json);
+    code = client_exit(&answer, good);
+    otpq_destroy(&q);
+    return code;
+}

@@ -58,6 +58,10 @@ otpq *client_open(const struct client_args *a, uint32_t jobs_max, int *exit_code
 /* True when a person looks at this descriptor and its cursor can be moved: no pipe, no TERM=dumb.
  */
 MUST_CHECK bool client_terminal(int fd);
+/* A whole subcommand that asks a broker one thing about one id: arguments, question, answer. */
+typedef enum otpq_outcome client_question(otpq *q, const char *id, uint32_t timeout_ms,
+                                          struct otpq_answer *answer);
+int client_ask(int argc, char **argv, const char *usage, client_question *ask, const char *good);
 
 /* One answer for people or, with json, as one line. */
 void client_print(const struct otpq_answer *answer, bool json);
