@@ -49,7 +49,7 @@ PROGRAMS := $(patsubst %,$(BUILD)/bin/%,otpq-broker otpq-worker otpq-gateway otp
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 ARCHIVE  := $(BUILD)/libotpq-all.a
 
-.PHONY: all help run demo test tests-built unit deps deps-test bench clean
+.PHONY: all help run demo test tests-built unit deps deps-test deps-bench bench install clean
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS) ## build the programs into build/bin/ (SAN=1: sanitized, into build/asan/bin/)
@@ -143,12 +143,17 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
 
 include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk)
 
+install: all install-libotpq ## programs, library and systemd units into DESTDIR/PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 deploy/systemd/*.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | \
-	    sed -E 's/^([a-z-]+)[^#]*## /\1\t/' | expand -t 14
+	    sed -E 's/^([a-z-]+)[^#]*## /\1\t/' | expand -t 17
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:

@@ -98,6 +98,8 @@ SUITES = [
     ("unit", "unit tests", lambda: unit("build", {})),
     ("unit-asan", "unit tests, ASan+UBSan", lambda: unit("build/asan", ASAN)),
     ("sim", "simulator", lambda: command(make("sim"), "simulator")),
+    ("sim-asan", "simulator, ASan+UBSan",
+     lambda: command(make("sim", "SAN=1", "STEPS=100000"), "simulator, sanitized")),
     ("integration", "real processes", lambda: pytest("integration", "build", {})),
     ("integration-asan", "real processes, ASan+UBSan",
      lambda: pytest("integration", "build/asan", ASAN)),

@@ -1,7 +1,8 @@
-# The broker beside a bare ZeroMQ forwarder, and what a queued job costs in memory.
+# Benchmarks. Each compares with a bare part in the same run; `make bench` runs the three that the
+# project promises figures for.
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: bench-built bench-broker
+.PHONY: bench-built bench-broker bench-whole bench-worker bench-core bench-wire
 bench-built: $(BENCH_PROGRAMS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVE)
@@ -10,3 +11,15 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVE)
 
 bench-broker: all bench-built ## measure the broker beside a bare ZeroMQ forwarder
 	@$(PYTHON) tests/bench/broker.py
+
+bench-whole: all ## measure gateway, broker, worker, Redis beside the same load straight onto the sandbox
+	@$(PYTHON) tests/bench/whole.py
+
+bench-worker: all bench-built ## measure ten thousand calls in flight beside bare libcurl
+	@$(PYTHON) tests/bench/flight.py
+
+bench-core: $(BUILD)/bench/bench_core ## measure the dispatch core by itself
+	@$<
+
+bench-wire: $(BUILD)/bench/bench_wire ## measure the codec by itself
+	@$<
