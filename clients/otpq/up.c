@@ -95,14 +95,18 @@ static bool lock_folder(struct node *n)
     char path[PATH_BYTES + 8];
     (void)snprintf(path, sizeof(path), "%s/lock", n->dir);
     n->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (n->lock_fd < 0 || flock(n->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        (void)fprintf(stderr,
-                      "otpq: %s is in use by another `otpq up` (or cannot be locked: %s);\n"
-                      "      end that one, or choose another folder with --dir\n",
-                      n->dir, strerror(errno));
-        return false;
+    if (n->lock_fd >= 0 && flock(n->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+        return true;
     }
-    return true;
+    if (n->lock_fd >= 0 && errno == EWOULDBLOCK) {
+        (void)fprintf(stderr,
+                      "otpq: a node runs in %s already: end that one, or choose another folder\n"
+                      "      with --dir or OTPQ_DIR\n",
+                      n->dir);
+    } else {
+        (void)fprintf(stderr, "otpq: cannot lock %s: %s\n", path, strerror(errno));
+    }
+    return false;
 }
 
 static bool write_file(const char *path, struct slice text, bool keep_existing)
