@@ -7,7 +7,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def tracked():
-    out = subprocess.run(["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    # the clone may belong to another user than who tests, as in containers
+    out = subprocess.run(["git", "-c", "safe.directory=*", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     return [p for p in out.stdout.decode().split("\n") if p and os.path.exists(os.path.join(ROOT, p))]
 
 

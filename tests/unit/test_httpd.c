@@ -496,7 +496,9 @@ static void names_what_is_wrong_with_the_address(void **state)
     assert_true(httpd_port_free("no address", "test.listen", error));
     o.listen = "[::1]:0";
     struct httpd *six = httpd_new(f->base, &o, error);
-    assert_non_null(six);
+    if (six == NULL) { /* a machine without IPv6, as most containers are */
+        assert_non_null(strstr(error, "cannot listen on [::1]:0 (test.listen)"));
+    }
     httpd_destroy(&six);
 }
 
