@@ -96,6 +96,19 @@ static void redirect_output(const char *log_path)
     }
 }
 
+/* The parent's handlers write into a socket that both sides share: they must be gone before a
+ * signal can arrive here. child_begin holds all signals back until then. */
+static void let_signals_in(void)
+{
+    static const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    sigset_t none;
+    for (size_t i = 0; i < ARRAY_LEN(handled); i++) {
+        (void)signal(handled[i], SIG_DFL);
+    }
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static _Noreturn void become(struct child *c, const char *log_path, pid_t parent)
 {
     /* its own group: a terminal's Ctrl-C reaches the supervisor alone, which ends all in order */
@@ -105,9 +118,7 @@ static _Noreturn void become(struct child *c, const char *log_path, pid_t parent
     if (getppid() != parent) {
         _exit(1);
     }
-    sigset_t none;
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    let_signals_in();
     if (!c->shown) {
         redirect_output(log_path);
     }
@@ -143,10 +154,15 @@ static void child_begin(struct child *c)
         rotate_log(c, log_path);
     }
     pid_t parent = getpid();
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     if (pid == 0) {
         become(c, log_path, parent);
     }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
     free(log_path);
     if (pid < 0) {
         log_error("cannot fork", "child", c->name, "reason", strerror(errno), NULL);
@@ -241,7 +257,7 @@ static void child_ready(struct child *c)
 
 static void start_again(struct child *c, int status)
 {
-    if (clock_mono_ms() - c->ready_ms > HEALTHY_AFTER_MS) {
+    if (c->state == CHILD_READY && clock_mono_ms() - c->ready_ms > HEALTHY_AFTER_MS) {
         c->backoff_ms = BACKOFF_FIRST_MS;
     }
     log_warn("child ended; it is started again", "child", c->name, "after_ms",
@@ -258,7 +274,7 @@ static void child_ended(struct child *c, int status)
     bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     c->pid = 0;
     (void)evtimer_del(c->timer);
-    if (c->state == CHILD_STOPPING && c->again) {
+    if (c->state == CHILD_STOPPING && c->again && !s->stopping) {
         c->again = false;
         child_begin(c);
     } else if (c->state == CHILD_STOPPING || s->stopping) {

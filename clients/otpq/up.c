@@ -109,14 +109,14 @@ static bool lock_folder(struct node *n)
     return false;
 }
 
-static bool write_file(const char *path, struct slice text, bool keep_existing)
+/* Whole or not at all: under another name first, on disk before it gets its own. */
+static bool write_file(const char *path, struct slice text)
 {
-    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (keep_existing ? O_EXCL : O_TRUNC);
-    int fd = open(path, flags, 0600);
-    if (fd < 0 && keep_existing && errno == EEXIST) {
-        return true;
-    }
-    bool written = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n;
+    char half[PATH_BYTES + 32];
+    (void)snprintf(half, sizeof(half), "%s.new", path);
+    int fd = open(half, O_WRONLY | O_CREAT | O_CLOEXEC | O_TRUNC, 0600);
+    bool written = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n && fsync(fd) == 0 &&
+                   rename(half, path) == 0;
     if (!written) {
         (void)fprintf(stderr, "otpq: cannot write %s: %s\n", path, strerror(errno));
     }
@@ -129,19 +129,19 @@ static bool write_file(const char *path, struct slice text, bool keep_existing)
 /* The key under which codes are kept (as MACs): made once, on the first start. */
 static bool make_pepper(const struct node *n)
 {
-    if (n->config.secrets_pepper_file[0] != '\0') {
-        return true;
-    }
     uint8_t bytes[PEPPER_BYTES];
     char hex[PEPPER_BYTES * 2 + 2];
     char path[PATH_BYTES + 16];
+    (void)snprintf(path, sizeof(path), "%s/pepper", n->dir);
+    if (n->config.secrets_pepper_file[0] != '\0' || access(path, F_OK) == 0) {
+        return true;
+    }
     rng_secure(bytes, sizeof(bytes));
     for (size_t i = 0; i < sizeof(bytes); i++) {
         (void)snprintf(hex + i * 2, 3, "%02x", bytes[i]);
     }
     (void)strcat(hex, "\n");
-    (void)snprintf(path, sizeof(path), "%s/pepper", n->dir);
-    bool made = write_file(path, slice_of(hex), true);
+    bool made = write_file(path, slice_of(hex));
     explicit_bzero(hex, sizeof(hex));
     explicit_bzero(bytes, sizeof(bytes));
     return made;
@@ -161,7 +161,7 @@ static bool write_redis_config(const struct node *n)
     (void)snprintf(path, sizeof(path), "%s/redis", n->dir);
     bool written = make_folder(path);
     (void)snprintf(path, sizeof(path), "%s/redis.conf", n->dir);
-    written = written && write_file(path, buf_slice(&text), false);
+    written = written && write_file(path, buf_slice(&text));
     buf_free(&text);
     return written;
 }
@@ -185,7 +185,7 @@ static bool write_demo_records(const struct node *n)
         }
     }
     (void)snprintf(path, sizeof(path), "%s/demo.yaml", n->dir);
-    bool written = buf_ok(&text) && write_file(path, buf_slice(&text), false);
+    bool written = buf_ok(&text) && write_file(path, buf_slice(&text));
     buf_free(&text);
     return written;
 }
@@ -207,14 +207,36 @@ static bool prepare_folder(struct node *n, const char *dir)
 
 /* ---- what runs ------------------------------------------------------------------------------- */
 
-static struct child_spec spec_of(const struct node *n, const char *name, const char *program,
-                                 enum stop_rank rank)
+/* How long a process may take to end in order before it is killed: its own bound and a little. */
+static int drain_ms_of(const struct node *n, enum stop_rank rank)
 {
+    switch (rank) {
+    case RANK_GATEWAYS:
+        return (int)n->config.gateway_job_ttl_ms + 7000;
+    case RANK_WORKERS:
+        return (int)n->config.worker_drain_ms + 2000;
+    case RANK_BROKER:
+        return 12000;
+    case RANK_REDIS:
+        return 10000;
+    case RANK_WATCHERS:
+    case RANK_SANDBOX:
+        break;
+    }
+    return 2000;
+}
+
+/* argv[0] points into path until supervisor_add has copied it. */
+static struct child_spec spec_of(const struct node *n, const char *name, const char *program,
+                                 enum stop_rank rank, char path[PATH_BYTES + 32])
+{
+    bool own = strncmp(program, "otpq", 4) == 0;
+    (void)snprintf(path, PATH_BYTES + 32, "%s%s%s", own ? n->bin : "", own ? "/" : "", program);
     struct child_spec spec = {.name = name,
-                              .argv = {program},
+                              .argv = {path},
                               .env = {n->env_dir},
                               .stop_rank = (int)rank,
-                              .drain_ms = 10000};
+                              .drain_ms = drain_ms_of(n, rank)};
     return spec;
 }
 
@@ -228,21 +250,24 @@ static void add_argument(struct child_spec *spec, const char *argument)
     spec->argv[i] = argument;
 }
 
+static void add_config(const struct node *n, struct child_spec *spec)
+{
+    if (n->config_path != NULL) {
+        add_argument(spec, "--config");
+        add_argument(spec, n->config_path);
+    }
+}
+
 static void add_program(struct node *n, const char *name, const char *program,
                         const char *subcommand, enum stop_rank rank, const char *env)
 {
     char path[PATH_BYTES + 32];
-    (void)snprintf(path, sizeof(path), "%s/%s", n->bin, program);
-    struct child_spec spec = spec_of(n, name, path, rank);
+    struct child_spec spec = spec_of(n, name, program, rank, path);
     if (subcommand != NULL) {
         add_argument(&spec, subcommand);
     }
-    if (n->config_path != NULL) {
-        add_argument(&spec, "--config");
-        add_argument(&spec, n->config_path);
-    }
+    add_config(n, &spec);
     spec.env[1] = env;
-    spec.drain_ms = (int)n->config.worker_drain_ms + 2000;
     supervisor_add(n->supervisor, &spec);
 }
 
@@ -258,41 +283,34 @@ static void add_numbered(struct node *n, const char *name, const char *program, 
 
 static void add_redis(struct node *n)
 {
+    char path[PATH_BYTES + 32];
     char config[PATH_BYTES + 16];
     (void)snprintf(config, sizeof(config), "%s/redis.conf", n->dir);
-    struct child_spec spec = spec_of(n, "redis", "redis-server", RANK_REDIS);
+    struct child_spec spec = spec_of(n, "redis", "redis-server", RANK_REDIS, path);
     add_argument(&spec, config);
     supervisor_add(n->supervisor, &spec);
 }
 
 static void add_records(struct node *n)
 {
-    char program[PATH_BYTES + 32];
+    char path[PATH_BYTES + 32];
     char records[PATH_BYTES + 16];
-    (void)snprintf(program, sizeof(program), "%s/otpq", n->bin);
     (void)snprintf(records, sizeof(records), "%s/demo.yaml", n->dir);
-    struct child_spec spec = spec_of(n, "demo-records", program, RANK_WATCHERS);
+    struct child_spec spec = spec_of(n, "demo-records", "otpq", RANK_WATCHERS, path);
     add_argument(&spec, "apply");
     add_argument(&spec, "-f");
     add_argument(&spec, records);
-    if (n->config_path != NULL) {
-        add_argument(&spec, "--config");
-        add_argument(&spec, n->config_path);
-    }
+    add_config(n, &spec);
     spec.oneshot = true;
     supervisor_add(n->supervisor, &spec);
 }
 
 static void add_flow(struct node *n)
 {
-    char program[PATH_BYTES + 32];
-    (void)snprintf(program, sizeof(program), "%s/otpq", n->bin);
-    struct child_spec spec = spec_of(n, "first-flow", program, RANK_WATCHERS);
+    char path[PATH_BYTES + 32];
+    struct child_spec spec = spec_of(n, "first-flow", "otpq", RANK_WATCHERS, path);
     add_argument(&spec, "demo");
-    if (n->config_path != NULL) {
-        add_argument(&spec, "--config");
-        add_argument(&spec, n->config_path);
-    }
+    add_config(n, &spec);
     spec.oneshot = true;
     spec.shown = true;
     supervisor_add(n->supervisor, &spec);
@@ -301,17 +319,12 @@ static void add_flow(struct node *n)
 /* The live line on a terminal: `otpq top --line`. */
 static void run_live_line(struct node *n)
 {
-    char program[PATH_BYTES + 32];
-    (void)snprintf(program, sizeof(program), "%s/otpq", n->bin);
-    struct child_spec spec = spec_of(n, "live-line", program, RANK_WATCHERS);
+    char path[PATH_BYTES + 32];
+    struct child_spec spec = spec_of(n, "live-line", "otpq", RANK_WATCHERS, path);
     add_argument(&spec, "top");
     add_argument(&spec, "--line");
-    if (n->config_path != NULL) {
-        add_argument(&spec, "--config");
-        add_argument(&spec, n->config_path);
-    }
+    add_config(n, &spec);
     spec.shown = true;
-    spec.drain_ms = 2000;
     supervisor_run(n->supervisor, &spec);
 }
 

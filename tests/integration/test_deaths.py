@@ -139,6 +139,34 @@ def test_a_worker_is_ended_in_order_under_load():
         assert all(node.ledger(ordinary(1000 + i))["sends"] == 1 for i in range(0, 2000, 37))
 
 
+def test_a_hangup_restarts_every_process_and_work_goes_on():
+    with Node() as node, Client(node.clients) as client:
+        before = node.children()
+        node.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "all processes were restarted" in node.output(), 30, "all are restarted")
+        after = node.children()
+        assert sorted(after) == sorted(before)
+        assert not set(before.values()) & set(after.values()), (before, after)
+        assert client.call(*send_job("after", ordinary(1)))[0]["code"] == "otp_sent"
+
+
+def test_an_end_during_a_restart_ends_all():
+    with Node() as node:
+        node.process.send_signal(signal.SIGHUP)
+        assert node.stop() == 0
+
+
+def test_a_process_that_cannot_live_is_not_started_again_and_again():
+    with Node() as node:
+        os.rename(os.path.join(node.dir, "pepper"), os.path.join(node.dir, "away"))
+        os.kill(node.children()["otpq-worker"], signal.SIGKILL)
+        wait_for(lambda: "after_ms=800" in node.output(), 20, "the wait grows")
+        starts = node.output().count("child ended")
+        assert starts <= 6, node.output()
+        os.rename(os.path.join(node.dir, "away"), os.path.join(node.dir, "pepper"))
+        wait_for(lambda: node.gen(ordinary(2))[0] == 200, 20, "it works again")
+
+
 def p99(client, name, count):
     times = []
     for i in range(count):
