@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 
@@ -67,9 +68,10 @@ def pytest(folder, build, env):
     if os.path.exists(report):
         os.unlink(report)
     progress("%s with %s" % (folder, build))
-    code, out = run([sys.executable, "-m", "pytest", "-q", "-ra",
-                     "-p", "no:cacheprovider", "--junitxml", report, "tests/" + folder],
-                    dict(env, OTPQ_BUILD="%s/%s" % (ROOT, build), PYTHONDONTWRITEBYTECODE="1"))
+    with tempfile.TemporaryDirectory(prefix="otpq-tests-") as temporary:
+        code, out = run([sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
+                         "--basetemp", temporary + "/pytest", "--junitxml", report, "tests/" + folder],
+                        dict(env, OTPQ_BUILD="%s/%s" % (ROOT, build), PYTHONDONTWRITEBYTECODE="1"))
     if not os.path.exists(report):
         return 0, 1, ["== pytest %s\n%s" % (folder, out[-6000:])]
     suite = ET.parse(report).getroot().find("testsuite")
