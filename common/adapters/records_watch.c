@@ -5,8 +5,14 @@
 #include <stdlib.h>
 
 #include "common/base/log.h"
+#include "common/meaning/config.h"
 
-enum { POLL_MS = 500, KEY_BYTES_MAX = 128, KEYS = 1 + RECORD_KINDS, ANSWER_ELEMENTS = KEYS };
+enum {
+    POLL_MS = 500,
+    KEY_BYTES_MAX = CONFIG_REDIS_PREFIX_BYTES_MAX + 32, /* prefix, "{rec}:", a section's name */
+    KEYS = 1 + RECORD_KINDS,
+    ANSWER_ELEMENTS = KEYS
+};
 
 /* KEYS of the scripts: version, then the kinds in their order. */
 struct record_names {
@@ -28,14 +34,20 @@ struct records_watch {
     bool gone;   /* destroyed: freed when the answer comes */
 };
 
+static void name_put(char out[KEY_BYTES_MAX], const char *prefix, const char *name)
+{
+    int n = snprintf(out, KEY_BYTES_MAX, "%s{rec}:%s", prefix, name);
+    must(n > 0 && n < KEY_BYTES_MAX); /* a name cut short would be another key */
+}
+
 static void names_fill(struct record_names *n, const char *prefix)
 {
-    (void)snprintf(n->key[0], KEY_BYTES_MAX, "%s{rec}:version", prefix);
+    must(strlen(prefix) <= CONFIG_REDIS_PREFIX_BYTES_MAX);
+    name_put(n->key[0], prefix, "version");
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
-        (void)snprintf(n->key[1 + kind], KEY_BYTES_MAX, "%s{rec}:%s", prefix,
-                       record_sections[kind]);
+        name_put(n->key[1 + kind], prefix, record_sections[kind]);
     }
-    (void)snprintf(n->channel, KEY_BYTES_MAX, "%s{rec}:changed", prefix);
+    name_put(n->channel, prefix, "changed");
 }
 
 /* ---- what the script answers ----------------------------------------------------------------- */

@@ -9,17 +9,12 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/meaning/code.h"
+#include "common/meaning/config.h"
 #include "common/meaning/msisdn.h"
 
 /* A claim whose answer did not come is asked again for this long before it is given up. Pauses are
  * short: the script knows a repetition, and the job's deadline runs. */
-enum {
-    CLAIM_DOUBT_MS = 2500,
-    AGAIN_MS = 50,
-    DOUBTS_MAX = 20000,
-    PREFIX_BYTES_MAX = 64,
-    RESULT_BYTES_MAX = 16 * 1024
-};
+enum { CLAIM_DOUBT_MS = 2500, AGAIN_MS = 50, DOUBTS_MAX = 20000, RESULT_BYTES_MAX = 16 * 1024 };
 
 struct session_store {
     struct store *store;
@@ -431,7 +426,7 @@ static void on_newest(void *context, enum store_outcome outcome, const redisRepl
 static void newest_ask(struct call *c, const struct session_job *job)
 {
     struct msisdn_tag tag = msisdn_tag(job->msisdn);
-    char key[PREFIX_BYTES_MAX + 160];
+    char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 160];
     int n = snprintf(key, sizeof key, "%sn:{%s}:%llu:%.*s:%.*s", c->s->prefix, tag.text,
                      (unsigned long long)job->aid, SLICE_ARG(job->route), SLICE_ARG(job->msisdn));
     must(n > 0 && (size_t)n < sizeof key);
@@ -524,7 +519,7 @@ void session_release(struct session_store *s, const struct session_job *job,
 
 struct session_store *session_store_new(struct store *store, const struct session_store_options *o)
 {
-    must(strlen(o->prefix) <= PREFIX_BYTES_MAX && o->pepper.n > 0);
+    must(strlen(o->prefix) <= CONFIG_REDIS_PREFIX_BYTES_MAX && o->pepper.n > 0);
     struct session_store *s = xcalloc(1, sizeof *s);
     s->store = store;
     s->prefix = slice_dup(slice_of(o->prefix));

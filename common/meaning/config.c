@@ -43,6 +43,24 @@ static bool set_uint(struct config *c, const struct config_option *o, struct sli
     return true;
 }
 
+/* Braces above all are not in it: they would move the keys to other slots of a cluster. */
+static bool set_prefix(struct config *c, const struct config_option *o, struct slice value,
+                       char why[256])
+{
+    bool good = value.n <= o->max;
+    for (size_t i = 0; good && i < value.n; i++) {
+        good = isalnum((unsigned char)value.p[i]) || strchr(":._-", value.p[i]) != NULL;
+    }
+    if (good) {
+        set_text(c, o, value);
+    } else {
+        (void)snprintf(why, 256,
+                       "%s must be at most %" PRIu64 " characters, letters, digits and : . _ -",
+                       o->key, o->max);
+    }
+    return good;
+}
+
 /* The word at *rest up to the separator; false at the end. */
 static bool next_word(struct slice *rest, char separator, struct slice *word)
 {
@@ -131,6 +149,8 @@ static bool set_value(struct config *c, const struct config_option *o, struct sl
         return set_uint(c, o, value, why);
     case CONFIG_CHOICE:
         return set_choice(c, o, value, why);
+    case CONFIG_PREFIX:
+        return set_prefix(c, o, value, why);
     case CONFIG_LIST:
         return set_list(c, o, value, why);
     }
@@ -167,7 +187,8 @@ static bool read_value(struct config *c, const char *file, const struct config_o
     static const char *const wanted[] = {[CONFIG_TEXT] = "a text",
                                          [CONFIG_UINT] = "a whole number",
                                          [CONFIG_CHOICE] = "a word",
-                                         [CONFIG_LIST] = "a list of texts"};
+                                         [CONFIG_LIST] = "a list of texts",
+                                         [CONFIG_PREFIX] = "a text"};
     if (value->kind != YAML_SCALAR) {
         yaml_error_at(error, file, value->line, value->column, "%s must be %s, not a %s", o->key,
                       wanted[o->type], value->kind == YAML_MAP ? "section" : "list");

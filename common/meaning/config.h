@@ -15,7 +15,13 @@
 
 #include "common/meaning/yaml.h"
 
-enum config_type { CONFIG_TEXT, CONFIG_UINT, CONFIG_CHOICE, CONFIG_LIST /* of text */ };
+enum config_type {
+    CONFIG_TEXT,
+    CONFIG_UINT,
+    CONFIG_CHOICE,
+    CONFIG_LIST,  /* of text */
+    CONFIG_PREFIX /* text of at most max characters: letters, digits and : . _ - */
+};
 
 struct config_option {
     const char *key; /* "gateway.listen" */
@@ -23,13 +29,14 @@ struct config_option {
     const char *fallback; /* default as text; lists comma-separated */
     const char *choices;  /* CONFIG_CHOICE: "info|debug|…"; else NULL */
     uint64_t min;         /* CONFIG_UINT */
-    uint64_t max;         /* CONFIG_UINT */
+    uint64_t max;         /* CONFIG_UINT; CONFIG_PREFIX: characters */
     const char *unit;     /* "ms", "bytes", "jobs", … or "" */
     const char *meaning;  /* one sentence */
     size_t offset;        /* of the member in struct config */
 };
 
-enum { CONFIG_LIST_MAX = 32 };
+/* Whoever makes keys of Redis has room for this much in front. */
+enum { CONFIG_LIST_MAX = 32, CONFIG_REDIS_PREFIX_BYTES_MAX = 64 };
 
 struct config_list {
     size_t count;
@@ -44,7 +51,7 @@ struct config {
 
     char *redis_address; /* unix:/path or tcp://host:port; "" = unix:<dir>/redis.sock */
     char *redis_password_file;
-    char *redis_prefix; /* "otpq:" */
+    char *redis_prefix; /* "otpq:"; at most CONFIG_REDIS_PREFIX_BYTES_MAX */
     uint64_t redis_timeout_ms;
 
     char *broker_clients;      /* bind address of the clients' ROUTER */

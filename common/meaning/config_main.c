@@ -40,6 +40,8 @@ static void put_values(const struct config_option *o, struct buf *out)
                    o->unit[0] != '\0' ? " " : "", o->unit);
     } else if (o->type == CONFIG_LIST) {
         buf_puts(out, " (list)");
+    } else if (o->type == CONFIG_PREFIX) {
+        buf_printf(out, " (at most %" PRIu64 " of A-Z a-z 0-9 : . _ -)", o->max);
     }
 }
 

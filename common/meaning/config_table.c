@@ -9,6 +9,10 @@
     {                                                                                              \
         key, CONFIG_LIST, fallback, NULL, 0, 0, "", meaning, AT(member)                            \
     }
+#define PREFIX(key, fallback, max, member, meaning)                                                \
+    {                                                                                              \
+        key, CONFIG_PREFIX, fallback, NULL, 0, max, "", meaning, AT(member)                        \
+    }
 #define CHOICE(key, fallback, choices, member, meaning)                                            \
     {                                                                                              \
         key, CONFIG_CHOICE, fallback, choices, 0, 0, "", meaning, AT(member)                       \
@@ -35,7 +39,8 @@ const struct config_option config_options[] = {
          "unix:/path or tcp://host:port; empty: unix:<dir>/redis.sock."),
     TEXT("redis.password_file", "", redis_password_file,
          "File that holds the password of Redis; empty: none."),
-    TEXT("redis.prefix", "otpq:", redis_prefix, "Put in front of every key."),
+    PREFIX("redis.prefix", "otpq:", CONFIG_REDIS_PREFIX_BYTES_MAX, redis_prefix,
+           "Put in front of every key."),
     UINT("redis.timeout_ms", "1000", 10, 60000, "ms", redis_timeout_ms,
          "A command without an answer this long counts as unknown."),
 

@@ -118,6 +118,26 @@ static void errors_name_place_and_remedy(void **state)
     check_file(&c, "- a\n", ":1:1: sections are wanted, as \"gateway:\"");
 }
 
+#define SIXTEEN "0123456789:._-Az"
+
+/* A longer one would not fit in front of keys; braces would move them to other slots. */
+static void the_prefix_of_keys_is_bounded(void **state)
+{
+    (void)state;
+    struct config c;
+    check_file(&c, "redis:\n  prefix: '" SIXTEEN SIXTEEN SIXTEEN SIXTEEN "'\n", NULL);
+    assert_int_equal(strlen(c.redis_prefix), CONFIG_REDIS_PREFIX_BYTES_MAX);
+    config_free(&c);
+    check_file(&c, "redis:\n  prefix: ''\n", NULL);
+    config_free(&c);
+    check_file(&c, "redis:\n  prefix: '" SIXTEEN SIXTEEN SIXTEEN SIXTEEN ":'\n",
+               ":2:11: redis.prefix must be at most 64 characters, letters, digits and : . _ - "
+               "(it is \"" SIXTEEN SIXTEEN SIXTEEN SIXTEEN "\")");
+    check_file(&c, "redis:\n  prefix: 'a{b}'\n",
+               ":2:11: redis.prefix must be at most 64 characters, letters, digits and : . _ - "
+               "(it is \"a{b}\")");
+}
+
 static void check_variable(const char *name, const char *value, const char *expected)
 {
     struct config c;
@@ -143,6 +163,9 @@ static void slips_in_variables_are_errors(void **state)
     check_variable("OTPQ_WORKER_CAPACITY", "0",
                    "environment: OTPQ_WORKER_CAPACITY: worker.capacity must be a whole number from "
                    "1 to 20000 calls (it is \"0\")");
+    check_variable("OTPQ_REDIS_PREFIX", "a b",
+                   "environment: OTPQ_REDIS_PREFIX: redis.prefix must be at most 64 characters, "
+                   "letters, digits and : . _ - (it is \"a b\")");
     check_variable("OTPQ_SOMETHING_ELSE", "x", NULL);
     check_variable("OTPQ_DIR", "/d", NULL);
 }
@@ -197,7 +220,7 @@ static void every_row_is_whole(void **state)
         assert_true(strlen(o->meaning) > 10);
         assert_int_equal(o->meaning[strlen(o->meaning) - 1], '.');
         assert_true((o->type == CONFIG_CHOICE) == (o->choices != NULL));
-        assert_true((o->type == CONFIG_UINT) == (o->max > 0));
+        assert_true((o->type == CONFIG_UINT || o->type == CONFIG_PREFIX) == (o->max > 0));
         for (size_t j = 0; j < i; j++) {
             assert_string_not_equal(o->key, config_options[j].key);
             assert_int_not_equal(o->offset, config_options[j].offset);
@@ -283,6 +306,7 @@ int main(void)
         cmocka_unit_test(defaults_stand),
         cmocka_unit_test(file_then_environment),
         cmocka_unit_test(errors_name_place_and_remedy),
+        cmocka_unit_test(the_prefix_of_keys_is_bounded),
         cmocka_unit_test(slips_in_variables_are_errors),
         cmocka_unit_test(every_program_understands),
         cmocka_unit_test(help_lists_what_a_program_reads),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "common/base/log.h"
+#include "common/meaning/config.h"
 #include "tests/unit/redis_fixture.h"
 
 struct world {
@@ -193,6 +194,23 @@ static void test_restart(void **state)
     assert_int_equal(records_watch_now(w->watch)->mid, 8);
 }
 
+/* The longest prefix there may be: every key whole, and none of the others' changes. */
+static void test_the_longest_prefix(void **state)
+{
+    struct world *w = *state;
+    char prefix[CONFIG_REDIS_PREFIX_BYTES_MAX + 1];
+    char error[512] = "";
+    memset(prefix, 'p', sizeof prefix - 1);
+    prefix[sizeof prefix - 1] = '\0';
+    struct record_text t = record(RECORD_INTEGRATION, "r1", "x: 1\n");
+    assert_true(records_store(w->c, prefix, &t, 1, 0, error));
+    redisReply *r = redisCommand(w->c, "HLEN %s{rec}:integrations", prefix);
+    assert_int_equal(r->integer, 1);
+    freeReplyObject(r);
+    free(t.name);
+    free(t.text);
+}
+
 static void test_destroyed_while_asking(void **state)
 {
     struct world *w = *state;
@@ -211,6 +229,7 @@ int main(void)
         WITH_REDIS(test_change_is_found_without_pubsub),
         WITH_REDIS(test_bad_records_leave_the_old),
         WITH_REDIS(test_restart),
+        WITH_REDIS(test_the_longest_prefix),
         WITH_REDIS(test_destroyed_while_asking),
     };
     log_setup("test_records_watch", LOG_LEVEL_ERROR, false);
