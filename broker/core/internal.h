@@ -9,7 +9,8 @@
  *   dispatch.c  what happens when time passes: core_step
  *   core.c      the functions of core.h
  *   inspect.c   statistics and core_check
- * Times inside are the low 32 bits of milliseconds, compared modulo 2^32 (heap.h).
+ * Times inside are the low 32 bits of milliseconds, compared modulo 2^32 (heap.h); those that
+ * nobody may look at for weeks are whole ones and end in _ms.
  */
 #ifndef OTPQ_BROKER_CORE_INTERNAL_H
 #define OTPQ_BROKER_CORE_INTERNAL_H
@@ -147,7 +148,7 @@ enum breaker_state { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
 
 struct breaker {
     enum breaker_state state; /* now */
-    uint32_t since;           /* closed: start of the half window; open: until when */
+    int64_t since_ms;         /* closed: start of the half window; open: until when */
     uint32_t calls[2];        /* finished, in the last half window and in this one */
     uint32_t failures[2];     /* of these */
     uint32_t probe;           /* half open: place of the job that is the probe, or NO_JOB */

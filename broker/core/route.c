@@ -106,7 +106,7 @@ void route_set_policy(struct core *core, struct route *r, const struct core_rout
         r->refilled = core->now;
     }
     if (p->breaker_percent == 0) {
-        r->breaker = (struct breaker){.since = core->now};
+        r->breaker = (struct breaker){.since_ms = core->now_ms};
     }
     route_refresh(core, r);
 }
@@ -118,7 +118,7 @@ static void breaker_open(const struct core *core, struct route *r)
     uint32_t open_ms = r->policy.breaker_open_ms;
     r->breaker = (struct breaker){
         .state = BREAKER_OPEN,
-        .since = core->now + (open_ms < BREAKER_OPEN_MAX_MS ? open_ms : BREAKER_OPEN_MAX_MS),
+        .since_ms = core->now_ms + (open_ms < BREAKER_OPEN_MAX_MS ? open_ms : BREAKER_OPEN_MAX_MS),
     };
 }
 
@@ -127,16 +127,16 @@ static void breaker_slide(const struct core *core, struct route *r)
 {
     struct breaker *b = &r->breaker;
     uint32_t half = r->policy.breaker_window_ms / 2 + 1;
-    uint32_t passed = core->now - b->since;
-    if (passed < half) {
+    int64_t passed_ms = core->now_ms - b->since_ms;
+    if (passed_ms < half) {
         return;
     }
-    bool next = passed < 2 * half;
+    bool next = passed_ms < 2 * (int64_t)half;
     b->calls[0] = next ? b->calls[1] : 0;
     b->failures[0] = next ? b->failures[1] : 0;
     b->calls[1] = 0;
     b->failures[1] = 0;
-    b->since = core->now;
+    b->since_ms = core->now_ms;
 }
 
 static void breaker_closed_call(const struct core *core, struct route *r, bool failed)
@@ -160,7 +160,7 @@ static void breaker_probe_over(const struct core *core, struct route *r, bool fa
     if (failed) {
         breaker_open(core, r);
     } else if (++b->good_probes >= PROBES_TO_CLOSE) {
-        *b = (struct breaker){.state = BREAKER_CLOSED, .since = core->now};
+        *b = (struct breaker){.state = BREAKER_CLOSED, .since_ms = core->now_ms};
     }
 }
 
@@ -236,9 +236,9 @@ static enum route_where route_judge(const struct core *core, struct route *r, bo
     if (p->paused || (p->calls_at_once != 0 && r->calls >= p->calls_at_once)) {
         return ROUTE_NOWHERE;
     }
-    if (r->breaker.state == BREAKER_OPEN && time_before(core->now, r->breaker.since)) {
+    if (r->breaker.state == BREAKER_OPEN && core->now_ms < r->breaker.since_ms) {
         *asleep = true;
-        *until = r->breaker.since;
+        *until = (uint32_t)r->breaker.since_ms;
         return ROUTE_NOWHERE;
     }
     if (r->breaker.state == BREAKER_OPEN) {

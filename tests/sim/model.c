@@ -196,7 +196,7 @@ static void check_breaker(struct world *w, uint32_t index)
     struct sim_route *r = &w->routes[index];
     const struct route *route = route_find(w->core, route_name(index));
     if (route != NULL && route->breaker.state == BREAKER_OPEN) {
-        r->open_until = w->now + (int32_t)(route->breaker.since - (uint32_t)w->now);
+        r->open_until = route->breaker.since_ms;
     } else {
         must(route == NULL || r->open_until <= w->now); /* forgotten with its route: no matter */
         r->open_until = 0;

@@ -196,6 +196,23 @@ static void a_bad_probe_opens_the_breaker_again(void **state)
     assert_int_equal(g->sent_n, before + 1);
 }
 
+/* Longer than the 24 days that times of 32 bits can be told apart in. */
+static void an_open_breaker_lets_a_probe_out_after_weeks_of_silence(void **state)
+{
+    struct rig *g = *state;
+    open_breaker(g);
+    for (int day = 0; day < 26; day++) {
+        g->now += 24 * 3600 * 1000;
+        rig_step(g);
+    }
+    uint32_t before = g->sent_n;
+    put_many(g, "r", 2);
+    rig_credit(g, 2);
+    rig_step(g);
+    assert_int_equal(g->sent_n, before + 1);
+    assert_int_equal(rig_route_stats(g, "r").breaker, 1);
+}
+
 static void a_probe_that_says_nothing_makes_way_for_another(void **state)
 {
     struct rig *g = *state;
@@ -292,6 +309,7 @@ int main(void)
         RIG_TEST(unreachable_give_backs_open_the_breaker),
         RIG_TEST(a_half_open_breaker_sends_one_probe_at_a_time_and_closes),
         RIG_TEST(a_bad_probe_opens_the_breaker_again),
+        RIG_TEST(an_open_breaker_lets_a_probe_out_after_weeks_of_silence),
         RIG_TEST(a_probe_that_says_nothing_makes_way_for_another),
         RIG_TEST(calls_from_before_do_not_judge_a_half_open_breaker),
         RIG_TEST(an_unknown_route_is_refused),
