@@ -358,3 +358,10 @@ bool core_route_policy(struct core *core, struct slice route, const struct core_
     route_reap(core, r);
     return true;
 }
+
+bool core_tenant_weight(struct core *core, struct slice tenant, uint32_t weight, int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    must(weight >= 1 && weight <= CORE_WEIGHT_MAX);
+    return tenant_set_weight(core, tenant, (uint8_t)weight);
+}

@@ -31,7 +31,7 @@ struct core_limits {
     uint32_t route_jobs_max;    /* queued in one route */
     uint32_t tenant_jobs_max;   /* queued of one tenant in one route */
     uint32_t routes_max;
-    uint32_t tenants_max;       /* distinct names alive */
+    uint32_t tenants_max;       /* distinct names alive; and, counted apart, names with a weight */
     uint32_t workers_max;
     uint32_t results_max;       /* ended jobs kept */
     uint64_t results_bytes_max;
@@ -57,7 +57,7 @@ struct core_route_policy {
 /* Where answers to a job go: client handles of the shell, never 0 and never used again for another
  * client; the shell drops answers to clients that have gone. Several may wait for one job (bounded,
  * CORE_WAITERS_MAX; the oldest is dropped). */
-enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3 };
+enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3, CORE_WEIGHT_MAX = 100 };
 
 /* The core calls these while it works; they must not call back into the core. Slices live until the
  * callback returns. */
@@ -129,6 +129,13 @@ bool core_result(struct core *core, uint32_t worker, const struct wire_result *r
 MUST_CHECK bool core_route_policy(struct core *core, struct slice route, const struct core_route_policy *p,
                        int64_t now_ms);
 
+/* A tenant's part of a busy route, 1 to CORE_WEIGHT_MAX: while both have jobs in a band, it sends
+ * `weight` jobs for each one of a tenant of weight 1. That is what a tenant has of whom nothing was
+ * said. It is kept whether or not the tenant has jobs. False: tenants_max others have a weight
+ * above 1; nothing was kept. */
+MUST_CHECK bool core_tenant_weight(struct core *core, struct slice tenant, uint32_t weight,
+                                   int64_t now_ms);
+
 /* Moves time: expires deadlines, readies delayed jobs, refills buckets, dispatches all that may go
  * now, at most dispatch_max of them. Returns when it wants to run again: the next moment at which
  * time alone may change something (INT64_MAX: never; now_ms: more is ready). */
@@ -149,7 +156,7 @@ struct core_stats {
     uint64_t accepted, duplicates, conflicts, refused_full; /* counters */
     uint64_t ended[JOB_ENDS];              /* counters */
     uint64_t redispatched;                 /* counter: jobs taken back from dead workers */
-    uint32_t workers, routes, tenants;     /* gauges */
+    uint32_t workers, routes, tenants;     /* gauges; tenants alive */
     uint64_t credit_free;                  /* jobs that workers would still take */
 };
 void core_stats(const struct core *core, int64_t now_ms, struct core_stats *out);

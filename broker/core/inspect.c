@@ -27,7 +27,7 @@ void core_stats(const struct core *core, int64_t now_ms, struct core_stats *out)
         .redispatched = core->redispatched,
         .workers = core->worker_count,
         .routes = table_count(&core->routes),
-        .tenants = table_count(&core->tenants),
+        .tenants = core->tenants_busy,
         .credit_free = core->credit_free,
     };
     memcpy(out->ended, core->ended, sizeof(out->ended));
@@ -137,6 +137,8 @@ static uint32_t check_flow(const struct core *core, const struct flow *f)
                         check_heap(core, &lane->ahead, JOB_QUEUED);
         must(jobs == lane_count(lane));
         must((jobs == 0) == list_empty(&lane->turn));
+        must(lane->deficit < CORE_WEIGHT_MAX);
+        must(lane->deficit == 0 || f->route->bands[band].lanes.next == &lane->turn);
         must(jobs == 0 || heap_has(&core->expiries, f->slot * CORE_BANDS + band));
         queued += jobs;
     }
@@ -186,6 +188,27 @@ static void check_routes(const struct core *core, const struct tally *t)
     must(calls + settling == core->in_flight + t->by_state[JOB_SETTLING]);
 }
 
+static void check_tenants(const struct core *core)
+{
+    uint32_t busy = 0;
+    uint32_t weighted = 0;
+    uint32_t flows = 0;
+    for (uint32_t at = 1; at <= core->tenants.used; at++) {
+        const struct tenant *t = table_at(&core->tenants, at);
+        if (t == NULL) {
+            continue;
+        }
+        must(t->weight >= 1 && t->weight <= CORE_WEIGHT_MAX);
+        must(t->flows > 0 || t->weight != 1);
+        busy += t->flows > 0;
+        weighted += t->weight != 1;
+        flows += t->flows;
+    }
+    must(busy == core->tenants_busy && busy <= core->limits.tenants_max);
+    must(weighted == core->tenants_weighted && weighted <= core->limits.tenants_max);
+    must(flows == table_count(&core->flows));
+}
+
 static void check_workers(const struct core *core)
 {
     uint64_t jobs = 0;
@@ -227,5 +250,6 @@ void core_check(const struct core *core, int64_t now_ms)
     }
     must(core->accepted == ended + core->live);
     check_routes(core, &t);
+    check_tenants(core);
     check_workers(core);
 }

@@ -94,12 +94,14 @@ struct job_list {
     uint32_t count; /* jobs in it */
 };
 
+/* Lives while it has flows, or a weight above 1. */
 struct tenant {
-    char *name;     /* owned */
+    char *name;      /* owned */
     uint32_t name_n; /* bytes */
-    uint32_t hash;  /* of the name */
-    uint32_t slot;  /* number in core->tenants */
-    uint32_t flows; /* that name it; the last one frees it */
+    uint32_t hash;   /* of the name */
+    uint32_t slot;   /* number in core->tenants */
+    uint32_t flows;  /* that name it */
+    uint8_t weight;  /* jobs a turn, 1 .. CORE_WEIGHT_MAX */
 };
 
 /* A heap of jobs some of which may have ended meanwhile: those stay as holes until they come up. */
@@ -115,6 +117,7 @@ struct lane {
     struct job_heap jobs;  /* earliest deadline first */
     struct job_heap ahead; /* taken back from dead workers: before all others */
     uint8_t band;          /* 0: highest priority */
+    uint8_t deficit;       /* jobs it may still send in its turn; 0 but for the first in turn */
 };
 
 /* One tenant in one route. */
@@ -130,7 +133,7 @@ struct flow {
 };
 
 struct band {
-    struct list lanes; /* with jobs, in turn: round robin over tenants */
+    struct list lanes; /* with jobs, in turn: deficit round robin over tenants */
     uint32_t share;    /* jobs it may still send in this round */
 };
 
@@ -235,6 +238,8 @@ struct core {
     struct index route_names;     /* number by name */
     struct table tenants;         /* struct tenant */
     struct index tenant_names;    /* number by name */
+    uint32_t tenants_busy;        /* with flows */
+    uint32_t tenants_weighted;    /* with a weight above 1 */
     struct table flows;           /* struct flow */
     struct index flow_pairs;      /* number by route and tenant */
     struct list idle_flows;       /* without jobs, oldest first */
@@ -329,9 +334,14 @@ enum core_admit lane_for(struct core *core, struct route *route, struct slice te
                          struct lane **out);
 void lane_push(struct core *core, struct job *j);
 void lane_leave(struct core *core, struct job *j);
-/* The job whose turn it is, or NULL. */
+/* The job to go first, or NULL. */
 struct job *lane_top(const struct core *core, const struct lane *lane);
 uint32_t lane_count(const struct lane *lane);
+/* One of its jobs goes out; the lane must be the first in turn. When its weight is used up, it is
+ * the next one's turn. */
+void lane_charge(struct lane *lane);
+/* False: too many tenants have a weight. */
+MUST_CHECK bool tenant_set_weight(struct core *core, struct slice name, uint8_t weight);
 /* When this job's time is over while it waits: its deadline minus the route's usual run time. */
 uint32_t job_expires(const struct job *j);
 /* Ends what is out of time in the lane, at most *budget. */
@@ -352,9 +362,10 @@ void route_set_policy(struct core *core, struct route *route, const struct core_
 void route_refresh(struct core *core, struct route *route);
 /* Frees a route that is unknown and has no job left. */
 void route_reap(struct core *core, struct route *route);
-/* The job whose turn it is; the route must have one queued. Counts the turn. */
+/* The job whose turn it is; the route must have one queued. The turn is used up only when the job
+ * goes out: one that ends instead costs its tenant nothing. */
 struct job *route_next(struct core *core, struct route *route);
-/* A call leaves: takes its token, marks the probe. */
+/* The job that route_next gave goes out to call: counts its turn, takes a token, marks a probe. */
 void route_call_out(struct core *core, struct route *route, struct job *j);
 /* A call is over: what it says about the advertiser. code as reported. */
 void route_call_over(struct core *core, struct route *route, struct job *j, enum job_end end,

@@ -21,30 +21,69 @@ static struct tenant *tenant_find(const struct core *core, struct slice name, ui
 
 static struct tenant *tenant_add(struct core *core, struct slice name, uint32_t hash)
 {
-    while (table_count(&core->tenants) >= core->limits.tenants_max) {
-        if (list_empty(&core->idle_flows)) {
-            return NULL;
-        }
-        flow_free(core, list_owner(list_first(&core->idle_flows), struct flow, idle));
-    }
     struct tenant *t = xcalloc(1, sizeof(*t));
     t->name = slice_dup(name);
     t->name_n = (uint32_t)name.n;
     t->hash = hash;
+    t->weight = 1;
     t->slot = table_add(&core->tenants, t);
     index_add(&core->tenant_names, hash, t->slot);
     return t;
 }
 
-static void tenant_unref(struct core *core, struct tenant *t)
+static void tenant_reap(struct core *core, struct tenant *t)
 {
-    if (--t->flows > 0) {
+    if (t->flows > 0 || t->weight != 1) {
         return;
     }
     index_remove(&core->tenant_names, t->hash, t->slot);
     table_remove(&core->tenants, t->slot);
     free(t->name);
     free(t);
+}
+
+/* Makes room for one more tenant with flows, at the cost of idle flows. */
+static bool tenant_room(struct core *core)
+{
+    while (core->tenants_busy >= core->limits.tenants_max) {
+        if (list_empty(&core->idle_flows)) {
+            return false;
+        }
+        flow_free(core, list_owner(list_first(&core->idle_flows), struct flow, idle));
+    }
+    return true;
+}
+
+/* The tenant that a flow is wanted of, or NULL: too many. */
+static struct tenant *tenant_for(struct core *core, struct slice name)
+{
+    uint32_t hash = hash32(core, name);
+    struct tenant *t = tenant_find(core, name, hash);
+    if (t != NULL && t->flows > 0) {
+        return t;
+    }
+    if (!tenant_room(core)) {
+        return NULL;
+    }
+    return t != NULL ? t : tenant_add(core, name, hash);
+}
+
+bool tenant_set_weight(struct core *core, struct slice name, uint8_t weight)
+{
+    uint32_t hash = hash32(core, name);
+    struct tenant *t = tenant_find(core, name, hash);
+    bool had = t != NULL && t->weight != 1;
+    if (weight != 1 && !had && core->tenants_weighted >= core->limits.tenants_max) {
+        return false;
+    }
+    if (t == NULL && weight == 1) {
+        return true;
+    }
+    t = t != NULL ? t : tenant_add(core, name, hash);
+    t->weight = weight;
+    core->tenants_weighted += (uint32_t)(weight != 1) - (uint32_t)had;
+    tenant_reap(core, t);
+    return true;
 }
 
 /* ---- flows ----------------------------------------------------------------------------------- */
@@ -77,7 +116,7 @@ static struct flow *flow_add(struct core *core, struct route *route, struct tena
     f->tenant = tenant;
     f->hash = hash;
     f->slot = table_add(&core->flows, f);
-    tenant->flows++;
+    core->tenants_busy += tenant->flows++ == 0;
     route->flows++;
     list_init(&f->idle);
     for (uint32_t band = 0; band < CORE_BANDS; band++) {
@@ -109,7 +148,8 @@ void flow_free(struct core *core, struct flow *f)
     index_remove(&core->flow_pairs, f->hash, f->slot);
     table_remove(&core->flows, f->slot);
     f->route->flows--;
-    tenant_unref(core, f->tenant);
+    core->tenants_busy -= --f->tenant->flows == 0;
+    tenant_reap(core, f->tenant);
     free(f);
 }
 
@@ -151,13 +191,9 @@ void flows_forget_route(struct core *core, const struct route *route)
 enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint8_t pri,
                          struct lane **out)
 {
-    uint32_t hash = hash32(core, tenant);
-    struct tenant *t = tenant_find(core, tenant, hash);
+    struct tenant *t = tenant_for(core, tenant);
     if (t == NULL) {
-        t = tenant_add(core, tenant, hash);
-        if (t == NULL) {
-            return CORE_FULL_TENANTS;
-        }
+        return CORE_FULL_TENANTS;
     }
     uint32_t pair = pair_hash(core, route, t);
     struct flow *f = flow_find(core, route, t, pair);
@@ -221,6 +257,21 @@ void lane_leave(struct core *core, struct job *j)
     job_heap_leave(core, (j->flags & JOB_AHEAD) != 0 ? &lane->ahead : &lane->jobs, j);
     if (lane_count(lane) == 0) {
         list_remove(&lane->turn);
+        lane->deficit = 0; /* what it did not use in this turn is gone */
+    }
+}
+
+void lane_charge(struct lane *lane)
+{
+    struct list *lanes = &lane->flow->route->bands[lane->band].lanes;
+    uint8_t weight = lane->flow->tenant->weight;
+    must(list_first(lanes) == &lane->turn);
+    if (lane->deficit == 0 || lane->deficit > weight) { /* its turn begins, or it weighs less now */
+        lane->deficit = weight;
+    }
+    if (--lane->deficit == 0) {
+        list_remove(&lane->turn);
+        list_push(lanes, &lane->turn);
     }
 }
 

@@ -280,6 +280,9 @@ void route_refresh(struct core *core, struct route *r)
 
 void route_call_out(struct core *core, struct route *r, struct job *j)
 {
+    /* Deficit round robin with every job of cost 1. */
+    r->bands[j->lane->band].share--;
+    lane_charge(j->lane);
     if (r->policy.calls_per_s != 0) {
         bucket_refill(core, r); /* before, or a full bucket would gather beyond its size */
         r->tokens -= CALL_TOKENS;
@@ -318,13 +321,7 @@ static struct band *band_next(struct route *r)
 struct job *route_next(struct core *core, struct route *r)
 {
     struct band *b = band_next(r);
-    b->share--;
-    /* Deficit round robin with every job of cost 1 and every tenant of weight 1: the turn goes
-     * round. */
-    struct list *turn = list_first(&b->lanes);
-    list_remove(turn);
-    list_push(&b->lanes, turn);
-    return lane_top(core, list_owner(turn, struct lane, turn));
+    return lane_top(core, list_owner(list_first(&b->lanes), struct lane, turn));
 }
 
 /* ---- drain ----------------------------------------------------------------------------------- */

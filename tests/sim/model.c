@@ -1,7 +1,5 @@
 #include "tests/sim/world.h"
 
-enum { PASSED_MAX = 60 }; /* turns a band or tenant with jobs may have to wait; 24 without expiry */
-
 struct model *model_of(struct world *w, uint64_t number)
 {
     struct model *m = &w->models[number % SIM_JOBS];
@@ -94,28 +92,6 @@ static void check_rate(struct world *w, struct sim_route *r)
     must(r->tokens > -0.001);
 }
 
-/* Nobody that has jobs is passed over for long: neither a band nor a tenant in it. */
-static void check_turns(struct sim_route *r, const struct route *route, const struct model *m)
-{
-    uint32_t served = band_of(m->pri);
-    for (uint32_t b = 0; b < CORE_BANDS; b++) {
-        bool passed = b != served && !list_empty(&route->bands[b].lanes);
-        r->band_passed[b] = passed ? r->band_passed[b] + 1 : 0;
-        must(r->band_passed[b] <= PASSED_MAX);
-    }
-    bool has_jobs[SIM_TENANTS] = {false};
-    const struct list *lanes = &route->bands[served].lanes;
-    for (const struct list *at = lanes->next; at != lanes; at = at->next) {
-        const struct lane *lane = list_owner(at, struct lane, turn);
-        has_jobs[lane->flow->tenant->name[1] - '0'] = true;
-    }
-    for (uint32_t t = 0; t < SIM_TENANTS; t++) {
-        bool passed = t != m->tenant && has_jobs[t];
-        r->lane_passed[served][t] = passed ? r->lane_passed[served][t] + 1 : 0;
-        must(r->lane_passed[served][t] <= PASSED_MAX);
-    }
-}
-
 static void check_gates(struct world *w, struct model *m, const struct wire_job *job)
 {
     struct sim_route *r = &w->routes[m->route];
@@ -127,7 +103,7 @@ static void check_gates(struct world *w, struct model *m, const struct wire_job 
     check_rate(w, r);
     const struct route *route = route_find(w->core, job->route);
     must(route->breaker.state != BREAKER_OPEN);
-    check_turns(r, route, m);
+    shares_sent(w, route, m);
 }
 
 void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, struct slice body)

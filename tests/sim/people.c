@@ -28,13 +28,31 @@ static uint32_t some_delay(struct world *w)
     return one_in(w, 10) ? below(w, 3000) : 0;
 }
 
+/* Half of the jobs come as the weights are: then all tenants of a busy route stay busy for long. */
+static uint32_t some_tenant(struct world *w)
+{
+    if (one_in(w, 2)) {
+        return below(w, SIM_TENANTS);
+    }
+    uint32_t sum = 0;
+    for (uint32_t t = 0; t < SIM_TENANTS; t++) {
+        sum += w->weights[t];
+    }
+    uint32_t at = below(w, sum);
+    uint32_t tenant = 0;
+    for (; at >= w->weights[tenant]; tenant++) {
+        at -= w->weights[tenant];
+    }
+    return tenant;
+}
+
 static void new_job(struct world *w, uint64_t client)
 {
     struct model *m = &w->models[w->next_job % SIM_JOBS];
     if (m->live) {
         return;
     }
-    *m = (struct model){.number = w->next_job++, .tenant = below(w, SIM_TENANTS),
+    *m = (struct model){.number = w->next_job++, .tenant = some_tenant(w),
                         .pri = (uint8_t)below(w, WIRE_PRI_MAX + 1)};
     /* a few routes carry most */
     m->route = one_in(w, 2) ? 0 : below(w, SIM_ROUTES);
@@ -160,6 +178,9 @@ void operator_acts(struct world *w, const struct event *e)
         return;
     }
     world_plan(w, 200 + below(w, 2000), e);
+    if (one_in(w, 8)) {
+        shares_weight(w, below(w, SIM_TENANTS), one_in(w, 3) ? 1 : 1 + below(w, SIM_WEIGHT_MAX));
+    }
     struct core_route_policy p = {.known = !one_in(w, 15), .paused = one_in(w, 8)};
     if (one_in(w, 2)) {
         p.calls_per_s = 1 + below(w, 400);

@@ -9,7 +9,13 @@
 
 #include "tests/sim/world.h"
 
-enum { CHECK_ALL_EVERY = 8, CHECK_ALL_BELOW = 100, CLOSING_MS_MAX = 600 * 1000 };
+enum {
+    CHECK_ALL_EVERY = 8,
+    CHECK_ALL_BELOW = 100,
+    CLOSING_MS_MAX = 600 * 1000,
+    LONG_RUN = 1000 * 1000, /* steps */
+    LONG_BACKLOG = 100      /* jobs */
+};
 
 static struct world the_world;
 
@@ -51,9 +57,11 @@ static void world_step(struct world *w, int64_t *wake)
         w->free_events[w->free_event_count++] = at;
         w->now = next > w->now ? next : w->now;
         happen(w, &e);
+        shares_look(w);
     }
     *wake = core_step(w->core, w->now, 1 + below(w, 64));
     w->step++;
+    shares_look(w);
     model_check(w);
     if (w->live < CHECK_ALL_BELOW || w->step % CHECK_ALL_EVERY == 0) {
         core_check(w->core, w->now);
@@ -74,7 +82,7 @@ static void world_start(struct world *w, uint64_t seed)
     heap_init(&w->queue);
     struct core_limits limits = {
         .jobs_max = 700, .bytes_max = 120000, .route_jobs_max = 400, .tenant_jobs_max = 100,
-        .routes_max = SIM_ROUTES, .tenants_max = SIM_TENANTS, .workers_max = SIM_WORKERS,
+        .routes_max = SIM_ROUTES, .tenants_max = SIM_TENANTS_MAX, .workers_max = SIM_WORKERS,
         .results_max = 1000, .results_bytes_max = 60000, .result_ttl_ms = 20000,
         .attempts_max = 4, .seed = seed,
     };
@@ -82,6 +90,9 @@ static void world_start(struct world *w, uint64_t seed)
     w->core = core_new(&limits, &effects, w->now);
     for (uint32_t route = 0; route < SIM_ROUTES; route++) {
         route_open(w, route);
+    }
+    for (uint32_t tenant = 0; tenant < SIM_TENANTS; tenant++) {
+        shares_weight(w, tenant, 1);
     }
     for (uint32_t worker = 0; worker < SIM_WORKERS; worker++) {
         w->workers[worker].capacity = 1 + below(w, 60);
@@ -150,14 +161,16 @@ static void run(uint64_t seed, uint64_t steps)
         }
     }
     world_close(w, &wake);
+    must(steps < LONG_RUN || w->longest_backlog >= LONG_BACKLOG); /* or shares were hardly tested */
     printf("sim: ok seed=%" PRIu64 " steps=%" PRIu64 " simulated_s=%" PRId64 " jobs=%" PRIu64
            " done=%" PRIu64 " refused=%" PRIu64 " unknown=%" PRIu64 " expired=%" PRIu64
            " cancelled=%" PRIu64 " starts=%" PRIu64 " deaths=%" PRIu64 " lost=%" PRIu64
-           " settled=%" PRIu64 " repeats=%" PRIu64 " conflicts=%" PRIu64 "\n",
+           " settled=%" PRIu64 " repeats=%" PRIu64 " conflicts=%" PRIu64
+           " longest_backlog=%" PRIu64 "\n",
            seed, w->step, (w->now - began) / 1000, w->accepted, w->ended[JOB_END_DONE],
            w->ended[JOB_END_REFUSED], w->ended[JOB_END_UNKNOWN], w->ended[JOB_END_EXPIRED],
            w->ended[JOB_END_CANCELLED], w->starts, w->deaths, w->lost, w->settled, w->repeats,
-           w->conflicts);
+           w->conflicts, w->longest_backlog);
     world_end(w);
 }
 

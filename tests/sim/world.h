@@ -4,8 +4,9 @@
  *
  *   sim.c     the loop, the end, the command line
  *   model.c   what is known of every job; the core's effects; the invariants
+ *   shares.c  how bands and tenants share a route
  *   actors.c  workers and the claim store
- *   people.c  clients that submit, ask and cancel; operators that change policies
+ *   people.c  clients that submit, ask and cancel; operators that change policies, weights
  */
 #ifndef OTPQ_TESTS_SIM_WORLD_H
 #define OTPQ_TESTS_SIM_WORLD_H
@@ -18,6 +19,8 @@ enum {
     SIM_WORKERS = 6,         /* handles */
     SIM_ROUTES = 8,          /* "r0" … */
     SIM_TENANTS = 5,         /* "t0" … */
+    SIM_TENANTS_MAX = 4,     /* with jobs, and with a weight: so that they come and go */
+    SIM_WEIGHT_MAX = 10,     /* of a tenant */
     SIM_CLIENTS = 20,        /* handles 1 … */
     SIM_LATENCY_MS = 20,     /* a message takes less */
     SIM_CALL_MS = 3000,      /* call time-out */
@@ -101,8 +104,9 @@ struct sim_route {
     int64_t refilled;                /* when */
     uint32_t calls;                  /* dispatched to call and not known to be over */
     int64_t open_until;              /* its breaker, as last seen; 0: not open */
-    uint32_t band_passed[CORE_BANDS];                /* turns since it was served, having jobs */
-    uint32_t lane_passed[CORE_BANDS][SIM_TENANTS];   /* … within its band */
+    uint32_t band_passed[CORE_BANDS]; /* turns since it was served, having jobs */
+    /* [band][a][b]: jobs that a sent since both a and b have had jobs, and their weights */
+    uint32_t sent[CORE_BANDS][SIM_TENANTS][SIM_TENANTS];
 };
 
 struct world {
@@ -118,6 +122,7 @@ struct world {
     uint64_t direct_client;               /* who may be answered at once in this call; 0: nobody */
     struct sim_worker workers[SIM_WORKERS];
     struct sim_route routes[SIM_ROUTES];
+    uint32_t weights[SIM_TENANTS];        /* as set */
     struct heap queue;                    /* events by time */
     struct event *events;                 /* SIM_EVENTS_MAX */
     uint32_t *free_events;                /* stack */
@@ -131,6 +136,7 @@ struct world {
     uint64_t conflicts;                   /* … */
     uint64_t lost;                        /* … results lost on the way */
     uint64_t settled;                     /* … dispatches only to ask the store */
+    uint64_t longest_backlog;             /* … jobs of two tenants that both had more */
 };
 
 /* ---- chance ---- */
@@ -158,6 +164,13 @@ void model_start(struct world *w, struct model *m);
 void model_check(struct world *w);
 void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, struct slice body);
 void on_answer(void *context, uint64_t client, const struct wire_result *r, struct slice body);
+
+/* ---- shares.c ---- */
+/* Who has jobs now: to be called whenever that may have changed. */
+void shares_look(struct world *w);
+void shares_weight(struct world *w, uint32_t tenant, uint32_t weight);
+/* A job was dispatched to call. */
+void shares_sent(struct world *w, const struct route *route, const struct model *m);
 
 /* ---- actors.c ---- */
 void worker_join(struct world *w, uint32_t worker);

@@ -73,6 +73,157 @@ static void tenants_take_turns(void **state)
     assert_string_equal(g->sent[0].tenant, "big");
 }
 
+static void weigh(struct rig *g, const char *tenant, uint32_t weight)
+{
+    assert_true(core_tenant_weight(g->core, slice_of(tenant), weight, g->now));
+}
+
+/* Sends n more; how many of them have this prefix. */
+static uint32_t sent_of_next(struct rig *g, uint32_t n, const char *prefix)
+{
+    uint32_t first = g->sent_n;
+    rig_credit(g, n);
+    rig_step(g);
+    assert_int_equal(g->sent_n, first + n);
+    return count_sent(g, first, prefix);
+}
+
+static void backlogged_tenants_share_by_weight(void **state)
+{
+    struct rig *g = *state;
+    weigh(g, "heavy", 3); /* before it has a job */
+    fill(g, "h", 300, "heavy", 5);
+    fill(g, "l", 300, "light", 5);
+    fill(g, "m", 300, "medium", 5);
+    weigh(g, "medium", 2); /* when it has some */
+    assert_int_equal(sent_of_next(g, 60, "h"), 30);
+    assert_int_equal(count_sent(g, 0, "m"), 20);
+    assert_int_equal(count_sent(g, 0, "l"), 10);
+    for (uint32_t n = 0; n < 36; n++) { /* a job at a time: turns go on where they were */
+        (void)sent_of_next(g, 1, "");
+    }
+    assert_int_equal(count_sent(g, 60, "h"), 18);
+    assert_int_equal(count_sent(g, 60, "l"), 6);
+}
+
+static void weights_hold_inside_each_band(void **state)
+{
+    struct rig *g = *state;
+    weigh(g, "a", 3);
+    const char *const names[][2] = {{"ah", "bh"}, {"am", "bm"}, {"al", "bl"}};
+    const uint8_t pris[] = {9, 5, 0};
+    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+        fill(g, names[band][0], 400, "a", pris[band]);
+        fill(g, names[band][1], 400, "b", pris[band]);
+    }
+    rig_credit(g, 480);
+    rig_step(g);
+    const uint32_t shares[] = {8, 3, 1};
+    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+        assert_int_equal(count_sent(g, 0, names[band][0]), 480 * shares[band] / 12 * 3 / 4);
+        assert_int_equal(count_sent(g, 0, names[band][1]), 480 * shares[band] / 12 / 4);
+    }
+}
+
+static void a_new_weight_holds_at_once(void **state)
+{
+    struct rig *g = *state;
+    fill(g, "a", 500, "a", 5);
+    fill(g, "b", 500, "b", 5);
+    weigh(g, "a", 100);
+    assert_int_equal(sent_of_next(g, 50, "a"), 50);
+    weigh(g, "a", 2); /* its turn has 50 left: now 2 */
+    assert_int_equal(sent_of_next(g, 3, "a"), 2);
+    assert_int_equal(sent_of_next(g, 30, "a"), 20);
+    weigh(g, "a", 1);
+    weigh(g, "b", 4);
+    assert_int_equal(sent_of_next(g, 100, "b"), 80);
+    weigh(g, "b", 1);
+    assert_int_equal(sent_of_next(g, 100, "b"), 50);
+}
+
+static void an_idle_tenant_saves_nothing_up(void **state)
+{
+    struct rig *g = *state;
+    weigh(g, "h", 10);
+    fill(g, "h-first", 3, "h", 5); /* leaves 7 of its turn */
+    fill(g, "b", 200, "b", 5);
+    fill(g, "c", 200, "c", 5);
+    assert_int_equal(sent_of_next(g, 103, "h"), 3);
+    fill(g, "h-then", 100, "h", 5);
+    assert_int_equal(sent_of_next(g, 12, "h-then"), 10);
+    assert_int_equal(sent_of_next(g, 36, "h-then"), 30);
+}
+
+/* A lane that runs empty in the midst of its turn by other ways than sending. */
+static void a_cancelled_turn_is_over(void **state)
+{
+    struct rig *g = *state;
+    weigh(g, "a", 5);
+    fill(g, "a", 2, "a", 5);
+    fill(g, "b", 20, "b", 5);
+    assert_int_equal(sent_of_next(g, 1, "a0"), 1);
+    assert_int_equal(core_cancel(g->core, SLICE("a1"), 7, g->now), CORE_STATE_ENDED);
+    fill(g, "again", 20, "a", 5);
+    assert_int_equal(sent_of_next(g, 1, "b"), 1);
+    assert_int_equal(sent_of_next(g, 6, "again"), 5);
+}
+
+static void a_job_that_expires_in_its_turn_costs_no_turn(void **state)
+{
+    struct rig *g = *state;
+    rig_credit(g, 1);
+    rig_put(g, rig_job("slow"));
+    rig_step(g);
+    g->now += 400; /* the route's usual run time from here on */
+    assert_true(rig_done(g, "slow"));
+    struct wire_submit late = job_of("a-late", "a", 5);
+    late.ttl_ms = 1000; /* must go within 600 */
+    rig_put(g, late);
+    fill(g, "b", 10, "b", 5);
+    g->now += 550;
+    struct wire_submit s = job_of("a-short", "a", 5);
+    s.ttl_ms = 400; /* must go within 200, and is first by deadline: it hides the other one */
+    rig_put(g, s);
+    fill(g, "a", 10, "a", 5);
+    g->now += 100;
+    assert_int_equal(sent_of_next(g, 3, "b"), 1);
+    rig_expect_end(g, "a-late", JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+    assert_string_equal(g->sent[1].id, "a-short");
+    assert_string_equal(g->sent[3].tenant, "a");
+}
+
+static void weights_outlive_their_tenants_jobs(void **state)
+{
+    (void)state;
+    static struct rig rig;
+    struct rig *g = &rig;
+    struct core_limits limits = rig_limits();
+    limits.tenants_max = 2;
+    rig_start(g, limits);
+    weigh(g, "a", 4);
+    weigh(g, "b", 2);
+    assert_false(core_tenant_weight(g->core, SLICE("c"), 2, g->now));
+    assert_true(core_tenant_weight(g->core, SLICE("c"), 1, g->now));
+    assert_int_equal(rig_stats(g).tenants, 0);
+    fill(g, "x", 1, "x", 5); /* those with a weight take nobody's room */
+    fill(g, "y", 1, "y", 5);
+    struct wire_submit third = job_of("a-too-many", "a", 5);
+    assert_int_equal(rig_submit_as(g, &third, "body", 7), CORE_FULL_TENANTS);
+    assert_int_equal(sent_of_next(g, 2, ""), 2);
+    assert_true(rig_done(g, "x0"));
+    assert_true(rig_done(g, "y0"));
+    fill(g, "a", 100, "a", 5); /* "x" and "y" are forgotten for them */
+    fill(g, "b", 100, "b", 5);
+    assert_int_equal(rig_stats(g).tenants, 2);
+    assert_int_equal(sent_of_next(g, 60, "a"), 40);
+    weigh(g, "a", 1);
+    assert_true(core_tenant_weight(g->core, SLICE("c"), 9, g->now));
+    assert_false(core_tenant_weight(g->core, SLICE("a"), 2, g->now));
+    assert_int_equal(sent_of_next(g, 60, "a"), 20);
+    rig_stop(g);
+}
+
 static void earliest_deadline_first_within_a_tenant(void **state)
 {
     struct rig *g = *state;
@@ -235,6 +386,13 @@ int main(void)
         RIG_TEST(a_lower_band_takes_what_higher_ones_leave),
         RIG_TEST(a_higher_band_goes_first),
         RIG_TEST(tenants_take_turns),
+        RIG_TEST(backlogged_tenants_share_by_weight),
+        RIG_TEST(weights_hold_inside_each_band),
+        RIG_TEST(a_new_weight_holds_at_once),
+        RIG_TEST(an_idle_tenant_saves_nothing_up),
+        RIG_TEST(a_cancelled_turn_is_over),
+        RIG_TEST(a_job_that_expires_in_its_turn_costs_no_turn),
+        cmocka_unit_test(weights_outlive_their_tenants_jobs),
         RIG_TEST(earliest_deadline_first_within_a_tenant),
         RIG_TEST(a_delayed_job_waits_for_its_time),
         RIG_TEST(a_delayed_job_expires_at_its_deadline),
