@@ -45,6 +45,39 @@ static void tell_removed(struct routes *r, const struct records *now, int64_t no
     }
 }
 
+/* First the weights that are taken away: they make room for others. */
+static void take_weights(struct routes *r, const struct records *now, int64_t now_ms)
+{
+    size_t at = 0;
+    struct slice aid;
+    void *value;
+    while (r->told != NULL && map_next(r->told->affiliates, &at, &aid, &value)) {
+        const struct affiliate *a = map_get(now->affiliates, aid);
+        if (a == NULL || a->weight == 1) {
+            must(core_tenant_weight(r->core, aid, 1, now_ms));
+        }
+    }
+}
+
+/* An affiliate's number as text is the tenant of its jobs. */
+static void give_weights(struct routes *r, const struct records *now, int64_t now_ms)
+{
+    size_t at = 0;
+    struct slice aid;
+    void *value;
+    long long left_out = 0;
+    while (map_next(now->affiliates, &at, &aid, &value)) {
+        const struct affiliate *a = value;
+        if (a->weight != 1 && !core_tenant_weight(r->core, aid, a->weight, now_ms)) {
+            left_out++;
+        }
+    }
+    if (left_out > 0) {
+        log_error("more affiliates with a weight than tenants", "key", "broker.tenants_max",
+                  "left_out", log_num(left_out), NULL);
+    }
+}
+
 static void on_records(void *context, struct records *now)
 {
     struct routes *r = context;
@@ -56,6 +89,8 @@ static void on_records(void *context, struct records *now)
     while (map_next(now->integrations, &at, &name, &value)) {
         tell(r, value, now_ms);
     }
+    take_weights(r, now, now_ms);
+    give_weights(r, now, now_ms);
     records_unref(&r->told);
     r->told = records_ref(now);
     log_info("records loaded", "version", log_num((long long)now->version), "integrations",

@@ -1,6 +1,6 @@
 /*
- * routes.h: tells the core what each integration bears, whenever the records change. Without a
- * store the routes keep the policy they had. Floor 4.
+ * routes.h: tells the core what each integration bears and what each affiliate weighs, whenever the
+ * records change. Without a store all stays as it was. Floor 4.
  */
 #ifndef OTPQ_BROKER_ROUTES_H
 #define OTPQ_BROKER_ROUTES_H
@@ -13,7 +13,7 @@
 
 struct routes;
 
-/* on_change: policies changed, the core wants a step. The store must outlive it. */
+/* on_change: policies or weights changed, the core wants a step. The store must outlive it. */
 struct routes *routes_new(struct event_base *base, struct store *store, const char *prefix,
                           struct core *core, void (*on_change)(void *context), void *context);
 /* Takes NULL, nulls the pointer. */

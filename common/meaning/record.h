@@ -80,6 +80,7 @@ struct affiliate {
     char *name;
     char *key;         /* API key; compare with record_key_equal */
     bool api_access;
+    uint32_t weight;   /* jobs a turn in a busy route, 1..100, 1 */
 };
 
 /* A route: how to reach one advertiser, and what it bears. */

@@ -15,6 +15,10 @@ static const struct record_key affiliate_keys[] = {
     {"api_access", RECORD_BOOL, "false", NULL, 0, 0, "",
      "Whether the affiliate may call the API; an endpoint can only be made for one that may.",
      AT(affiliate, api_access)},
+    {"weight", RECORD_U32, "1", NULL, 1, 100, "",
+     "Its part of a route that is busy: one of weight 3 sends 3 jobs for each that one of weight 1 "
+     "sends.",
+     AT(affiliate, weight)},
 };
 
 static const struct record_key integration_keys[] = {

@@ -9,7 +9,8 @@ from harness import BUILD, Broker, Client, SLOW, Worker, http, wait_for
 
 RECORDS = """network:
   mid: 1
-integrations:
+affiliates:
+%sintegrations:
 %s"""
 INTEGRATION = """  %s:
     paused: %s
@@ -52,10 +53,14 @@ def broker():
         yield b
 
 
-def apply(broker, **paused):
+def apply(broker, weights=None, **paused):
+    """Routes by name, paused or not; weights of affiliates by number."""
     path = os.path.join(broker.dir, "records.yaml")
     with open(path, "w", encoding="utf-8") as f:
-        f.write(RECORDS % "".join(INTEGRATION % (name, str(p).lower()) for name, p in paused.items()))
+        f.write(RECORDS % (
+            "".join("  %d: {key: a-key-of-%d, weight: %d}\n" % (aid, aid, weight)
+                    for aid, weight in (weights or {}).items()),
+            "".join(INTEGRATION % (name, str(p).lower()) for name, p in paused.items())))
     done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "apply", "--config", broker.config,
                            "-f", path, "--prune"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           stdin=subprocess.DEVNULL, timeout=30 * SLOW, check=False)
@@ -83,6 +88,25 @@ def test_routes_follow_the_records(broker):
         apply(broker, second=False)
         verb, result, _ = c.one()
         assert (verb, result["id"], result["code"]) == ("R", "s-3", "integration_not_found")
+
+
+def test_tenants_share_by_the_weights_of_affiliates(broker):
+    def shares(jobs):
+        return [sum(job["tenant"] == tenant for job, _ in jobs) for tenant in ("1001", "1002")]
+
+    apply(broker, {1001: 3, 1002: 1}, demo=False)
+    wait_for(lambda: http(broker.http + "/readyz")[0] == 200, 3, "ready")
+    with Client(broker.clients) as c, Worker(broker.workers, credit=0) as w:
+        for number in range(40):
+            c.submit("a-%d" % number, tenant="1001")
+            c.submit("b-%d" % number, tenant="1002")
+        wait_for(lambda: broker.metrics()['otpq_broker_jobs{state="queued"}'] == 80, 3, "queued")
+        w.credit(40)
+        assert shares(w.jobs(40)) == [30, 10]
+        apply(broker, {1002: 3}, demo=False, sign=True)  # 1001 is gone: its jobs go on with weight 1
+        wait_for(lambda: broker.metrics().get('otpq_route_paused{route="sign"}') == 1, 1, "records read")
+        w.credit(60)
+        assert shares(w.jobs(20)) == [5, 15]
 
 
 def test_the_last_step_of_a_time_line(broker):

@@ -90,6 +90,7 @@ static void the_demo_file_builds(void **state)
     const struct affiliate *a = records_affiliate(r, 1001);
     assert_true(a->api_access);
     assert_true(record_key_equal(SLICE("demo-key-1001"), a->key));
+    assert_int_equal(a->weight, 1);
     assert_false(records_affiliate(r, 1002)->api_access);
     const struct integration *demo = records_integration(r, SLICE("demo"));
     assert_int_equal(demo->maker, CODE_BY_ADVERTISER);
@@ -121,12 +122,13 @@ static void any_file_becomes_canonical(void **state)
     struct record_texts texts = parsed(
         "endpoints: {e: {affiliate: 9, integration: one}}\n"
         "affiliates:\n  10: {key: '1234567890', api_access: false}\n"
-        "  9: {api_access: true, name: \"9\", key: abcdefgh}\n" GOOD
+        "  9: {weight: 30, api_access: true, name: \"9\", key: abcdefgh}\n" GOOD
         "    code_checks: 5\n    paused: true\n    country_code: '66'\nnetwork: {mid: 12}\n");
     char *once = written(&texts);
     assert_string_equal(once, "network:\n  mid: 12\n"
                               "affiliates:\n  9:\n    name: \"9\"\n    key: abcdefgh\n"
-                              "    api_access: true\n  10:\n    key: \"1234567890\"\n"
+                              "    api_access: true\n    weight: 30\n"
+                              "  10:\n    key: \"1234567890\"\n"
                               "integrations:\n  one:\n    paused: true\n    country_code: \"66\"\n"
                               "    send:\n      url: http://a.example/x\n      form:\n"
                               "        m: \"{msisdn}\"\n"
@@ -158,6 +160,8 @@ static void slips_are_found_where_they_are(void **state)
         "r.yaml:2:12: key must be visible characters without spaces, 8 to 128 characters");
     assert_refused("affiliates:\n  1: {key: abcdefgh, api_access: yes}\n",
                    "r.yaml:2:34: api_access must be true or false (it is \"yes\")");
+    assert_refused("affiliates:\n  1: {key: abcdefgh, weight: 0}\n",
+                   "r.yaml:2:30: weight must be a whole number from 1 to 100 (it is \"0\")");
     assert_refused("affiliates:\n  01: {key: abcdefgh}\n",
                    "r.yaml:2:3: an affiliate's number is 1 to 4294967295, not \"01\"");
     assert_refused("affiliates:\n  1: {key: abcdefgh}\n  1: {key: abcdefgh}\n",
