@@ -25,6 +25,7 @@ struct core *core_new(const struct core_limits *limits, const struct core_effect
     list_init(&core->ready);
     list_init(&core->doomed);
     heap_init(&core->delayed.heap);
+    heap_init(&core->settling.heap);
     heap_init_placed(&core->expiries);
     heap_init_placed(&core->wakeups);
     core->workers = xcalloc(limits->workers_max, sizeof(*core->workers));
@@ -51,6 +52,7 @@ void core_destroy(struct core **corep)
     routes_free(core);
     results_free(core);
     heap_free(&core->delayed.heap);
+    heap_free(&core->settling.heap);
     heap_free(&core->expiries);
     heap_free(&core->wakeups);
     index_free(&core->ids);

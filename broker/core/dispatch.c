@@ -30,9 +30,9 @@ static void expire_lanes(struct core *core, uint32_t *budget)
 
 static void expire_settling(struct core *core, uint32_t *budget)
 {
-    for (; *budget > 0 && core->settling.first != NO_JOB; --*budget) {
-        struct job *j = job_at(core, core->settling.first);
-        if (time_before(core->now, j->deadline)) {
+    for (; *budget > 0; --*budget) {
+        struct job *j = job_heap_top(core, &core->settling);
+        if (j == NULL || time_before(core->now, j->deadline)) {
             return;
         }
         job_out_of_time(core, j);
@@ -129,8 +129,9 @@ static void turn_of(struct core *core, struct route *r)
 static void dispatch(struct core *core, uint32_t dispatch_max)
 {
     for (uint32_t n = 0; n < dispatch_max && worker_next(core) != NULL; n++) {
-        if (core->settling.first != NO_JOB) {
-            send(core, worker_next(core), job_at(core, core->settling.first));
+        struct job *unsettled = job_heap_top(core, &core->settling);
+        if (unsettled != NULL) {
+            send(core, worker_next(core), unsettled);
             continue;
         }
         struct list *turn = list_first(&core->ready);
@@ -167,7 +168,7 @@ static int64_t next_wake(const struct core *core)
         return core->now_ms;
     }
     if (!list_empty(&core->free_workers) &&
-        (!list_empty(&core->ready) || core->settling.first != NO_JOB)) {
+        (!list_empty(&core->ready) || core->settling.heap.count > 0)) {
         return core->now_ms;
     }
     if (core->delayed.heap.count > 0) {
@@ -179,8 +180,8 @@ static int64_t next_wake(const struct core *core)
     if (core->wakeups.count > 0) {
         consider(&w, core->wakeups.entries[0].at);
     }
-    if (core->settling.first != NO_JOB) {
-        consider(&w, job_at(core, core->settling.first)->deadline);
+    if (core->settling.heap.count > 0) {
+        consider(&w, core->settling.heap.entries[0].at);
     }
     if (core->in_flight > 0) {
         consider(&w, core->sweep);

@@ -241,7 +241,7 @@ void core_check(const struct core *core, int64_t now_ms)
     must(t.jobs == core->live && t.bytes == core->bytes);
     must(t.by_state[JOB_DISPATCHED] + t.by_state[JOB_STARTED] == core->in_flight);
     must(check_heap(core, &core->delayed, JOB_DELAYED) == t.by_state[JOB_DELAYED]);
-    must(check_list(core, &core->settling) == t.by_state[JOB_SETTLING]);
+    must(check_heap(core, &core->settling, JOB_SETTLING) == t.by_state[JOB_SETTLING]);
     must(core->ids.count == core->live + core->results.count);
     must(core->results.count <= core->limits.results_max || core->results.count <= 1);
     uint64_t ended = 0;

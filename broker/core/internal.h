@@ -253,7 +253,7 @@ struct core {
 
     struct list ready;            /* routes that can go, in turn */
     struct list doomed;           /* routes unknown by now that still have jobs queued */
-    struct job_list settling;     /* SETTLING, oldest first */
+    struct job_heap settling;     /* SETTLING, by when they end as unknown */
     struct job_heap delayed;      /* DELAYED */
     struct heap expiries;         /* lanes, by when their first job ends by time, or earlier */
     struct heap wakeups;          /* routes, by when time alone lets them go */

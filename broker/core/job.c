@@ -242,7 +242,7 @@ static void leave(struct core *core, struct job *j)
         lane_leave(core, j);
         break;
     case JOB_SETTLING:
-        job_list_remove(core, &core->settling, j);
+        job_heap_leave(core, &core->settling, j);
         r->settling--;
         break;
     case JOB_DISPATCHED:
@@ -274,7 +274,7 @@ static void enter(struct core *core, struct job *j)
     case JOB_SETTLING:
         j->at = core->now;
         r->settling++;
-        job_list_push(core, &core->settling, j);
+        job_heap_push(&core->settling, j->deadline, j);
         break;
     case JOB_DISPATCHED:
         must(j->worker != NO_WORKER);
@@ -350,12 +350,11 @@ void job_end_plain(struct core *core, struct job *j, enum job_end end, enum resu
 
 void job_settle(struct core *core, struct job *j)
 {
-    bool first = (j->flags & JOB_SETTLE) == 0;
-    job_set_state(core, j, JOB_SETTLING);
-    if (first) {
-        j->flags |= JOB_SETTLE;
+    if ((j->flags & JOB_SETTLE) == 0) {
         j->deadline = core->now + SETTLE_MS;
     }
+    job_set_state(core, j, JOB_SETTLING);
+    j->flags |= JOB_SETTLE; /* after it has left: its old home counts it by this flag */
 }
 
 void job_out_of_time(struct core *core, struct job *j)

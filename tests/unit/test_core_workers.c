@@ -161,6 +161,39 @@ static void what_nobody_settles_ends_as_unknown(void **state)
     rig_expect_end(g, "j", JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
 }
 
+/* Worker 1 dies with a job that it had started. */
+static void start_and_die(struct rig *g, const char *id)
+{
+    rig_put(g, rig_job(id));
+    core_worker_joined(g->core, 1, g->now);
+    core_worker_credit(g->core, 1, 1, g->now);
+    rig_step(g);
+    assert_true(core_started(g->core, 1, slice_of(id), rig_last(g)->attempt, g->now));
+    core_worker_gone(g->core, 1, g->now);
+}
+
+/* A second worker dies with the older one, which comes back behind the younger. */
+static void each_unsettled_job_ends_at_its_own_time(void **state)
+{
+    struct rig *g = *state;
+    core_worker_gone(g->core, 1, g->now);
+    start_and_die(g, "old");
+    join(g, 2, 1);
+    rig_step(g);
+    assert_string_equal(rig_last(g)->id, "old");
+    g->now += 1000;
+    start_and_die(g, "young");
+    core_worker_gone(g->core, 2, g->now);
+    assert_true(rig_step(g) <= g->now + 119000);
+    g->now += 119000;
+    rig_step(g);
+    assert_int_equal(g->answer_n, 1);
+    rig_expect_end(g, "old", JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    g->now += 1000;
+    rig_step(g);
+    rig_expect_end(g, "young", JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+}
+
 static void a_late_result_of_the_claims_owner_counts(void **state)
 {
     struct rig *g = *state;
@@ -295,6 +328,7 @@ int main(void)
         RIG_TEST(a_dead_workers_started_job_is_only_settled),
         RIG_TEST(what_may_have_started_neither_expires_nor_is_cancelled),
         RIG_TEST(what_nobody_settles_ends_as_unknown),
+        RIG_TEST(each_unsettled_job_ends_at_its_own_time),
         RIG_TEST(a_late_result_of_the_claims_owner_counts),
         RIG_TEST(reports_of_others_and_old_attempts_are_ignored),
         RIG_TEST(given_back_goes_again_above_the_attempt_seen),
