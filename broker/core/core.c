@@ -320,6 +320,31 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
     return true;
 }
 
+/* A code of otpq's own that says "nothing was sent" of a job whose earlier attempt may have been or
+ * was. The store's word stands while it may still know that attempt; what is said without asking it
+ * never does. */
+static bool forgets_a_start(const struct job *j, enum result_code code)
+{
+    switch (code) {
+    case RESULT_INVALID_REQUEST:
+    case RESULT_INVALID_MSISDN:
+    case RESULT_INTEGRATION_NOT_FOUND:
+    case RESULT_INTEGRATION_PAUSED:
+    case RESULT_QUEUE_FULL:
+    case RESULT_RATE_LIMITED:
+    case RESULT_STORE_UNAVAILABLE:
+    case RESULT_INTERNAL_ERROR:
+        return (j->flags & JOB_MAYBE_STARTED) != 0;
+    case RESULT_ADVERTISER_UNREACHABLE:
+    case RESULT_RESEND_TOO_SOON:
+    case RESULT_TOO_MANY_SENDS:
+    case RESULT_DEADLINE_PASSED:
+        return (j->flags & JOB_WAS_STARTED) != 0;
+    default: /* the advertiser's word, or one about a verify that the store has checked */
+        return false;
+    }
+}
+
 bool core_result(struct core *core, uint32_t worker, const struct wire_result *r,
                  struct slice body, int64_t now_ms)
 {
@@ -332,8 +357,8 @@ bool core_result(struct core *core, uint32_t worker, const struct wire_result *r
     if (j->worker == worker && (j->flags & JOB_SETTLE) == 0) {
         route_call_over(core, job_route(j), j, r->end, r->code);
     }
-    if (r->end == JOB_END_EXPIRED && (j->flags & JOB_WAS_STARTED) != 0) {
-        /* The store lost the claim: nobody can say what the call did. */
+    if ((r->end == JOB_END_REFUSED || r->end == JOB_END_EXPIRED) && forgets_a_start(j, r->code)) {
+        /* Nobody can say what that attempt did. */
         end.end = JOB_END_UNKNOWN;
         end.code = RESULT_OUTCOME_UNKNOWN;
         body = (struct slice){NULL, 0};

@@ -194,6 +194,55 @@ static void each_unsettled_job_ends_at_its_own_time(void **state)
     rig_expect_end(g, "young", JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
 }
 
+/* The first attempt went out and its route wants it repeated; the second one says this. */
+static enum job_end end_after_a_start(struct rig *g, const char *id, enum result_code code)
+{
+    rig_put(g, rig_job(id));
+    rig_credit(g, 2);
+    rig_step(g);
+    assert_true(rig_back(g, id, 1, 1, 0, RESULT_OUTCOME_UNKNOWN));
+    rig_step(g);
+    assert_int_equal(rig_last(g)->attempt, 2);
+    assert_true(rig_result(g, 1, id, JOB_END_REFUSED, code));
+    assert_string_equal(g->answers[g->answer_n - 1].id, id);
+    return g->answers[g->answer_n - 1].result.end;
+}
+
+static void not_sent_is_never_said_of_what_was_started(void **state)
+{
+    struct rig *g = *state;
+    static const enum result_code own[] = {
+        RESULT_ADVERTISER_UNREACHABLE, RESULT_INVALID_REQUEST, RESULT_INTERNAL_ERROR,
+        RESULT_INTEGRATION_NOT_FOUND, RESULT_INTEGRATION_PAUSED, RESULT_STORE_UNAVAILABLE,
+        RESULT_TOO_MANY_SENDS, RESULT_RESEND_TOO_SOON, RESULT_INVALID_MSISDN};
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        assert_int_equal(end_after_a_start(g, result_name(own[i]), own[i]), JOB_END_UNKNOWN);
+        rig_expect_end(g, result_name(own[i]), JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    }
+    assert_int_equal(end_after_a_start(g, "blocked", RESULT_MSISDN_BLOCKED), JOB_END_REFUSED);
+    assert_int_equal(end_after_a_start(g, "no", RESULT_ADVERTISER_REFUSED), JOB_END_REFUSED);
+}
+
+/* Worker 1 dies before it says more: the claim of the next one proves what the store knows, but
+ * what is said without a claim proves nothing. */
+static void what_may_have_started_is_refused_by_the_store_alone(void **state)
+{
+    struct rig *g = *state;
+    join(g, 2, 2);
+    rig_credit(g, 2);
+    rig_put(g, rig_job("a"));
+    rig_put(g, rig_job("b"));
+    rig_step(g);
+    core_worker_gone(g->core, 1, g->now);
+    core_worker_gone(g->core, 2, g->now);
+    join(g, 3, 2);
+    rig_step(g);
+    assert_true(rig_result(g, 3, "a", JOB_END_REFUSED, RESULT_INTEGRATION_NOT_FOUND));
+    rig_expect_end(g, "a", JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    assert_true(rig_result(g, 3, "b", JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE));
+    rig_expect_end(g, "b", JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
+}
+
 static void a_late_result_of_the_claims_owner_counts(void **state)
 {
     struct rig *g = *state;
@@ -329,6 +378,8 @@ int main(void)
         RIG_TEST(what_may_have_started_neither_expires_nor_is_cancelled),
         RIG_TEST(what_nobody_settles_ends_as_unknown),
         RIG_TEST(each_unsettled_job_ends_at_its_own_time),
+        RIG_TEST(not_sent_is_never_said_of_what_was_started),
+        RIG_TEST(what_may_have_started_is_refused_by_the_store_alone),
         RIG_TEST(a_late_result_of_the_claims_owner_counts),
         RIG_TEST(reports_of_others_and_old_attempts_are_ignored),
         RIG_TEST(given_back_goes_again_above_the_attempt_seen),
