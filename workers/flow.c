@@ -288,20 +288,9 @@ static void end_unknown(struct flow *f, enum result_code code)
 /* The advertiser's words for whoever looks at the result, without secrets and codes. */
 static void keep_answer(struct flow *f, const struct fetch_result *r)
 {
-    size_t count;
-    const struct slice *known = secrets_values(f->all->secrets, &count);
-    struct slice *hidden = xmalloc((count + 2) * sizeof *hidden);
-    for (size_t i = 0; i < count; i++) {
-        hidden[i] = known[i];
-    }
-    if (f->otp[0] != '\0') {
-        hidden[count++] = slice_of(f->otp);
-    }
-    if (f->body.otp.n > 0) {
-        hidden[count++] = f->body.otp;
-    }
-    dialect_redact(r->body, hidden, count, &f->advertiser_body);
-    free(hidden);
+    const struct slice codes[] = {slice_of(f->otp), f->body.otp};
+    redact(secrets_redactor(f->all->secrets), r->body, codes, ARRAY_LEN(codes),
+           &f->advertiser_body);
 }
 
 static void judge_answer(struct flow *f, const struct fetch_result *r)

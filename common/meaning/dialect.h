@@ -85,11 +85,4 @@ MUST_CHECK bool dialect_preview(const struct dialect *d, const void *settings,
                                 enum dialect_call call, const struct template_values *v,
                                 struct buf *out, struct template_error *error);
 
-/*
- * "****" over every secret value in the advertiser's body, as it is or percent- or JSON-encoded.
- * The OTP is a secret too: the caller passes it. Writes what fits below out's ceiling, without
- * overflow, and always valid UTF-8 without NUL.
- */
-void dialect_redact(struct slice body, const struct slice *secrets, size_t count, struct buf *out);
-
 #endif

@@ -10,9 +10,10 @@
 #include "common/base/map.h"
 
 struct secrets {
-    struct yaml_node *root; /* owns names and values; wiped when destroyed */
-    struct map *by_name;    /* name → struct slice in values */
-    struct slice *values;   /* in file order */
+    struct yaml_node *root;    /* owns names and values; wiped when destroyed */
+    struct map *by_name;       /* name → struct slice in values */
+    struct slice *values;      /* in file order */
+    struct redactor *redactor; /* of values; NULL: there are none */
 };
 
 /* The size, or -1 with *error filled. */
@@ -144,7 +145,9 @@ struct secrets *secrets_load(const char *path, struct yaml_error *error)
     }
     if (s->root == NULL || !fill(s, path, error)) {
         secrets_destroy(&s);
+        return NULL;
     }
+    s->redactor = redactor_new(s->values, map_count(s->by_name));
     return s;
 }
 
@@ -155,6 +158,7 @@ void secrets_destroy(struct secrets **sp)
         return;
     }
     *sp = NULL;
+    redactor_destroy(&s->redactor);
     map_destroy(&s->by_name, NULL);
     free(s->values);
     yaml_destroy(&s->root);
@@ -170,8 +174,7 @@ bool secrets_find(const struct secrets *s, struct slice name, struct slice *valu
     return found != NULL;
 }
 
-const struct slice *secrets_values(const struct secrets *s, size_t *count)
+const struct redactor *secrets_redactor(const struct secrets *s)
 {
-    *count = map_count(s->by_name);
-    return s->values;
+    return s->redactor;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "common/base/slice.h"
+#include "common/meaning/redact.h"
 #include "common/meaning/yaml.h"
 
 enum { SECRETS_MAX = 1000, SECRET_BYTES_MAX = 4096, SECRETS_FILE_BYTES_MAX = 1024 * 1024 };
@@ -29,7 +30,7 @@ MUST_CHECK struct secrets *secrets_load(const char *path, struct yaml_error *err
 void secrets_destroy(struct secrets **s);
 /* False when there is none of this name. The value lives as long as the set. */
 MUST_CHECK bool secrets_find(const struct secrets *s, struct slice name, struct slice *value);
-/* All values, to blot them out of an advertiser's answer. */
-const struct slice *secrets_values(const struct secrets *s, size_t *count);
+/* Of all values, to blot them out of an advertiser's answer. Lives as long as the set. */
+const struct redactor *secrets_redactor(const struct secrets *s);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "common/base/rng.h"
 #include "common/meaning/dialect.h"
+#include "common/meaning/redact.h"
 
 enum { TEMPLATES = 60000, INTEGRATIONS = 10000, ANSWERS = 30000, TEXT_MAX = 600 };
 
@@ -355,7 +356,7 @@ static void answers_have_one_judgement(void **state)
         struct dialect_verdict verdict;
         dialect_template.parse(settings, DIALECT_SEND, &answer, &verdict);
         check_verdict(&verdict);
-        dialect_redact(answer.body, secrets, ARRAY_LEN(secrets), &redacted);
+        redact(NULL, answer.body, secrets, ARRAY_LEN(secrets), &redacted);
         assert_true(buf_ok(&redacted));
         assert_null(strstr(buf_text(&redacted), "id="));
     }

@@ -308,62 +308,6 @@ static void a_preview_shows_no_secret(void **state)
     dialect_template.release(settings);
 }
 
-/* ---- redaction ------------------------------------------------------------------------------- */
-
-static void secrets_are_struck_out(void **state)
-{
-    (void)state;
-    static const struct slice secrets[] = {{"p@ss w\"d", 8}, {"1234", 4}, {"", 0}, {"p@s", 3}};
-    static const struct {
-        const char *body;
-        const char *wanted;
-    } rows[] = {
-        {"", ""},
-        {"nothing here", "nothing here"},
-        {"p@ss w\"d", "****"},
-        {"?k=p%40ss%20w%22d&otp=1234", "?k=****&otp=****"},
-        {"k=p%40ss+w%22d", "k=****"},
-        {"{\"k\":\"p@ss w\\\"d\"}", "{\"k\":\"****\"}"},
-        {"p@s!12341234", "****!********"},
-        {"a\xff\xc3", "a??"},
-        {"é€😀", "é€😀"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct buf out;
-        buf_init(&out, 64);
-        dialect_redact(slice_of(rows[i].body), secrets, ARRAY_LEN(secrets), &out);
-        assert_string_equal(buf_text(&out), rows[i].wanted);
-        buf_free(&out);
-    }
-    struct buf small;
-    buf_init(&small, 6);
-    dialect_redact(SLICE("abcd€1234"), secrets, ARRAY_LEN(secrets), &small);
-    assert_true(buf_ok(&small));
-    assert_string_equal(buf_text(&small), "abcd");
-    buf_clear(&small);
-    dialect_redact(SLICE("a\0b"), NULL, 0, &small);
-    assert_string_equal(buf_text(&small), "a?b");
-    buf_free(&small);
-}
-
-/* A worker passes its whole secret store. */
-static void many_secrets_are_struck_out(void **state)
-{
-    (void)state;
-    enum { MANY = 1000 };
-    static char texts[MANY][16];
-    static struct slice secrets[MANY];
-    for (size_t i = 0; i < MANY; i++) {
-        (void)snprintf(texts[i], sizeof(texts[i]), "key=%zu/x", i);
-        secrets[i] = slice_of(texts[i]);
-    }
-    struct buf out;
-    buf_init(&out, 64);
-    dialect_redact(SLICE("a key=999/x key%3D500%2Fx key=1000/x"), secrets, MANY, &out);
-    assert_string_equal(buf_text(&out), "a **** **** key=1000/x");
-    buf_free(&out);
-}
-
 static void dialects_are_found_by_name(void **state)
 {
     (void)state;
@@ -379,8 +323,6 @@ int main(void)
         cmocka_unit_test(no_value_moves_the_request),
         cmocka_unit_test(a_request_is_reused_and_bounded),
         cmocka_unit_test(a_preview_shows_no_secret),
-        cmocka_unit_test(secrets_are_struck_out),
-        cmocka_unit_test(many_secrets_are_struck_out),
         cmocka_unit_test(dialects_are_found_by_name),
     };
     return cmocka_run_group_tests_name("dialect_template", tests, NULL, NULL);
