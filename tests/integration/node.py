@@ -160,7 +160,9 @@ node:
                 try:
                     with open("/proc/%s/cmdline" % pid, "rb") as c:
                         argv = c.read().split(b"\0")
-                except FileNotFoundError:
+                except (FileNotFoundError, ProcessLookupError):
+                    continue
+                if not argv[0]:  # dead already, or between fork and exec
                     continue
                 name = os.path.basename(argv[0].split()[0]).decode()
                 if name == "otpq":
