@@ -423,6 +423,8 @@ def test_the_longest_silent_client_makes_room():
             c.send("P")
             assert c.receive()[0] == "O"
         first.submit("o-1")
+        first.send("P")  # its answer says that the job before it has arrived
+        assert first.receive()[0] == "O"
         with Client(b.clients) as third, Worker(b.workers) as w:
             third.send("P")
             assert third.receive()[0] == "O"
