@@ -42,7 +42,7 @@ struct child {
     char *name;
     char *argv[CHILD_ARGS_MAX + 1];
     char *env[CHILD_ENV_MAX + 1];
-    bool oneshot, shown;
+    bool oneshot, lasting, shown;
     bool extra; /* not part of the boot: never started again */
     int stop_rank;
     int drain_ms;
@@ -387,7 +387,7 @@ void supervisor_restart(struct supervisor *s)
     s->restarting = true;
     for (size_t i = 0; i < s->count; i++) {
         struct child *c = s->children[i];
-        c->again = !c->oneshot && !c->extra && c->pid != 0;
+        c->again = !c->oneshot && !c->lasting && !c->extra && c->pid != 0;
     }
     restart_next_rank(s);
 }
@@ -559,6 +559,7 @@ static struct child *add(struct supervisor *s, const struct child_spec *spec)
         c->env[i] = slice_dup(slice_of(spec->env[i]));
     }
     c->oneshot = spec->oneshot;
+    c->lasting = spec->lasting;
     c->shown = spec->shown;
     c->stop_rank = spec->stop_rank;
     c->drain_ms = spec->drain_ms;

@@ -22,6 +22,7 @@ struct child_spec {
     const char *argv[CHILD_ARGS_MAX]; /* program and arguments, NULL-terminated */
     const char *env[CHILD_ENV_MAX];   /* "NAME=value" additions, NULL-terminated */
     bool oneshot;                     /* ready when it has exited with 0; not started again */
+    bool lasting;                     /* supervisor_restart leaves it alone */
     bool shown;                       /* its output goes to ours instead of its log file */
     int stop_rank;                    /* lower ranks are ended first; equal ranks together */
     int drain_ms;                     /* after SIGTERM: this long, then SIGKILL */
@@ -46,7 +47,7 @@ void supervisor_start(struct supervisor *s);
 void supervisor_run(struct supervisor *s, const struct child_spec *spec);
 /* First call: ordered drain. Second call: at once. */
 void supervisor_stop(struct supervisor *s);
-/* Ends and starts every child that is no oneshot, one rank at a time (SIGHUP). */
+/* Ends and starts every child that is neither oneshot nor lasting, one after the other (SIGHUP). */
 void supervisor_restart(struct supervisor *s);
 
 #endif

@@ -236,6 +236,7 @@ static struct child_spec spec_of(const struct node *n, const char *name, const c
                               .argv = {path},
                               .env = {n->env_dir},
                               .stop_rank = (int)rank,
+                              .lasting = rank == RANK_REDIS || rank == RANK_SANDBOX,
                               .drain_ms = drain_ms_of(n, rank)};
     return spec;
 }
@@ -416,6 +417,30 @@ static void on_stop_signal(evutil_socket_t signal_number UNUSED, short what UNUS
     supervisor_stop(n->supervisor);
 }
 
+/* What runs, and where, was decided at the start: a change of that needs another one. */
+static void tell_what_stays(const struct node *n, const struct config *fresh)
+{
+    const struct config *c = &n->config;
+    const struct {
+        const char *key;
+        bool changed;
+    } fixed[] = {
+        {"dir", strcmp(c->dir, fresh->dir) != 0},
+        {"redis.address", strcmp(c->redis_address, fresh->redis_address) != 0},
+        {"node.workers", c->node_workers != fresh->node_workers},
+        {"node.gateways", c->node_gateways != fresh->node_gateways},
+        {"sandbox.listen", n->demo && strcmp(c->sandbox_listen, fresh->sandbox_listen) != 0},
+        {"outgoing.allow",
+         n->demo && c->outgoing_allow.count == 0 && fresh->outgoing_allow.count > 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+        if (fixed[i].changed) {
+            (void)fprintf(stderr, "otpq: %s changed: that takes effect with the next start\n",
+                          fixed[i].key);
+        }
+    }
+}
+
 static void on_reload_signal(evutil_socket_t signal_number UNUSED, short what UNUSED, void *context)
 {
     struct node *n = context;
@@ -430,6 +455,7 @@ static void on_reload_signal(evutil_socket_t signal_number UNUSED, short what UN
         (void)fprintf(stderr, "otpq: not reloaded: %s\n", error.text);
         return;
     }
+    tell_what_stays(n, &fresh);
     config_free(&fresh);
     supervisor_restart(n->supervisor);
 }

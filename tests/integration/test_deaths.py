@@ -142,11 +142,17 @@ def test_a_worker_is_ended_in_order_under_load():
 def test_a_hangup_restarts_every_process_and_work_goes_on():
     with Node() as node, Client(node.clients) as client:
         before = node.children()
+        with open(node.config, encoding="utf-8") as f:
+            text = f.read()
+        with open(node.config, "w", encoding="utf-8") as f:
+            f.write(text.replace("workers: 1\n", "workers: 2\n"))
         node.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "node.workers changed" in node.output(), 10, "it says what stays")
         wait_for(lambda: "all processes were restarted" in node.output(), 30, "all are restarted")
         after = node.children()
         assert sorted(after) == sorted(before)
-        assert not set(before.values()) & set(after.values()), (before, after)
+        stayed = {name for name in before if before[name] == after[name]}
+        assert stayed == {"redis", "sandbox"}, (before, after)
         assert client.call(*send_job("after", ordinary(1)))[0]["code"] == "otp_sent"
 
 
