@@ -6,6 +6,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,8 @@ struct node {
     struct config config;
     const char *config_path; /* NULL: embedded defaults */
     bool demo;               /* demo records, sandbox, a first flow */
+    bool json;               /* the addresses as one line for machines; no live line */
+    bool check;              /* only look at the configuration */
     bool once;               /* end after the first flow */
     char bin[PATH_BYTES];    /* folder of the programs */
     char dir[PATH_BYTES];    /* absolute */
@@ -57,7 +60,7 @@ struct node {
 };
 
 static const char usage[] =
-    "usage: otpq up [--demo [--once]] [--dir DIR] [--config FILE]\n"
+    "usage: otpq up [--demo [--once]] [--dir DIR] [--config FILE] [--json]\n"
     "\n"
     "Runs a whole node in the foreground: its own redis-server on a unix socket inside DIR (when\n"
     "redis.address is empty), a broker, node.workers workers, node.gateways gateways. A process\n"
@@ -68,7 +71,9 @@ static const char usage[] =
     "  --dir DIR      state of the node (default: dir of the configuration)\n"
     "  --config FILE  configuration (default: embedded defaults and OTPQ_… variables)\n"
     "  --demo         load the demo records, start the sandbox, send and verify a first OTP\n"
-    "  --once         with --demo: end after the first flow; exit code 0 when it was verified\n";
+    "  --once         with --demo: end after the first flow; exit code 0 when it was verified\n"
+    "  --json         say what there is as one line of JSON each, instead of a page for people\n"
+    "  --check-config only check the configuration\n";
 
 /* ---- the node's folder ----------------------------------------------------------------------- */
 
@@ -312,6 +317,9 @@ static void add_flow(struct node *n)
     struct child_spec spec = spec_of(n, "first-flow", "otpq", RANK_WATCHERS, path);
     add_argument(&spec, "demo");
     add_config(n, &spec);
+    if (n->json) {
+        add_argument(&spec, "--json");
+    }
     spec.oneshot = true;
     spec.shown = true;
     supervisor_add(n->supervisor, &spec);
@@ -386,11 +394,34 @@ static void print_addresses(const struct node *n)
     free(redis);
 }
 
+static void print_json(const struct node *n)
+{
+    const struct config *c = &n->config;
+    char *redis = config_redis_address(c);
+    json_t *up = json_pack(
+        "{s:I,s:s,s:s,s:s,s:s,s:s,s:s}", "up_ms", (json_int_t)(clock_mono_ms() - n->began_ms),
+        "gateway", c->gateway_listen, "clients", c->broker_clients, "workers", c->broker_workers,
+        "metrics", c->broker_metrics, "redis", redis, "dir", n->dir);
+    must(up != NULL);
+    if (n->demo) {
+        must(json_object_set_new(up, "sandbox", json_string(c->sandbox_listen)) == 0);
+    }
+    (void)json_dumpf(up, stdout, JSON_COMPACT);
+    (void)printf("\n");
+    (void)fflush(stdout);
+    json_decref(up);
+    free(redis);
+}
+
 static void on_up(void *context)
 {
     struct node *n = context;
     if (n->once) {
         supervisor_stop(n->supervisor);
+        return;
+    }
+    if (n->json) {
+        print_json(n);
         return;
     }
     print_addresses(n);
@@ -511,51 +542,69 @@ static bool find_programs(struct node *n)
     return true;
 }
 
-int cmd_up(int argc, char **argv)
+/* -1: go on; else the exit code to leave with. */
+static int read_arguments(struct node *n, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"demo", no_argument, NULL, 'd'},      {"once", no_argument, NULL, 'o'},
-        {"dir", required_argument, NULL, 'D'}, {"config", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},      {NULL, 0, NULL, 0},
+        {"demo", no_argument, NULL, 'd'},         {"once", no_argument, NULL, 'o'},
+        {"dir", required_argument, NULL, 'D'},    {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, 'C'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
-    struct node n = {.lock_fd = -1, .terminal = find_terminal(), .began_ms = clock_mono_ms()};
-    const char *dir = NULL;
     for (int o = getopt_long(argc, argv, "", options, NULL); o != -1;
          o = getopt_long(argc, argv, "", options, NULL)) {
         switch (o) {
         case 'd':
-            n.demo = true;
+            n->demo = true;
             break;
         case 'o':
-            n.once = true;
+            n->once = true;
             break;
         case 'D':
-            dir = optarg;
+            (void)setenv("OTPQ_DIR", optarg, 1);
             break;
         case 'c':
-            n.config_path = optarg;
+            n->config_path = optarg;
+            break;
+        case 'C':
+            n->check = true;
+            break;
+        case 'j':
+            n->json = true;
             break;
         default:
             (void)fputs(usage, o == 'h' ? stdout : stderr);
-            return o == 'h' ? 0 : 2;
+            return o == 'h' ? OTPQ_EXIT_DONE : OTPQ_EXIT_USAGE;
         }
     }
-    if (optind < argc || (n.once && !n.demo)) {
+    if (optind < argc || (n->once && !n->demo)) {
         (void)fputs(usage, stderr);
-        return 2;
+        return OTPQ_EXIT_USAGE;
     }
-    if (dir != NULL) {
-        (void)setenv("OTPQ_DIR", dir, 1);
-    }
+    return -1;
+}
+
+int cmd_up(int argc, char **argv)
+{
+    struct node n = {.lock_fd = -1, .terminal = find_terminal(), .began_ms = clock_mono_ms()};
     struct yaml_error error;
+    int code = read_arguments(&n, argc, argv);
+    if (code >= 0) {
+        return code;
+    }
     if (!config_load(&n.config, n.config_path, &error)) {
-        (void)fprintf(stderr, "%s\n", error.text);
-        return 2;
+        (void)fprintf(stderr, "otpq up: %s\n", error.text);
+        return OTPQ_EXIT_USAGE;
+    }
+    if (n.check) {
+        (void)printf("otpq up: configuration is sound\n");
+        config_free(&n.config);
+        return OTPQ_EXIT_DONE;
     }
     process_no_core();
     bool ready =
         find_programs(&n) && prepare_folder(&n, n.config.dir) && ports_free(&n.config, n.demo);
-    int code = ready ? run(&n) : 1;
+    code = ready ? run(&n) : OTPQ_EXIT_REFUSED;
     if (n.lock_fd >= 0) {
         (void)close(n.lock_fd);
     }

@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -258,3 +259,20 @@ def test_top_info_push_get_and_cancel_speak_json(node):
     assert json.loads(node.command("get", "push-1", "--json").stdout)["code"] == "otp_sent"
     done = node.command("cancel", "push-1", "--json", check=False)
     assert json.loads(done.stdout), done
+
+
+def test_up_speaks_json_and_checks_its_configuration(tmp_path):
+    node = Node()
+    argv = [os.path.join(BUILD, "bin", "otpq"), "up", "--dir", node.dir, "--config", node.config]
+    try:
+        done = subprocess.run(argv + ["--demo", "--once", "--json"], stdout=subprocess.PIPE, timeout=60 * SLOW)
+        assert done.returncode == 0
+        assert json.loads(done.stdout)["verified"] is True
+        assert subprocess.run(argv + ["--check-config"], stdout=subprocess.PIPE).returncode == 0
+        with open(node.config, "a", encoding="utf-8") as f:
+            f.write("nodes: 3\n")
+        done = subprocess.run(argv + ["--check-config"], stderr=subprocess.PIPE)
+        assert done.returncode == 2 and b'did you mean "node"' in done.stderr, done.stderr
+    finally:
+        node.log.close()
+        shutil.rmtree(node.dir)
