@@ -371,6 +371,14 @@ static bool build(struct flow *f, struct dialect_request *request)
     return false;
 }
 
+/* From when on not even the first byte may leave: the deadline is over, or the lease is, and the
+ * job another's. */
+static int64_t begin_by_ms(const struct flow *f)
+{
+    int64_t held_ms = f->lease_end_ms - FLOW_WRITE_SPARE_MS;
+    return held_ms < f->deadline_ms ? held_ms : f->deadline_ms;
+}
+
 static void call(struct flow *f)
 {
     struct dialect_request request;
@@ -380,7 +388,9 @@ static void call(struct flow *f)
     if (built && left_ms > 0) {
         f->state = FLOW_CALLING;
         f->call_wall_ms = clock_wall_ms();
-        f->call = fetch_start(f->all->fetch, &request, (uint32_t)left_ms, on_fetched, f);
+        const struct fetch_limits limits = {.timeout_ms = (uint32_t)left_ms,
+                                            .begin_by_ms = begin_by_ms(f)};
+        f->call = fetch_start(f->all->fetch, &request, &limits, on_fetched, f);
     }
     dialect_request_free(&request);
     if (!built) {
@@ -394,13 +404,22 @@ static void call(struct flow *f)
 
 /* ---- the claim ------------------------------------------------------------------------------- */
 
+/* The answer may be old: this process may have stood still since the script ran, and the lease be
+ * over or too short for the call. Then the store is asked again: the job is another's by now, or
+ * still this run's, with a new lease. */
 static void won(struct flow *f)
 {
+    int64_t now_ms = clock_mono_ms();
+    bool late = now_ms >= f->deadline_ms;
+    if (!late && now_ms + f->call_ms + FLOW_WRITE_SPARE_MS > f->lease_end_ms) {
+        ask(f);
+        return;
+    }
     char attempt[32];
     (void)snprintf(attempt, sizeof attempt, "attempt %" PRIu32, f->job.attempt);
     add_step(f, "started", clock_wall_ms(), attempt);
     link_started(f->from, f->job.id, f->job.attempt);
-    if (clock_mono_ms() >= f->deadline_ms) {
+    if (late) {
         finish(f, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
     } else {
         call(f);
@@ -483,7 +502,8 @@ static void ask(struct flow *f)
     int64_t now_ms = clock_mono_ms();
     int64_t left_ms = f->deadline_ms > now_ms ? f->deadline_ms - now_ms : 0;
     uint32_t call_ms = call_ms_max(f);
-    f->claim.lease_ms = (uint32_t)(left_ms < call_ms ? left_ms : call_ms) + FLOW_LEASE_SPARE_MS;
+    f->call_ms = left_ms < call_ms ? (uint32_t)left_ms : call_ms;
+    f->claim.lease_ms = f->call_ms + FLOW_LEASE_SPARE_MS;
     f->lease_end_ms = now_ms + f->claim.lease_ms;
     f->state = FLOW_CLAIMING;
     f->all->claiming++;

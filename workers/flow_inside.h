@@ -25,6 +25,9 @@ enum {
     FLOW_CLAIMS_MAX = 256,
     FLOW_TEXT_BYTES_MAX = 4096, /* an SMS text with its code */
     FLOW_LEASE_SPARE_MS = 2000, /* a claim lives this much longer than the call may take */
+    /* of it for writing the outcome; what is left is for the claim's answer. redis.timeout_ms stays
+     * below that: else a slow store's answers would be late for ever */
+    FLOW_WRITE_SPARE_MS = 200,
     FLOW_STORE_RETRY_MS = 200,  /* between tries to write an outcome */
     FLOW_STORE_BACK_MS = 500,   /* a job given back because the store is away comes again after */
     /* a job given back because it cannot begin here comes again after */
@@ -54,6 +57,7 @@ struct flow {
     bool elsewhere;           /* WAITING for another owner's outcome: no deadline ends that */
     int64_t arrived_ms;       /* mono */
     int64_t deadline_ms;      /* mono */
+    uint32_t call_ms;         /* that the call may take, as the claim was told */
     int64_t lease_end_ms;     /* mono; of the claim, from when it was last asked for */
     struct session_job claim; /* what the store is asked about */
     char request_id[64];

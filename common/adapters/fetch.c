@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/adapters/address_rules.h"
+#include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
 
@@ -59,6 +60,8 @@ struct fetch_call {
     bool connecting;       /* an address was allowed and a socket opened for it */
     bool refused_on_reuse; /* the kept connection's address is not allowed (any more) */
     bool too_large;
+    bool late;           /* begin_by_ms was over when the request was about to be written */
+    int64_t begin_by_ms; /* mono; of the limits */
     bool expected_idle; /* the shard was chosen for a connection believed idle */
     fetch_callback *done;
     void *context;
@@ -137,7 +140,7 @@ static curl_socket_t on_open_socket(void *context, curlsocktype purpose, struct 
 
 /* Runs when a connection is there and the request is about to be written: also on a kept one, and
  * again when libcurl silently repeats the request because a kept connection died without an answer.
- * The first run checks the address, a second one is the repeat and ends the call. */
+ * The first run checks address and time, a second one is the repeat and ends the call. */
 static int on_prereq(void *context, char *peer_ip, char *local_ip, int peer_port, int local_port)
 {
     (void)local_ip;
@@ -151,6 +154,10 @@ static int on_prereq(void *context, char *peer_ip, char *local_ip, int peer_port
     if (!address_parse(peer_ip, &address) ||
         !address_ok(c, (uint16_t)peer_port, (const struct sockaddr *)&address)) {
         c->refused_on_reuse = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (clock_mono_ms() >= c->begin_by_ms) {
+        c->late = true;
         return CURL_PREREQFUNC_ABORT;
     }
     c->prereqs = 1;
@@ -436,10 +443,12 @@ static void set_headers(struct fetch_call *c, const struct dialect_request *r)
     SET(c->easy, CURLOPT_HTTPHEADER, c->headers);
 }
 
-static void call_prepare(struct fetch_call *c, const struct dialect_request *r, uint32_t timeout_ms)
+static void call_prepare(struct fetch_call *c, const struct dialect_request *r,
+                         const struct fetch_limits *limits)
 {
-    must(timeout_ms > 0);
-    uint32_t whole = r->timeout_ms > 0 && r->timeout_ms < timeout_ms ? r->timeout_ms : timeout_ms;
+    uint32_t most = limits->timeout_ms;
+    must(most > 0);
+    uint32_t whole = r->timeout_ms > 0 && r->timeout_ms < most ? r->timeout_ms : most;
     uint32_t connect = r->connect_ms > 0 && r->connect_ms < whole ? r->connect_ms : whole;
     buf_init(&c->body, c->fetch->body_bytes_max);
     c->error[0] = '\0';
@@ -449,6 +458,8 @@ static void call_prepare(struct fetch_call *c, const struct dialect_request *r, 
     c->connecting = false;
     c->refused_on_reuse = false;
     c->too_large = false;
+    c->late = false;
+    c->begin_by_ms = limits->begin_by_ms;
     SET(c->easy, CURLOPT_URL, buf_text(&r->url));
     SET(c->easy, CURLOPT_TIMEOUT_MS, (long)whole);
     SET(c->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect);
@@ -457,13 +468,14 @@ static void call_prepare(struct fetch_call *c, const struct dialect_request *r, 
 }
 
 struct fetch_call *fetch_start(struct fetch *f, const struct dialect_request *request,
-                               uint32_t timeout_ms, fetch_callback *done, void *context)
+                               const struct fetch_limits *limits, fetch_callback *done,
+                               void *context)
 {
     if (f->in_flight >= f->calls_max) {
         return NULL;
     }
     struct fetch_call *c = call_take(f);
-    call_prepare(c, request, timeout_ms);
+    call_prepare(c, request, limits);
     c->done = done;
     c->context = context;
     c->origin = origin_of(f, buf_text(&request->url));
@@ -510,6 +522,8 @@ static const char *detail_of(struct fetch_call *c, CURLcode rc, enum fetch_end e
                        c->fetch->body_bytes_max);
     } else if (end == FETCH_UNKNOWN && c->prereqs > 1) {
         return "the kept connection died before an answer; not repeated";
+    } else if (c->late) {
+        return "too late to begin";
     } else if (end == FETCH_ANSWERED) {
         return "";
     }

@@ -37,7 +37,8 @@ uint32_t fetch_in_flight(const struct fetch *f);
 
 enum fetch_end {
     FETCH_ANSWERED,  /* status and body are there */
-    FETCH_NOT_SENT,  /* provably nothing left for the peer: resolve, connect, TLS failed */
+    /* provably nothing left for the peer: resolve, connect, TLS failed, or begin_by was over */
+    FETCH_NOT_SENT,
     FETCH_FORBIDDEN, /* address refused by the operator's rules; nothing left */
     /* bytes may have gone out; no whole answer (time-out, reset, silent repeat stopped) */
     FETCH_UNKNOWN,
@@ -56,11 +57,19 @@ struct fetch_result {
 };
 typedef void fetch_callback(void *context, const struct fetch_result *r);
 
-/* Starts a call; timeout_ms (at least 1) caps request->timeout_ms (the job's deadline). The
- * request is copied: nothing of it is needed after the return. The callback runs exactly once,
- * from the loop, never before this returns. NULL: calls_max reached (nothing happened). */
+/* When a call has to be over, and when it must not begin any more. */
+struct fetch_limits {
+    uint32_t timeout_ms; /* at least 1; caps request->timeout_ms */
+    /* clock_mono_ms() from which no byte may leave: looked at when the connection is there and the
+     * request about to be written, however long the process was held up before */
+    int64_t begin_by_ms;
+};
+/* Starts a call. The request is copied: nothing of it is needed after the return. The callback runs
+ * exactly once, from the loop, never before this returns. NULL: calls_max reached (nothing
+ * happened). */
 MUST_CHECK struct fetch_call *fetch_start(struct fetch *f, const struct dialect_request *request,
-                                          uint32_t timeout_ms, fetch_callback *done, void *context);
+                                          const struct fetch_limits *limits, fetch_callback *done,
+                                          void *context);
 /* Drops the call; no callback. Only at shutdown. */
 void fetch_abandon(struct fetch_call *c);
 

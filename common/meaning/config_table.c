@@ -41,7 +41,7 @@ const struct config_option config_options[] = {
          "File that holds the password of Redis; empty: none."),
     PREFIX("redis.prefix", "otpq:", CONFIG_REDIS_PREFIX_BYTES_MAX, redis_prefix,
            "Put in front of every key."),
-    UINT("redis.timeout_ms", "1000", 10, 60000, "ms", redis_timeout_ms,
+    UINT("redis.timeout_ms", "1000", 10, 1500, "ms", redis_timeout_ms,
          "A command without an answer this long counts as unknown."),
 
     TEXT("broker.clients", "tcp://127.0.0.1:5560", broker_clients,

@@ -220,7 +220,8 @@ static void on_fetched(void *context, const struct fetch_result *result);
 static void fetch_one(struct fetch_run *x)
 {
     x->run->started++;
-    must(fetch_start(x->fetch, &x->request, 30000, on_fetched, x) != NULL);
+    const struct fetch_limits limits = {.timeout_ms = 30000, .begin_by_ms = INT64_MAX};
+    must(fetch_start(x->fetch, &x->request, &limits, on_fetched, x) != NULL);
 }
 
 static void on_fetched(void *context, const struct fetch_result *result)

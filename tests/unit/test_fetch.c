@@ -293,7 +293,8 @@ static struct seen call(struct event_base *base, struct fetch *f, const struct a
 {
     struct seen seen = {.base = base};
     struct dialect_request r = make_request(a);
-    struct fetch_call *c = fetch_start(f, &r, 10000, on_done, &seen);
+    struct fetch_limits limits = {.timeout_ms = 10000, .begin_by_ms = INT64_MAX};
+    struct fetch_call *c = fetch_start(f, &r, &limits, on_done, &seen);
     assert_non_null(c);
     assert_int_equal(seen.count, 0);
     free_request(&r);
@@ -502,6 +503,29 @@ static void test_full_backlog_is_not_sent(void **state)
     close(listener);
 }
 
+/* A process that stood still between start and the first byte, on a new connection and on a kept
+ * one: nothing leaves any more. */
+static void test_too_late_to_begin(void **state)
+{
+    struct fixture *x = *state;
+    char url[128];
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/ok", x->server.port);
+    struct ask a = {.url = url};
+    struct dialect_request r = make_request(&a);
+    for (int i = 0; i < 2; i++) {
+        struct seen seen = {.base = x->base};
+        struct fetch_limits limits = {.timeout_ms = 5000, .begin_by_ms = clock_mono_ms() + 50};
+        assert_non_null(fetch_start(x->fetch, &r, &limits, on_done, &seen));
+        usleep(60 * 1000);
+        assert_int_equal(event_base_loop(x->base, EVLOOP_NO_EXIT_ON_EMPTY), 0);
+        assert_end(seen, FETCH_NOT_SENT);
+        assert_string_equal(seen.detail, "too late to begin");
+        assert_int_equal(x->server.requests, i);
+        assert_end(get(x, "/ok"), FETCH_ANSWERED);
+    }
+    free_request(&r);
+}
+
 /* The kernel of the peer took the connection, its program never did: bytes have left us. */
 static void test_closed_before_accept_is_unknown(void **state)
 {
@@ -592,11 +616,12 @@ static void test_ceiling_and_abandon(void **state)
     struct dialect_request r = make_request(&a);
     struct seen seen = {.base = x->base};
     struct fetch_call *calls[CALLS_MAX];
+    const struct fetch_limits limits = {.timeout_ms = 1000, .begin_by_ms = INT64_MAX};
     for (size_t i = 0; i < CALLS_MAX; i++) {
-        calls[i] = fetch_start(x->fetch, &r, 1000, on_done, &seen);
+        calls[i] = fetch_start(x->fetch, &r, &limits, on_done, &seen);
         assert_non_null(calls[i]);
     }
-    assert_null(fetch_start(x->fetch, &r, 1000, on_done, &seen));
+    assert_null(fetch_start(x->fetch, &r, &limits, on_done, &seen));
     assert_int_equal(event_base_loop(x->base, EVLOOP_NONBLOCK), 0);
     for (size_t i = 0; i < CALLS_MAX / 2; i++) {
         fetch_abandon(calls[i]);
@@ -629,10 +654,11 @@ static void test_many_at_once_then_all_on_kept_connections(void **state)
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/ok", x->server.port);
     struct ask a = {.url = url};
     struct dialect_request r = make_request(&a);
+    const struct fetch_limits limits = {.timeout_ms = 5000, .begin_by_ms = INT64_MAX};
     for (int round = 0; round < 3; round++) {
         struct many m = {.base = x->base, .left = CALLS_MAX};
         for (int i = 0; i < CALLS_MAX; i++) {
-            assert_non_null(fetch_start(x->fetch, &r, 5000, on_one_of_many, &m));
+            assert_non_null(fetch_start(x->fetch, &r, &limits, on_one_of_many, &m));
         }
         assert_int_equal(event_base_loop(x->base, EVLOOP_NO_EXIT_ON_EMPTY), 0);
         assert_int_equal(m.answered, CALLS_MAX);
@@ -676,6 +702,7 @@ int main(void)
         WITH(test_provably_not_sent),
         WITH(test_tls_that_never_answers_is_not_sent),
         WITH(test_full_backlog_is_not_sent),
+        WITH(test_too_late_to_begin),
         WITH(test_closed_before_accept_is_unknown),
         WITH(test_forbidden_addresses),
         WITH(test_allowed_by_name_and_port),
