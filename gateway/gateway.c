@@ -104,7 +104,9 @@ static void on_request(void *context, struct httpd_request *r)
         .query = httpd_query(r),
         .content_type = httpd_header(r, "Content-Type"),
         .body = httpd_body(r),
-        .caller = {.ip = httpd_peer(r), .user_agent = httpd_header(r, "User-Agent")}};
+        .caller = {.ip = httpd_peer(r),
+                   .user_agent = httpd_header(r, "User-Agent"),
+                   .accept_language = httpd_header(r, "Accept-Language")}};
     rng_secure_text(id + 2, ID_RANDOM);
     httpd_set_header(r, "X-Request-Id", id);
     intake_make(&intake, records_watch_now(g->watch), &in);

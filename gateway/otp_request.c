@@ -1,13 +1,16 @@
 #include "gateway/otp_request.h"
 
+#include <arpa/inet.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "common/base/utf8.h"
 
 /* The published parameters. Whatever else is sent becomes {param.NAME} of the templates. */
-static const char *const published[] = {"key",    "aid",  "mid", "partner",   "msisdn",
-                                        "userId", "type", "otp", "request_id"};
+static const char *const published[] = {"key",       "aid",        "mid", "partner",    "msisdn",
+                                        "type",      "userId",     "otp", "request_id", "ip",
+                                        "userAgent", "user_agent", "lang"};
 
 /* Longest text that a job takes, and what to say when it is longer. */
 static const struct {
@@ -19,6 +22,7 @@ static const struct {
     {"type", 64, "type has more than 64 bytes"},
     {"otp", 64, "otp has more than 64 bytes"},
     {"request_id", 64, "request_id has more than 64 bytes"},
+    {"lang", 64, "lang has more than 64 bytes"},
 };
 
 static bool refuse(struct otp_refusal *why, enum result_code code, const char *detail)
@@ -172,6 +176,66 @@ static struct slice clean_agent(struct slice agent)
     return slice_make(agent.p, n);
 }
 
+/* The first tag of an Accept-Language header, "th" of "th, en;q=0.8"; empty when it is none. */
+static struct slice first_language(struct slice header)
+{
+    size_t n = 0;
+    while (n < header.n && (isalnum((unsigned char)header.p[n]) || header.p[n] == '-')) {
+        n++;
+    }
+    bool ends = n == header.n || strchr(",; \t", header.p[n]) != NULL;
+    return n <= OTP_LANG_BYTES_MAX && ends ? slice_make(header.p, n) : (struct slice){NULL, 0};
+}
+
+static bool is_ip(struct slice s)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char parsed[sizeof(struct in6_addr)];
+    if (s.n >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
+    return inet_pton(AF_INET, text, parsed) == 1 || inet_pton(AF_INET6, text, parsed) == 1;
+}
+
+/* The user's browser, by either name. */
+static bool read_agent(struct slice *out, const struct params *p, struct otp_refusal *why)
+{
+    struct slice one = params_get(p, "user_agent");
+    struct slice other = params_get(p, "userAgent");
+    if (one.n > 0 && other.n > 0 && !slice_eq(one, other)) {
+        return refuse(why, RESULT_INVALID_REQUEST, "userAgent and user_agent differ");
+    }
+    *out = one.n > 0 ? one : other;
+    return true;
+}
+
+/* Most affiliates call from their servers: the connection then tells of the server, and is taken
+ * only where the parameters do not tell of the user. */
+static bool read_user(struct otp_request *r, const struct params *p,
+                      const struct otp_caller *caller, struct otp_refusal *why)
+{
+    r->body.ip = params_get(p, "ip");
+    if (r->body.ip.n > 0 && !is_ip(r->body.ip)) {
+        return refuse(why, RESULT_INVALID_REQUEST, "ip is not an IP address");
+    }
+    if (r->body.ip.n == 0) {
+        r->body.ip = caller->ip;
+    }
+    if (!read_agent(&r->body.user_agent, p, why)) {
+        return false;
+    }
+    if (r->body.user_agent.n == 0) {
+        r->body.user_agent = clean_agent(caller->user_agent);
+    }
+    r->body.lang = params_get(p, "lang");
+    if (r->body.lang.n == 0) {
+        r->body.lang = first_language(caller->accept_language);
+    }
+    return true;
+}
+
 bool otp_request_make(struct otp_request *r, const struct records *records,
                       const struct binding *binding, bool verify, const struct params *params,
                       const struct otp_caller *caller, struct otp_refusal *why)
@@ -186,7 +250,8 @@ bool otp_request_make(struct otp_request *r, const struct records *records,
     }
     const struct integration *route = find_route(records, params, binding, why);
     if (route == NULL || !read_number(r, params, route->country_code, why) ||
-        !check_lengths(params, why) || !take_extras(&r->body.params, params, why)) {
+        !check_lengths(params, why) || !take_extras(&r->body.params, params, why) ||
+        !read_user(r, params, caller, why)) {
         return false;
     }
     r->body.otp = params_get(params, "otp");
@@ -200,7 +265,5 @@ bool otp_request_make(struct otp_request *r, const struct records *records,
     r->body.request_id = params_get(params, "request_id");
     r->body.user_id = params_get(params, "userId");
     r->body.type = params_get(params, "type");
-    r->body.ip = caller->ip;
-    r->body.user_agent = clean_agent(caller->user_agent);
     return true;
 }

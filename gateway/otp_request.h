@@ -14,12 +14,14 @@
 #include "common/meaning/params.h"
 #include "gateway/system.h"
 
-enum { OTP_AGENT_BYTES_MAX = 256, OTP_DETAIL_BYTES = 128 };
+enum { OTP_AGENT_BYTES_MAX = 256, OTP_LANG_BYTES_MAX = 35, OTP_DETAIL_BYTES = 128 };
 
-/* What is known beside the parameters. */
+/* What the connection tells, for where the parameters do not tell of the user. X-Forwarded-For is
+ * not among it: anybody can write one. */
 struct otp_caller {
-    struct slice ip;         /* "192.0.2.7" */
-    struct slice user_agent; /* the header's value, may be empty */
+    struct slice ip;              /* of the peer: "192.0.2.7" */
+    struct slice user_agent;      /* the header's value, may be empty */
+    struct slice accept_language; /* the header's value, may be empty */
 };
 
 /* Slices of body borrow from the params, the caller and msisdn: keep them until it is encoded. */

@@ -49,8 +49,10 @@ static const struct field verify_rows[] = {
     TEXT(request_id, 64),
     AID,
     TEXT(user_id, 256),
+    TEXT(type, 64),
     TEXT(ip, 64),
     TEXT(user_agent, 1024),
+    TEXT(lang, 64),
     PARAMS,
 };
 

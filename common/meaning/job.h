@@ -25,8 +25,8 @@ struct job_params {
 };
 
 /* op send and op verify share a shape: {msisdn, aid?, user_id?, type?, ip?, user_agent?, lang?,
- * text?, params?} and {msisdn, otp, request_id?, aid?, user_id?, params?}. aid comes as an integer
- * or as digits. Unknown keys are ignored. */
+ * text?, params?} and {msisdn, otp, request_id?, aid?, user_id?, type?, ip?, user_agent?, lang?,
+ * params?}. aid comes as an integer or as digits. Unknown keys are ignored. */
 struct job_body {
     struct slice msisdn;     /* as given; normalise with msisdn.h */
     struct slice otp;        /* verify: required */

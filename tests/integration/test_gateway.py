@@ -128,6 +128,14 @@ def test_system_2(gateway):
     assert gateway.broker.jobs[1][1]["otp"] == "123456"
 
 
+def test_the_user_is_who_the_parameters_say(gateway):
+    headers = {"User-Agent": "server/1", "Accept-Language": "th, en;q=0.5", "X-Forwarded-For": "203.0.113.1"}
+    gateway.call("/api/af/otp_gen", GEN, headers=headers)
+    gateway.call("/api/af/otp_gen", dict(GEN, ip="203.0.113.9", userAgent="Opera", lang="en"), headers=headers)
+    told = [[body[key] for key in ("ip", "user_agent", "lang")] for _, body in gateway.broker.jobs]
+    assert told == [["127.0.0.1", "server/1", "th"], ["203.0.113.9", "Opera", "en"]]
+
+
 def test_system_1(gateway):
     params = {"key": "demo-key-1001", "msisdn": "66812340000"}
     assert gateway.call("/e/demo1001/otp_gen", params)[:2] == (

@@ -27,7 +27,7 @@ struct run {
     const char *file;
     struct records *records;
     struct intake_input in;
-    char method[16], target[4096], type[256], agent[512], body[LINE_MAX_BYTES];
+    char method[16], target[4096], type[256], agent[512], language[256], body[LINE_MAX_BYTES];
     struct intake intake;
     struct answer late; /* to a result */
     bool has_late;
@@ -44,7 +44,8 @@ static void make(struct run *r)
     r->in.query = slice_of(mark != NULL ? mark + 1 : "");
     r->in.content_type = slice_of(r->type);
     r->in.body = slice_of(r->body);
-    r->in.caller = (struct otp_caller){SLICE("192.0.2.7"), slice_of(r->agent)};
+    r->in.caller =
+        (struct otp_caller){SLICE("192.0.2.7"), slice_of(r->agent), slice_of(r->language)};
     intake_make(&r->intake, r->records, &r->in);
 }
 
@@ -70,6 +71,7 @@ static char *job_text(const struct intake *in)
     put_text(j, "type", b.type);
     put_text(j, "ip", b.ip);
     put_text(j, "user_agent", b.user_agent);
+    put_text(j, "lang", b.lang);
     for (uint32_t i = 0; i < b.params.count; i++) {
         json_t *params = json_object_get(j, "params");
         if (params == NULL) {
@@ -213,6 +215,8 @@ static void take_line(struct run *r, char *line)
         (void)snprintf(r->type, sizeof(r->type), "%s", rest + 14);
     } else if (strcmp(line, "header") == 0 && strncmp(rest, "User-Agent: ", 12) == 0) {
         (void)snprintf(r->agent, sizeof(r->agent), "%s", rest + 12);
+    } else if (strcmp(line, "header") == 0 && strncmp(rest, "Accept-Language: ", 17) == 0) {
+        (void)snprintf(r->language, sizeof(r->language), "%s", rest + 17);
     } else if (strcmp(line, "body") == 0) {
         (void)snprintf(r->body, sizeof(r->body), "%s", rest);
     } else if (strcmp(line, "job") == 0) {
