@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/adapters/resolve.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -15,6 +16,7 @@ enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 1000, SILENT_TIMEOUTS_MAX = 3, ARGS
 
 enum link {
     LINK_DOWN,     /* the retry timer runs */
+    LINK_LOOKING,  /* the host's name is being looked up */
     LINK_GREETING, /* connecting, AUTH, PING or SUBSCRIBE */
     LINK_UP
 };
@@ -31,16 +33,17 @@ struct store {
     uint32_t timeout_ms;                      /* per command */
     uint32_t pending_max;                     /* ceiling for in_flight */
     enum link link;
-    redisAsyncContext *ac;  /* NULL while down; hiredis frees it by itself on errors */
-    struct list waiting;    /* ops with a callback still owed, earliest deadline first */
-    uint32_t in_flight;     /* ops that hiredis holds, those already timed out included */
-    struct event *deadline; /* earliest deadline of waiting */
-    struct event *retry;    /* next connection attempt */
-    uint32_t backoff_ms;    /* before jitter */
-    int64_t heard_ms;       /* when anything was last heard from the server */
-    unsigned depth;         /* callbacks of ours on the stack */
-    bool closing;           /* store_destroy runs: no reconnect */
-    bool told;              /* this outage stands in the log */
+    struct resolver *resolver; /* NULL: a unix socket, or an address in digits */
+    redisAsyncContext *ac;     /* NULL while down; hiredis frees it by itself on errors */
+    struct list waiting;       /* ops with a callback still owed, earliest deadline first */
+    uint32_t in_flight;        /* ops that hiredis holds, those already timed out included */
+    struct event *deadline;    /* earliest deadline of waiting */
+    struct event *retry;       /* next connection attempt */
+    uint32_t backoff_ms;       /* before jitter */
+    int64_t heard_ms;          /* when anything was last heard from the server */
+    unsigned depth;            /* callbacks of ours on the stack */
+    bool closing;              /* store_destroy runs: no reconnect */
+    bool told;                 /* this outage stands in the log */
 };
 
 /* One command. hiredis holds it as privdata until its reply or the connection's end. */
@@ -55,8 +58,6 @@ struct op {
     const char **argv; /* into this allocation */
     size_t *lens;
 };
-
-static void store_connect(struct store *s);
 
 static void timer_set(struct event *e, int64_t ms)
 {
@@ -401,11 +402,12 @@ static void store_greet(struct store *s)
     }
 }
 
-static void store_connect(struct store *s)
+/* host: a path, or an address in digits: hiredis would look up a name here and now, and the loop
+ * would stand still for as long as the name server does. */
+static void store_connect(struct store *s, const char *host)
 {
-    redisAsyncContext *ac = s->address.is_unix
-                                ? redisAsyncConnectUnix(s->address.host)
-                                : redisAsyncConnect(s->address.host, s->address.port);
+    redisAsyncContext *ac =
+        s->address.is_unix ? redisAsyncConnectUnix(host) : redisAsyncConnect(host, s->address.port);
     must(ac != NULL);
     s->ac = ac;
     ac->data = s;
@@ -419,13 +421,30 @@ static void store_connect(struct store *s)
     store_greet(s);
 }
 
+static void on_resolved(void *context, const char *address, const char *why)
+{
+    struct store *s = context;
+    must(s->link == LINK_LOOKING);
+    if (address != NULL) {
+        store_connect(s, address);
+    } else {
+        store_lost(s, why);
+    }
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct store *s = arg;
-    if (s->link == LINK_DOWN) {
-        store_connect(s);
+    if (s->link != LINK_DOWN) {
+        return;
+    }
+    if (s->resolver == NULL) {
+        store_connect(s, s->address.host);
+    } else {
+        s->link = LINK_LOOKING; /* anew each time: the name may have moved */
+        resolver_ask(s->resolver, s->timeout_ms);
     }
 }
 
@@ -446,6 +465,9 @@ struct store *store_new(struct event_base *base, const struct store_options *o)
     s->pending_max = o->pending_max;
     s->backoff_ms = BACKOFF_MIN_MS;
     list_init(&s->waiting);
+    if (!s->address.is_unix && !resolve_is_number(s->address.host)) {
+        s->resolver = resolver_new(base, s->address.host, NULL, on_resolved, s);
+    }
     s->deadline = evtimer_new(base, on_deadline, s);
     s->retry = evtimer_new(base, on_retry, s);
     must(s->deadline != NULL && s->retry != NULL);
@@ -480,6 +502,7 @@ void store_destroy(struct store **sp)
         store_drop(s, "closing");
     }
     must(s->in_flight == 0);
+    resolver_destroy(&s->resolver);
     event_free(s->deadline);
     event_free(s->retry);
     if (s->password != NULL) {

@@ -25,8 +25,8 @@ struct store_options {
     void *context;
 };
 
-/* Connects by itself and reconnects for ever (50 ms to 1 s, jittered). on_state runs from the loop.
- */
+/* Connects by itself and reconnects for ever (50 ms to 1 s, jittered). A host name is looked up at
+ * each connection, outside of the loop (resolve.h). on_state runs from the loop. */
 struct store *store_new(struct event_base *base, const struct store_options *o);
 /* Commands in flight get their callback (STORE_UNKNOWN) first. Never from inside a callback of it.
  */

@@ -4,7 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "common/base/log.h"
 #include "tests/unit/redis_fixture.h"
@@ -290,6 +295,99 @@ static void test_check(void **state)
     redisFree(c);
 }
 
+/* ---- host names ------------------------------------------------------------------------------ */
+
+static atomic_bool names_answer; /* a look-up of *.test ends only then, or after SLOW_MS */
+enum { SLOW_MS = 3000, TURN_MS_MAX = 500 };
+
+/* The system's resolver of this program, with a name server as slow as a test wants it: for otpq
+ * and for the libraries below it. */
+int getaddrinfo(const char *restrict host, const char *restrict service,
+                const struct addrinfo *restrict hints, struct addrinfo **restrict found)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
+    *(void **)(void *)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    bool is_name = host != NULL && strcmp(host, "redis.test") == 0 &&
+                   (hints == NULL || (hints->ai_flags & AI_NUMERICHOST) == 0);
+    for (int i = 0; is_name && i < SLOW_MS && !atomic_load(&names_answer); i++) {
+        (void)usleep(1000);
+    }
+    return real(is_name ? "127.0.0.1" : host, service, hints, found);
+}
+
+static int free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t n = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(fd >= 0 && bind(fd, (struct sockaddr *)&at, n) == 0);
+    must(getsockname(fd, (struct sockaddr *)&at, &n) == 0);
+    (void)close(fd);
+    return ntohs(at.sin_port);
+}
+
+static void listen_on_tcp(struct world *w, int port)
+{
+    char error[512];
+    redisContext *c = store_blocking(w->redis.address, NULL, 1000, error);
+    assert_non_null(c);
+    redisReply *r = redisCommand(c, "CONFIG SET port %d", port);
+    assert_int_equal(r->type, REDIS_REPLY_STATUS);
+    freeReplyObject(r);
+    redisFree(c);
+}
+
+/* Turns the loop; no turn may take long. */
+static void turn(struct world *w, int64_t ms)
+{
+    int64_t until = clock_mono_ms() + ms;
+    while (!w->up && clock_mono_ms() < until) {
+        int64_t before = clock_mono_ms();
+        (void)event_base_loop(w->base, EVLOOP_NONBLOCK);
+        assert_in_range(clock_mono_ms() - before, 0, TURN_MS_MAX);
+        (void)usleep(200);
+    }
+}
+
+static void test_slow_name_server(void **state)
+{
+    struct world *w = *state;
+    char address[64];
+    int port = free_port();
+    redis_fixture_start(&w->redis, NULL, NULL);
+    listen_on_tcp(w, port);
+    (void)snprintf(address, sizeof address, "tcp://redis.test:%d", port);
+    struct store_options o = {.address = address,
+                              .timeout_ms = 100,
+                              .pending_max = 10,
+                              .on_state = on_state,
+                              .context = w};
+    atomic_store(&names_answer, false);
+    w->store = store_new(w->base, &o);
+    turn(w, 600); /* several attempts, each over its time */
+    assert_false(w->up);
+    struct answer a = {0};
+    struct slice ping[1] = {SLICE("PING")};
+    store_command(w->store, on_answer, &a, 1, ping);
+    assert_int_equal(a.outcome, STORE_REFUSED);
+    atomic_store(&names_answer, true);
+    turn(w, 5000);
+    assert_true(w->up);
+    assert_string_equal(ask(w, 1, ping).text, "PONG");
+}
+
+static void test_destroyed_while_a_name_is_looked_up(void **state)
+{
+    struct world *w = *state;
+    struct store_options o = {.address = "tcp://redis.test:1", .timeout_ms = 50, .pending_max = 1};
+    atomic_store(&names_answer, false);
+    w->store = store_new(w->base, &o);
+    turn(w, 20);
+    store_destroy(&w->store);
+    atomic_store(&names_answer, true);
+    turn(w, 20);
+}
+
 static void test_unavailable(void **state)
 {
     (void)state;
@@ -319,6 +417,8 @@ int main(void)
         WITH_REDIS(test_subscriber),
         WITH_REDIS(test_destroy_with_commands_in_flight),
         WITH_REDIS(test_check),
+        WITH_REDIS(test_slow_name_server),
+        WITH_REDIS(test_destroyed_while_a_name_is_looked_up),
         cmocka_unit_test(test_unavailable),
     };
     log_setup("test_store", LOG_LEVEL_ERROR, false);
