@@ -76,6 +76,15 @@ static uint32_t retry_after(int http, int64_t known_s)
     return http == 503 || http == 429 ? RETRY_AFTER_DEFAULT_S : 0;
 }
 
+/* Into the body and, for the header, into the answer: the two never differ. */
+static void put_retry_after(struct answer *a, json_t *root, int64_t known_s)
+{
+    a->retry_after_s = retry_after(a->http, known_s);
+    if (a->retry_after_s > 0) {
+        put(root, "retry_after", json_integer(a->retry_after_s));
+    }
+}
+
 static bool is_success(enum result_code code)
 {
     return result_rows[code].http < 300;
@@ -130,10 +139,9 @@ void answer_result(struct answer *a, enum answer_shape shape, enum result_code c
         put(root, "detail", json_of(slice_of(detail)));
     }
     put_number(root, "attempts_left", r->attempts_left);
-    put_number(root, "retry_after", r->retry_after_s);
+    put_retry_after(a, root, r->retry_after_s);
     put_number(root, "expires_in", r->expires_in_s);
     put_advertiser(root, shape, r);
-    a->retry_after_s = retry_after(a->http, r->retry_after_s);
     finish(a, root);
 }
 
@@ -145,10 +153,7 @@ void answer_failure(struct answer *a, enum result_code code, int http, const cha
     if (detail[0] != '\0') {
         put(root, "detail", json_of(slice_of(detail)));
     }
-    a->retry_after_s = retry_after(a->http, retry_after_s);
-    if (a->retry_after_s > 0) {
-        put(root, "retry_after", json_integer(a->retry_after_s));
-    }
+    put_retry_after(a, root, retry_after_s);
     finish(a, root);
 }
 

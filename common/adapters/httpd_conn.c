@@ -164,7 +164,7 @@ static void refuse(struct httpd_conn *c, int status, const char *detail)
         }
         buf_putc(&body, *p);
     }
-    buf_puts(&body, "\"}");
+    buf_puts(&body, status == 503 ? "\",\"retry_after\":1}" : "\"}");
     buf_init(&words, 1024);
     buf_printf(&words,
                "HTTP/1.1 %d %s\r\n%sContent-Type: application/json\r\nX-Request-Id: h-%s\r\n"

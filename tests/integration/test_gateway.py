@@ -215,7 +215,8 @@ def test_results_of_the_queue(gateway):
     assert (status, answer["error"], answer["retry_after"], headers["Retry-After"]) == (503, "queue_full", 3, "3")
     gateway.broker.answer = lambda e, b: result(e, "refused", "store_unavailable", error="store_unavailable")
     status, answer, headers = gateway.call("/api/af/otp_verify", dict(GEN, otp="1"))
-    assert (status, answer["error"], headers["Retry-After"]) == (503, "store_unavailable", "1")
+    assert (status, answer, headers["Retry-After"]) == (
+        503, {"status": "503", "error": "store_unavailable", "retry_after": 1}, "1")
 
 
 def request_line(gateway, params, path="/api/af/otp_gen"):

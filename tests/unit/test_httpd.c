@@ -412,6 +412,7 @@ static void limits_connections(void **state)
     assert_true(hear(f, fd, out, sizeof(out), NULL));
     assert_memory_equal(out, "HTTP/1.1 503", 12);
     assert_non_null(strstr(out, "Retry-After: 1\r\n"));
+    assert_non_null(strstr(out, "\"retry_after\":1}"));
     (void)close(fd);
     for (int i = 0; i < 3; i++) {
         (void)close(kept[i]);
