@@ -2,7 +2,8 @@
  * records_watch.h: the current snapshot of all records, renewed within a second of a change:
  * pub/sub on otpq:{rec}:changed, and a version check every 500 ms for what pub/sub may drop.
  * Redis: hashes otpq:{rec}:affiliates|integrations|endpoints (name → canonical YAML), string
- * otpq:{rec}:network, counter otpq:{rec}:version. Floor 3.
+ * otpq:{rec}:network, string otpq:{rec}:version: when they were applied, in microseconds, and
+ * always another one, also after the store was wiped. Floor 3.
  */
 #ifndef OTPQ_ADAPTERS_RECORDS_WATCH_H
 #define OTPQ_ADAPTERS_RECORDS_WATCH_H

@@ -119,7 +119,7 @@ struct endpoint {
 /* An immutable snapshot of all records. Shared by reference count, within one thread. */
 struct records {
     unsigned refs;
-    uint64_t version;          /* of the store; goes up with each apply */
+    uint64_t version;          /* of the store; goes up with each apply, by any number */
     uint64_t mid;              /* the network's id, 0: none yet */
     struct map *affiliates;    /* "1001" → struct affiliate */
     struct map *integrations;  /* name → struct integration */

@@ -87,6 +87,16 @@ static struct record_text record(enum record_kind kind, const char *name, const 
     return t;
 }
 
+static uint64_t version_now(struct world *w)
+{
+    struct record_texts texts = {0};
+    uint64_t version = 0;
+    char error[512];
+    assert_true(records_load(w->c, "otpq:", &texts, &version, error));
+    record_texts_free(&texts);
+    return version;
+}
+
 static bool put(struct world *w, struct record_text t, uint64_t expected, char error[512])
 {
     bool ok = records_store(w->c, "otpq:", &t, 1, expected, error);
@@ -108,11 +118,15 @@ static void test_store_and_load(void **state)
     assert_int_equal(texts.count, 0);
     record_texts_free(&texts);
     assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 1\n"), 0, error));
-    assert_true(put(w, record(RECORD_AFFILIATE, "1001", an_affiliate), 1, error));
-    assert_false(put(w, record(RECORD_AFFILIATE, "1002", an_affiliate), 1, error));
-    assert_non_null(strstr(error, "version 2"));
+    uint64_t first = version_now(w);
+    assert_true(first > 1000000);
+    assert_true(put(w, record(RECORD_AFFILIATE, "1001", an_affiliate), first, error));
+    assert_false(put(w, record(RECORD_AFFILIATE, "1002", an_affiliate), first, error));
+    char second[32];
+    (void)snprintf(second, sizeof second, "version %llu,", (unsigned long long)version_now(w));
+    assert_non_null(strstr(error, second));
     assert_true(records_load(w->c, "otpq:", &texts, &version, error));
-    assert_int_equal(version, 2);
+    assert_true(version > first);
     assert_int_equal(texts.count, 2);
     assert_int_equal(texts.at[0].kind, RECORD_NETWORK);
     assert_string_equal(texts.at[0].text, "mid: 1\n");
@@ -120,11 +134,10 @@ static void test_store_and_load(void **state)
     assert_string_equal(texts.at[1].name, "1001");
     assert_string_equal(texts.at[1].text, an_affiliate);
     record_texts_free(&texts);
-    assert_true(put(w, record(RECORD_AFFILIATE, "1001", NULL), 2, error));
-    assert_true(put(w, record(RECORD_NETWORK, "network", NULL), 3, error));
+    assert_true(put(w, record(RECORD_AFFILIATE, "1001", NULL), version, error));
+    assert_true(put(w, record(RECORD_NETWORK, "network", NULL), version_now(w), error));
     assert_true(records_load(w->c, "otpq:", &texts, &version, error));
     assert_int_equal(texts.count, 0);
-    assert_int_equal(version, 4);
     record_texts_free(&texts);
 }
 
@@ -137,9 +150,9 @@ static void test_change_is_seen(void **state)
     assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 7\n"), 0, error));
     assert_true(loop_until(w->base, &w->changed, 1000));
     assert_int_equal(records_watch_now(w->watch)->mid, 7);
-    assert_int_equal(records_watch_now(w->watch)->version, 1);
+    assert_int_equal(records_watch_now(w->watch)->version, version_now(w));
     w->changed = false;
-    assert_true(put(w, record(RECORD_AFFILIATE, "1001", an_affiliate), 1, error));
+    assert_true(put(w, record(RECORD_AFFILIATE, "1001", an_affiliate), version_now(w), error));
     assert_true(loop_until(w->base, &w->changed, 1000));
     assert_non_null(records_affiliate(records_watch_now(w->watch), 1001));
 }
@@ -155,6 +168,36 @@ static void test_change_is_found_without_pubsub(void **state)
     assert_int_equal(records_watch_now(w->watch)->mid, 9);
 }
 
+/* As many changes as before, between two looks of the watcher: still another version. */
+static void test_wiped_and_applied_again(void **state)
+{
+    struct world *w = *state;
+    char error[512] = "";
+    assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 7\n"), 0, error));
+    watch(w);
+    uint64_t before = version_now(w);
+    freeReplyObject(redisCommand(w->c, "FLUSHALL"));
+    assert_false(put(w, record(RECORD_NETWORK, "network", "mid: 9\n"), before, error));
+    assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 8\n"), 0, error));
+    assert_true(version_now(w) > before);
+    assert_true(loop_until(w->base, &w->changed, 1500));
+    assert_int_equal(records_watch_now(w->watch)->mid, 8);
+}
+
+/* A clock that was set back: the version goes up all the same. */
+static void test_versions_only_go_up(void **state)
+{
+    struct world *w = *state;
+    char error[512] = "";
+    const uint64_t ahead = 9000000000000000ULL; /* microseconds, and below 2^53 */
+    freeReplyObject(redisCommand(w->c, "SET otpq:{rec}:version %llu", (unsigned long long)ahead));
+    watch(w);
+    assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 7\n"), ahead, error));
+    assert_int_equal(version_now(w), ahead + 1);
+    assert_true(loop_until(w->base, &w->changed, 1500));
+    assert_int_equal(records_watch_now(w->watch)->version, ahead + 1);
+}
+
 static void test_bad_records_leave_the_old(void **state)
 {
     struct world *w = *state;
@@ -162,11 +205,11 @@ static void test_bad_records_leave_the_old(void **state)
     assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 7\n"), 0, error));
     watch(w);
     int before = w->changes;
-    assert_true(put(w, record(RECORD_NETWORK, "network", "mid: [oops\n"), 1, error));
+    assert_true(put(w, record(RECORD_NETWORK, "network", "mid: [oops\n"), version_now(w), error));
     assert_false(loop_until(w->base, &w->changed, 700));
     assert_int_equal(w->changes, before);
     assert_int_equal(records_watch_now(w->watch)->mid, 7);
-    assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 8\n"), 2, error));
+    assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 8\n"), version_now(w), error));
     assert_true(loop_until(w->base, &w->changed, 1000));
     assert_int_equal(records_watch_now(w->watch)->mid, 8);
 }
@@ -185,9 +228,9 @@ static void test_restart(void **state)
     redisFree(w->c);
     connect_blocking(w);
     assert_true(put(w, record(RECORD_NETWORK, "network", "mid: 8\n"), 0, error));
-    assert_true(put(w, record(RECORD_AFFILIATE, "1001", an_affiliate), 1, error));
+    assert_true(put(w, record(RECORD_AFFILIATE, "1001", an_affiliate), version_now(w), error));
     int64_t until = clock_mono_ms() + 5000;
-    while (records_watch_now(w->watch)->version != 2 && clock_mono_ms() < until) {
+    while (records_watch_now(w->watch)->version != version_now(w) && clock_mono_ms() < until) {
         w->changed = false;
         (void)loop_until(w->base, &w->changed, 2000);
     }
@@ -227,6 +270,8 @@ int main(void)
         WITH_REDIS(test_store_and_load),
         WITH_REDIS(test_change_is_seen),
         WITH_REDIS(test_change_is_found_without_pubsub),
+        WITH_REDIS(test_wiped_and_applied_again),
+        WITH_REDIS(test_versions_only_go_up),
         WITH_REDIS(test_bad_records_leave_the_old),
         WITH_REDIS(test_restart),
         WITH_REDIS(test_the_longest_prefix),
