@@ -764,6 +764,33 @@ static void test_verify_lease_over(void **state)
     assert_int_equal(events(w, "conversion"), 1);
 }
 
+/* A claim asked again after its lease, when another verify of the session was faster: one call at a
+ * time, and none once it is verified. */
+static void test_verify_asked_again_too_late(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("v1", &w->theirs);
+    struct session_job second;
+    send_whole(w, "j1", &w->theirs, NULL, rid);
+    job.lease_ms = 50;
+    claim_verify_by(w, w->sessions, &job, &w->theirs, rid, "1", &c);
+    nap(w, 60);
+    claim_verify_by(w, w->sessions, &job, &w->theirs, rid, "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON); /* nobody came between */
+    nap(w, 60);
+    assert_int_equal(verify_theirs(w, "v2", rid, &second).claim.outcome, CLAIM_WON);
+    claim_verify_by(w, w->sessions, &job, &w->theirs, rid, "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_BUSY);
+    finish_by(w, w->sessions, &second, &w->theirs, rid, true, JOB_END_DONE, RESULT_OTP_VERIFIED,
+              NULL, &f);
+    claim_verify_by(w, w->sessions, &job, &w->theirs, rid, "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_REFUSED);
+    assert_int_equal(c.claim.code, RESULT_ALREADY_VERIFIED);
+}
+
 /* A send whose outcome is unknown can be verified: the code may have arrived. */
 static void test_verify_after_unknown_send(void **state)
 {
@@ -976,6 +1003,7 @@ int main(void)
         WITH_REDIS(test_theirs_checks_run_out),
         WITH_REDIS(test_verify_released),
         WITH_REDIS(test_verify_lease_over),
+        WITH_REDIS(test_verify_asked_again_too_late),
         WITH_REDIS(test_verify_after_unknown_send),
         WITH_REDIS(test_store_down),
         WITH_REDIS(test_claim_in_doubt_is_released),

@@ -89,11 +89,14 @@ local function known()
   end
   if j.st == 'started' then
     if j.own == TOKEN then
+      if OP == 'verify' then
+        if redis.call('HGET', key('s', j.rid), 'lock') ~= TOKEN then
+          return 'new' -- the lease was over and the session another verify's: as if never claimed
+        end
+        redis.call('HSET', key('s', j.rid), 'lock_until', NOW + LEASE_MS)
+      end
       j.lease = NOW + LEASE_MS -- the first answer was lost: the call begins only now
       save()
-      if OP == 'verify' and redis.call('HGET', key('s', j.rid), 'lock') == TOKEN then
-        redis.call('HSET', key('s', j.rid), 'lock_until', j.lease)
-      end
       return nil, answer('won')
     end
     if NOW < j.lease then
