@@ -302,9 +302,9 @@ static void judge_answer(struct flow *f, const struct fetch_result *r)
     if (v.advertiser_request_id[0] != '\0') {
         memcpy(f->advertiser_request_id, v.advertiser_request_id, sizeof f->advertiser_request_id);
     }
-    if (v.end == JOB_END_UNKNOWN) {
+    if (v.end == JOB_END_UNKNOWN && v.code == RESULT_OUTCOME_UNKNOWN) {
         end_unknown(f, v.code);
-    } else if (v.retry && f->op->repeatable) {
+    } else if (v.retry && v.end != JOB_END_UNKNOWN && f->op->repeatable) {
         repeat_later(f, v.end, v.code);
     } else {
         finish(f, v.end, v.code);

@@ -344,6 +344,32 @@ static void test_a_call_that_began_too_late_goes_back(void **state)
     assert_int_equal(world.results, 0);
 }
 
+/* Only what nobody knows may be repeated by policy; `pending` says that the advertiser has it. */
+static void test_pending_is_not_repeated(void **state)
+{
+    (void)state;
+    world.route->on_unknown = ON_UNKNOWN_RETRY;
+    world.verdict_end = JOB_END_UNKNOWN;
+    world.verdict_code = RESULT_PENDING;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_ANSWERED);
+    assert_int_equal(world.releases, 0);
+    assert_int_equal(world.finish.end, JOB_END_UNKNOWN);
+    assert_int_equal(world.finish.code, RESULT_PENDING);
+}
+
+static void test_unknown_is_repeated_by_policy(void **state)
+{
+    (void)state;
+    world.route->on_unknown = ON_UNKNOWN_RETRY;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_UNKNOWN);
+    assert_int_equal(world.releases, 1);
+    assert_int_equal(world.finishes, 0);
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -354,6 +380,8 @@ int main(void)
         WITH(test_a_claim_answered_late_and_lost),
         WITH(test_a_claim_answered_after_the_deadline),
         WITH(test_a_call_that_began_too_late_goes_back),
+        WITH(test_pending_is_not_repeated),
+        WITH(test_unknown_is_repeated_by_policy),
     };
     log_setup("test_flow", LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
