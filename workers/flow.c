@@ -519,14 +519,21 @@ static uint64_t fingerprint(const struct wire_job *job, struct slice body)
     return slice_hash(slice_make(parts, sizeof parts));
 }
 
+/* It cannot run by what the records say now. Without time left it may have run by what they said
+ * before, and nobody can say any more. */
+static void refuse(struct flow *f, enum result_code code)
+{
+    bool settle = f->job.ttl_ms == 0;
+    answer_unwritten(f, settle ? JOB_END_UNKNOWN : JOB_END_REFUSED,
+                     settle ? RESULT_OUTCOME_UNKNOWN : code);
+}
+
 static void route_missing(struct flow *f)
 {
-    if (f->job.ttl_ms == 0) { /* it may have started, and nobody can say any more */
-        answer_unwritten(f, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
-    } else if (f->job.attempt < FLOW_ROUTE_ATTEMPTS) {
+    if (f->job.ttl_ms > 0 && f->job.attempt < FLOW_ROUTE_ATTEMPTS) {
         give_back(f, RESULT_INTEGRATION_NOT_FOUND, FLOW_ROUTE_BACK_MS, f->job.attempt);
     } else {
-        answer_unwritten(f, JOB_END_REFUSED, RESULT_INTEGRATION_NOT_FOUND);
+        refuse(f, RESULT_INTEGRATION_NOT_FOUND);
     }
 }
 
@@ -543,7 +550,8 @@ static enum result_code fault_of(struct flow *f, struct slice body)
     if (!msisdn_parse(f->body.msisdn, f->route->country_code, &f->msisdn, &why)) {
         return RESULT_INVALID_MSISDN;
     }
-    bool called = !verify || f->route->maker == CODE_BY_ADVERTISER;
+    /* Without time left nothing is called any more: the store only says what became of it. */
+    bool called = (!verify || f->route->maker == CODE_BY_ADVERTISER) && f->job.ttl_ms > 0;
     if (called && !f->route->dialect->has(f->route->settings, f->op->call)) {
         return RESULT_INVALID_REQUEST;
     }
@@ -585,7 +593,7 @@ void flow_begin(struct flows *all, struct link *from, const struct wire_job *job
     }
     enum result_code fault = fault_of(f, kept);
     if (fault != RESULT_NONE) {
-        answer_unwritten(f, JOB_END_REFUSED, fault);
+        refuse(f, fault);
         return;
     }
     describe_claim(f, kept);

@@ -236,9 +236,9 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void begin(enum wire_op op, uint32_t ttl_ms)
+static void begin_to(const char *msisdn, enum wire_op op, uint32_t ttl_ms)
 {
-    struct job_body body = {.msisdn = SLICE("66812345678"), .aid = 1001, .otp = SLICE("1234")};
+    struct job_body body = {.msisdn = slice_of(msisdn), .aid = 1001, .otp = SLICE("1234")};
     struct wire_job job = {
         .id = SLICE("j1"), .route = SLICE("r"), .op = op, .attempt = 1, .ttl_ms = ttl_ms};
     struct buf bytes;
@@ -246,6 +246,11 @@ static void begin(enum wire_op op, uint32_t ttl_ms)
     job_body_encode(&bytes, &body, op == WIRE_OP_VERIFY);
     flow_begin(&world.flows, NULL, &job, buf_slice(&bytes), 0);
     buf_free(&bytes);
+}
+
+static void begin(enum wire_op op, uint32_t ttl_ms)
+{
+    begin_to("66812345678", op, ttl_ms);
 }
 
 static void claim_answers(enum claim_outcome outcome)
@@ -370,6 +375,29 @@ static void test_unknown_is_repeated_by_policy(void **state)
     assert_int_equal(world.finishes, 0);
 }
 
+/* A job that may have started comes to be settled after its route's record has changed. */
+static void test_a_changed_route_refuses_nothing_that_may_have_started(void **state)
+{
+    (void)state;
+    world.no_call = true;
+    begin(WIRE_OP_SEND, TTL_MS);
+    assert_int_equal(world.end, JOB_END_REFUSED);
+    assert_int_equal(world.code, RESULT_INVALID_REQUEST);
+    begin(WIRE_OP_SEND, 0);
+    assert_int_equal(world.claims, 1); /* the store knows */
+    claim_answers(CLAIM_ENDED);
+    assert_int_equal(world.end, JOB_END_UNKNOWN);
+    world.no_call = false;
+    begin_to("12", WIRE_OP_SEND, TTL_MS);
+    assert_int_equal(world.end, JOB_END_REFUSED);
+    assert_int_equal(world.code, RESULT_INVALID_MSISDN);
+    begin_to("12", WIRE_OP_SEND, 0);
+    assert_int_equal(world.end, JOB_END_UNKNOWN);
+    assert_int_equal(world.code, RESULT_OUTCOME_UNKNOWN);
+    assert_int_equal(world.results, 4);
+    assert_int_equal(world.calls, 0);
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -382,6 +410,7 @@ int main(void)
         WITH(test_a_call_that_began_too_late_goes_back),
         WITH(test_pending_is_not_repeated),
         WITH(test_unknown_is_repeated_by_policy),
+        WITH(test_a_changed_route_refuses_nothing_that_may_have_started),
     };
     log_setup("test_flow", LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
