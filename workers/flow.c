@@ -210,12 +210,23 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
 static void on_finished(void *context, const struct finish *done)
 {
     struct flow *f = context;
-    if (done->outcome != FINISH_NO_STORE) {
+    switch (done->outcome) {
+    case FINISH_WRITTEN:
+    case FINISH_LOST:
         answer(f, done->end, done->code, done->result_body);
-    } else if (clock_mono_ms() < f->lease_end_ms) {
-        sleep_ms(f, FLOW_STORE_RETRY_MS);
-    } else {
-        answer_unwritten(f, f->end, f->code); /* it did happen, on record or not */
+        break;
+    case FINISH_ELSEWHERE:
+        /* The result is the other owner's to tell. A broker for which the job is still here asks
+         * for it with another attempt, and hears that it may have been sent. */
+        give_back(f, RESULT_OUTCOME_UNKNOWN, FLOW_BUSY_BACK_MS, f->job.attempt);
+        break;
+    case FINISH_NO_STORE:
+        if (clock_mono_ms() < f->lease_end_ms) {
+            sleep_ms(f, FLOW_STORE_RETRY_MS);
+        } else {
+            answer_unwritten(f, f->end, f->code); /* it did happen, on record or not */
+        }
+        break;
     }
 }
 

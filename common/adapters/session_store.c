@@ -182,7 +182,7 @@ static void claim_tell(struct call *c, const struct answer *a)
     buf_free(&body);
 }
 
-/* LOST without a result: another owner runs the job by the route's on_unknown policy. */
+/* Lost without a result: another owner has the job, by the route's on_unknown policy. */
 static void finish_tell(struct call *c, const struct answer *a)
 {
     struct finish f = {
@@ -190,16 +190,14 @@ static void finish_tell(struct call *c, const struct answer *a)
     struct buf body;
     buf_init(&body, RESULT_BYTES_MAX);
     if (a != NULL) {
-        struct answer with_end = *a;
-        f.outcome = slice_is(a->outcome, "written") ? FINISH_WRITTEN : FINISH_LOST;
-        if (a->end.n > 0) {
-            f.end = job_end_of(a->end);
-            f.code = result_of(a->code);
-        } else {
-            with_end.end = slice_of(job_end_names[f.end]);
-            with_end.code = slice_of(result_name(f.code));
-        }
-        answer_body(&with_end, &body);
+        f.outcome = slice_is(a->outcome, "written") ? FINISH_WRITTEN
+                    : a->end.n > 0                  ? FINISH_LOST
+                                                    : FINISH_ELSEWHERE;
+    }
+    if (a != NULL && a->end.n > 0) {
+        f.end = job_end_of(a->end);
+        f.code = result_of(a->code);
+        answer_body(a, &body);
         f.result_body = buf_slice(&body);
     }
     c->done.finish(c->context, &f);

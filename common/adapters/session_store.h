@@ -120,6 +120,7 @@ enum finish_outcome {
     FINISH_WRITTEN, /* result_body is what to answer */
     FINISH_LOST, /* the claim is no longer ours (lease over, ended by another): answer what is there
                   */
+    FINISH_ELSEWHERE, /* the claim is another run's, which has not ended yet: nothing to answer */
     FINISH_NO_STORE /* outcome happened but is not on record: tried again until the lease's end */
 };
 struct finish {

@@ -398,6 +398,23 @@ static void test_a_changed_route_refuses_nothing_that_may_have_started(void **st
     assert_int_equal(world.calls, 0);
 }
 
+/* The call was made, but its lease was over and another owner repeats it by policy: how the job ends
+ * is that one's to tell. */
+static void test_an_outcome_that_came_too_late_is_not_told(void **state)
+{
+    (void)state;
+    world.verdict_code = RESULT_OTP_SENT;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_ANSWERED);
+    struct finish lost = {
+        .outcome = FINISH_ELSEWHERE, .end = JOB_END_UNKNOWN, .code = RESULT_OUTCOME_UNKNOWN};
+    world.on_finish(world.context, &lost);
+    assert_int_equal(world.results, 0);
+    assert_int_equal(world.backs, 1);
+    assert_int_equal(world.back.code, RESULT_OUTCOME_UNKNOWN);
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -410,6 +427,7 @@ int main(void)
         WITH(test_a_call_that_began_too_late_goes_back),
         WITH(test_pending_is_not_repeated),
         WITH(test_unknown_is_repeated_by_policy),
+        WITH(test_an_outcome_that_came_too_late_is_not_told),
         WITH(test_a_changed_route_refuses_nothing_that_may_have_started),
     };
     log_setup("test_flow", LOG_LEVEL_ERROR, false);

@@ -364,7 +364,7 @@ static void test_one_winner(void **state)
     assert_int_equal(c.claim.outcome, CLAIM_CONFLICT);
     finish_by(w, w->others, &other, &w->theirs, "r-c", false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
               &f);
-    assert_int_equal(f.finish.outcome, FINISH_LOST);
+    assert_int_equal(f.finish.outcome, FINISH_ELSEWHERE);
     assert_false(release_by(w, w->others, &other));
     assert_int_equal(events(w, "click"), 0);
 }
@@ -457,8 +457,12 @@ static void test_lease_over_retried_by_policy(void **state)
     assert_int_equal(c.claim.outcome, CLAIM_WON);
     assert_string_equal(c.claim.request_id, "r-a");
     finish_by(w, w->sessions, &job, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "1", &f);
+    assert_int_equal(f.finish.outcome, FINISH_ELSEWHERE); /* and no word of how it ended */
+    assert_int_equal(f.finish.result_body.n, 0);
+    finish_by(w, w->others, &other, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "2", &f);
+    finish_by(w, w->sessions, &job, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "1", &f);
     assert_int_equal(f.finish.outcome, FINISH_LOST);
-    assert_int_equal(f.finish.code, RESULT_OUTCOME_UNKNOWN);
+    assert_int_equal(f.finish.code, RESULT_OTP_SENT);
 }
 
 /* The owner comes after its lease, but nobody asked meanwhile: what it says counts. */
