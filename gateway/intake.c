@@ -80,14 +80,24 @@ void intake_free(struct intake *p)
     answer_free(&p->answer);
 }
 
-/* The broker's own words for a refusal are mostly of the vocabulary; its others mean that this
- * program sent something wrong. */
+/* The broker's own words for a refusal are mostly of the vocabulary. Three others mean that this
+ * program sent something wrong; the rest, of a later broker too, that nothing was taken now. */
+static enum result_code code_not_taken(struct slice word)
+{
+    static const char *const mistakes[] = {WIRE_ERROR_MALFORMED, WIRE_ERROR_INVALID,
+                                           "not_supported"};
+    for (size_t i = 0; i < ARRAY_LEN(mistakes); i++) {
+        if (slice_is(word, mistakes[i])) {
+            return RESULT_INTERNAL_ERROR;
+        }
+    }
+    enum result_code code = result_of(word);
+    return code == RESULT_NONE ? RESULT_QUEUE_FULL : code;
+}
+
 static void outcome_not_taken(struct answer *a, const struct otpq_answer *from)
 {
-    enum result_code code = result_of(slice_of(from->code));
-    if (code == RESULT_NONE) {
-        code = RESULT_INTERNAL_ERROR;
-    }
+    enum result_code code = code_not_taken(slice_of(from->code));
     uint32_t retry_after_s = (from->retry_after_ms + 999) / 1000;
     answer_failure(a, code, 0, code == RESULT_INTERNAL_ERROR ? "" : from->detail, retry_after_s);
 }

@@ -74,16 +74,14 @@ static bool ask_elsewhere(otpq *q, const struct link *l, const struct wire_nack 
     return false;
 }
 
-/* A broker that drains has kept nothing of the job: another one may, when there is another. */
+/* A broker that drains has kept nothing of the job: it waits for another one, or for this one's
+ * successor. */
 static bool submit_elsewhere(otpq *q, struct link *l, struct pending *p, const struct wire_nack *n)
 {
     if (!slice_is(n->error, "draining")) {
         return false;
     }
     l->leaving = true;
-    if (otpq_usable(q) == NULL) {
-        return false;
-    }
     p->link = NO_LINK;
     list_remove(&p->where);
     list_push(&q->jobs.outbox, &p->where);
