@@ -7,6 +7,7 @@ enum { CHUNK_LINE_BYTES_MAX = 64, CHUNK_OVERHEAD_BYTES_MAX = 64 * 1024 };
 
 /* What one pass over the headers gathers. */
 struct head {
+    bool is_http_1_0;
     bool has_length;
     bool has_encoding;
     bool has_host;
@@ -74,25 +75,58 @@ static bool method_known(struct slice m)
     return false;
 }
 
-/* Path and query: visible ASCII, no fragment, no second slash ("//x" would be a host). */
-static bool target_ok(struct slice t)
+/* Visible ASCII without these. */
+static bool is_plain(struct slice s, const char *but)
 {
-    if (slice_is(t, "*")) {
-        return true;
-    }
-    if (t.n == 0 || t.p[0] != '/' || (t.n > 1 && t.p[1] == '/')) {
-        return false;
-    }
-    for (size_t i = 0; i < t.n; i++) {
-        unsigned char c = (unsigned char)t.p[i];
-        if (c <= 0x20 || c >= 0x7f || c == '#') {
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c <= 0x20 || c >= 0x7f || strchr(but, c) != NULL) {
             return false;
         }
     }
     return true;
 }
 
-static enum http_frame_state check_request_line(struct http_frame *f, struct slice line)
+/* host[:port]. Nothing here depends on which host was meant, so only its letters are checked. */
+static bool host_ok(struct slice host)
+{
+    return is_plain(host, "\"#,/<>?@\\^`{|}");
+}
+
+/* How much of the target is "http://host" (RFC 9112, 3.2.2); 0: none, or no valid one. */
+static size_t host_prefix(struct slice t)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        size_t n = strlen(schemes[i]);
+        if (t.n > n && strncasecmp(t.p, schemes[i], n) == 0) {
+            struct slice host = slice_make(t.p + n, 0);
+            while (n + host.n < t.n && strchr("/?", host.p[host.n]) == NULL) {
+                host.n++;
+            }
+            return host.n > 0 && host_ok(host) ? n + host.n : 0;
+        }
+    }
+    return 0;
+}
+
+/* No fragment, no second slash: "//x" would be a host. */
+static bool target_ok(struct http_frame *f, struct slice t)
+{
+    f->host_bytes = host_prefix(t);
+    struct slice path = slice_make(t.p + f->host_bytes, t.n - f->host_bytes);
+    if (!is_plain(path, "#")) {
+        return false;
+    }
+    if (f->host_bytes > 0 && (path.n == 0 || path.p[0] == '?')) {
+        return true;
+    }
+    return slice_is(t, "*") ||
+           (path.n > 0 && path.p[0] == '/' && (path.n == 1 || path.p[1] != '/'));
+}
+
+static enum http_frame_state check_request_line(struct http_frame *f, struct head *h,
+                                                struct slice line)
 {
     const char *first = memchr(line.p, ' ', line.n);
     const char *last = memrchr(line.p, ' ', line.n);
@@ -103,14 +137,15 @@ static enum http_frame_state check_request_line(struct http_frame *f, struct sli
     struct slice target = slice_make(first + 1, (size_t)(last - first) - 1);
     struct slice version = slice_make(last + 1, line.n - (size_t)(last + 1 - line.p));
     f->method_bytes = method.n;
-    if (!slice_is(version, "HTTP/1.1") && !slice_is(version, "HTTP/1.0")) {
+    h->is_http_1_0 = slice_is(version, "HTTP/1.0");
+    if (!slice_is(version, "HTTP/1.1") && !h->is_http_1_0) {
         return bad(f, version.n > 5 && memcmp(version.p, "HTTP/", 5) == 0 ? 505 : 400,
                    "only HTTP/1.1 and HTTP/1.0 are spoken here");
     }
     if (!method_known(method)) {
         return bad(f, 501, "unknown method");
     }
-    if (!target_ok(target)) {
+    if (!target_ok(f, target)) {
         return bad(f, 400, "the path must begin with one \"/\" and be percent-encoded ASCII");
     }
     return HTTP_FRAME_WHOLE;
@@ -148,6 +183,9 @@ static enum http_frame_state check_header(struct http_frame *f, struct head *h, 
     } else if (name_is(name, "Host")) {
         if (h->has_host) {
             return bad(f, 400, "Host is given twice");
+        }
+        if (!host_ok(value)) {
+            return bad(f, 400, "Host is not a host");
         }
         h->has_host = true;
     } else if (name_is(name, "Expect")) {
@@ -189,12 +227,17 @@ static bool may_have_body(struct slice method)
            slice_is(method, "PATCH");
 }
 
-static enum http_frame_state settle_body(struct http_frame *f, const struct head *h,
-                                         struct slice method,
-                                         const struct http_frame_limits *limits)
+static enum http_frame_state settle(struct http_frame *f, const struct head *h, struct slice method,
+                                    const struct http_frame_limits *limits)
 {
     if (h->has_length && h->has_encoding) {
         return bad(f, 400, "Content-Length and Transfer-Encoding are both given");
+    }
+    if (h->has_encoding && h->is_http_1_0) {
+        return bad(f, 400, "HTTP/1.0 has no Transfer-Encoding");
+    }
+    if (!h->has_host && !h->is_http_1_0) {
+        return bad(f, 400, "Host is missing");
     }
     if (h->length_too_large || h->length > limits->body_bytes_max) {
         return bad(f, 413, "the body is too large");
@@ -221,7 +264,7 @@ static enum http_frame_state check_head(struct http_frame *f, struct slice head,
     if (!take_line(&head, &line)) {
         return bad(f, 400, "lines must end in CR LF");
     }
-    enum http_frame_state s = check_request_line(f, line);
+    enum http_frame_state s = check_request_line(f, &h, line);
     for (int count = 0; s == HTTP_FRAME_WHOLE && head.n > 2; count++) {
         if (count == HTTP_FRAME_HEADERS_MAX) {
             return bad(f, 431, "too many headers");
@@ -231,8 +274,7 @@ static enum http_frame_state check_head(struct http_frame *f, struct slice head,
         }
         s = check_header_line(f, &h, line);
     }
-    return s == HTTP_FRAME_WHOLE ? settle_body(f, &h, slice_make(start, f->method_bytes), limits)
-                                 : s;
+    return s == HTTP_FRAME_WHOLE ? settle(f, &h, slice_make(start, f->method_bytes), limits) : s;
 }
 
 /* Looks for the empty line. A head that ends "\n\n" is bad at once, or it would wait for ever. */

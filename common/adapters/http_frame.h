@@ -29,6 +29,7 @@ struct http_frame {
     size_t searched;          /* bytes searched for the end of the head */
     size_t head_bytes;        /* head with its empty line; 0 until it is there */
     size_t method_bytes;      /* length of the method token at the start */
+    size_t host_bytes;        /* length of "http://host" before the path; 0 in the usual form */
     enum http_body_kind kind; /* how the body is framed */
     size_t body_bytes;        /* announced, or counted so far when chunked */
     size_t chunk_at;          /* chunked: where the next chunk's line begins */

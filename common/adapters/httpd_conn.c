@@ -14,6 +14,7 @@ enum {
     WRITE_MS = 30000,         /* for the client to take an answer */
     LINGER_MS = 1000,         /* for the client to read last words before the socket closes */
     REFUSED_OVER_MAX = 256,   /* connections over the limit that still get a 503 */
+    METHOD_ROOM = 16,         /* the longest method with " /" behind it */
     CHUNKED_ROOM = 128 * 1024 /* what framing may add to the body in the input buffer */
 };
 
@@ -179,13 +180,23 @@ static void refuse(struct httpd_conn *c, int status, const char *detail)
 
 /* ---- a request arrives ----------------------------------------------------------------------- */
 
-/* evhttp takes no body with GET and would read it as the next request; the published APIs take
- * parameters in the body of either method. */
-static void show_as_post(struct httpd_conn *c, struct evbuffer *in)
+/* Shows evhttp another request line than what came. A body with GET it would read as the next
+ * request, but the published APIs take parameters in the body of either method: it becomes a POST.
+ * "http://host/path" it would take for a proxy's: the host goes, the path stays. */
+static void retell(struct httpd_conn *c, struct evbuffer *in)
 {
-    c->as_post = true;
-    must(evbuffer_drain(in, c->frame.method_bytes) == 0);
-    must(evbuffer_prepend(in, "POST", 4) == 0);
+    char line[METHOD_ROOM] = "POST";
+    char after = '\0';
+    size_t n = c->frame.method_bytes;
+    size_t cut = n + 1 + c->frame.host_bytes;
+    must(n < sizeof(line) - 2);
+    if (!c->as_post) {
+        must(evbuffer_copyout(in, line, n) == (ssize_t)n);
+        line[n] = '\0';
+    }
+    must(evbuffer_drain(in, cut) == 0 && evbuffer_copyout(in, &after, 1) == 1);
+    (void)strcat(line, c->frame.host_bytes > 0 && after != '/' ? " /" : " ");
+    must(evbuffer_prepend(in, line, strlen(line)) == 0);
 }
 
 static void request_whole(struct httpd_conn *c, struct evbuffer *in, bool is_get)
@@ -193,8 +204,9 @@ static void request_whole(struct httpd_conn *c, struct evbuffer *in, bool is_get
     c->state = CONN_RUNNING;
     c->server->ready = c;
     (void)event_del(&c->timer);
-    if (is_get && c->frame.kind != HTTP_BODY_NONE) {
-        show_as_post(c, in);
+    c->as_post = is_get && c->frame.kind != HTTP_BODY_NONE;
+    if (c->as_post || c->frame.host_bytes > 0) {
+        retell(c, in);
     }
     bufferevent_setwatermark(c->bev, EV_READ, 0, input_bytes_max(c->server));
 }

@@ -270,11 +270,13 @@ def test_a_slow_request_is_cut(gateway):
 
 
 @pytest.mark.parametrize("head,status", [
-    (b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "400"),
-    (b"POST /x HTTP/1.1\r\nContent-Length: +1\r\n\r\na", "400"),
-    (b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
-    (b"POST /x HTTP/1.1\r\nContent-Length: 65537\r\n\r\n", "413"),
-    (b"GET /x HTTP/1.1\r\nX: " + b"x" * 8200 + b"\r\n\r\n", "431"),
+    (b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "400"),
+    (b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\na", "400"),
+    (b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+    (b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 65537\r\n\r\n", "413"),
+    (b"GET /x HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 8200 + b"\r\n\r\n", "431"),
+    (b"GET /x HTTP/1.1\r\n\r\n", "400"), (b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+    (b"POST /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
     (b"GET /x HTTP/1.1\nHost: h\n\n", "400"), (b"BREW /x HTTP/1.1\r\n\r\n", "501"), (b"nonsense\r\n\r\n", "400")])
 def test_bad_framing_is_refused_and_closed(gateway, head, status):
     answer = gateway.raw(head)
@@ -282,6 +284,12 @@ def test_bad_framing_is_refused_and_closed(gateway, head, status):
     assert "X-Request-Id: " in answer and "Connection: close" in answer
     body = json.loads(answer.split("\r\n\r\n", 1)[1])
     assert body["status"] == status and body["detail"]
+
+
+def test_a_whole_address_is_taken_for_its_path(gateway):
+    answer = gateway.raw(("GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" %
+                          gateway.url("/api/af/otp_gen", GEN)).encode())
+    assert answer.startswith("HTTP/1.1 200 OK") and '"otp_sent"' in answer
 
 
 def test_a_body_of_64_kib_is_taken(gateway):
@@ -323,7 +331,7 @@ def test_limits_and_health():
         for t in threads:
             t.join(5 * SLOW)
         kept = [socket.create_connection(("127.0.0.1", g.port)) for _ in range(20)]
-        assert g.raw(b"GET /healthz HTTP/1.1\r\n\r\n").startswith("HTTP/1.1 503")
+        assert g.raw(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").startswith("HTTP/1.1 503")
         for s in kept:
             s.close()
         wait_for(lambda: g.health()[0] == 200, 5, "room again")

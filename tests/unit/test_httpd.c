@@ -228,8 +228,8 @@ static void refuses_doubtful_framing(void **state)
     expect_refusal(f, POST_WITH("Host: other\r\n", ""), "HTTP/1.1 400", "Host is given twice");
     expect_refusal(f, POST_WITH("Expect: tea\r\n", ""), "HTTP/1.1 417", "100-continue");
     expect_refusal(f, SLICE("GET / HTTP/1.1\nHost: h\n\n"), "HTTP/1.1 400", "CR LF");
-    expect_refusal(f, SLICE("DELETE / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"), "HTTP/1.1 400",
-                   "no body");
+    expect_refusal(f, SLICE("DELETE / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"),
+                   "HTTP/1.1 400", "no body");
 }
 
 static void refuses_bad_request_lines(void **state)
@@ -242,20 +242,75 @@ static void refuses_bad_request_lines(void **state)
     expect_refusal(f, SLICE("GET / HTTP/2.0\r\n\r\n"), "HTTP/1.1 505", "HTTP/1.1");
     expect_refusal(f, SLICE("BREW / HTTP/1.1\r\n\r\n"), "HTTP/1.1 501", "unknown method");
     expect_refusal(f, SLICE("CONNECT a:1 HTTP/1.1\r\n\r\n"), "HTTP/1.1 501", "unknown method");
-    expect_refusal(f, SLICE("GET a HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
-    expect_refusal(f, SLICE("GET //a/b HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
-    expect_refusal(f, SLICE("GET /a#b HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
+    expect_refusal(f, SLICE("GET a HTTP/1.1\r\nHost: h\r\n\r\n"), "HTTP/1.1 400", "path");
+    expect_refusal(f, SLICE("GET //a/b HTTP/1.1\r\nHost: h\r\n\r\n"), "HTTP/1.1 400", "path");
+    expect_refusal(f, SLICE("GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n"), "HTTP/1.1 400", "path");
     expect_refusal(f, SLICE("GET /a b HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
-    expect_refusal(f, SLICE("GET /\x80 HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "path");
+    expect_refusal(f, SLICE("GET /\x80 HTTP/1.1\r\nHost: h\r\n\r\n"), "HTTP/1.1 400", "path");
     expect_refusal(f, SLICE("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"), "HTTP/1.1 400",
                    "request line");
+}
+
+static void takes_a_whole_address_for_its_path(void **state)
+{
+    struct fixture *f = *state;
+    char out[1024];
+    int fd = dial(f);
+    static const struct {
+        const char *line;
+        const char *seen;
+    } rows[] = {
+        {"GET http://other.example:8080/a/b?x=1", "GET /a/b x=1 "},
+        {"POST HTTPS://[::1]/a", "POST /a  "},
+        {"GET http://h", "GET /  "},
+        {"GET http://h?x=http://y", "GET / x=http://y "},
+        {"DELETE http://h/", "DELETE /  "},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text), "%s HTTP/1.1\r\nHost: h\r\n\r\n", rows[i].line);
+        say(f, fd, slice_of(text));
+        assert_false(hear(f, fd, out, sizeof(out), "fine"));
+        assert_string_equal(f->seen, rows[i].seen);
+    }
+    say(f, fd, SLICE("GET http://h/b HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"));
+    assert_false(hear(f, fd, out, sizeof(out), "fine"));
+    assert_string_equal(f->seen, "GET /b  {}");
+    say(f, fd, SLICE("GET http://h/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    assert_true(hear(f, fd, out, sizeof(out), NULL));
+    (void)close(fd);
+    static const char *const bad[] = {"http://",    "http:///a",   "http://u@h/", "http://h//a",
+                                      "http://h/#", "ftp://h/a",   "http:/h/a",   "http://h?#",
+                                      "http://\\/", "http://h\x80"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", bad[i]);
+        expect_refusal(f, slice_of(text), "HTTP/1.1 400", "path");
+    }
+}
+
+static void wants_the_host_that_the_version_wants(void **state)
+{
+    struct fixture *f = *state;
+    char out[1024];
+    expect_refusal(f, SLICE("GET / HTTP/1.1\r\n\r\n"), "HTTP/1.1 400", "Host is missing");
+    expect_refusal(f, SLICE("GET http://h/ HTTP/1.1\r\nX: 1\r\n\r\n"), "HTTP/1.1 400",
+                   "Host is missing");
+    expect_refusal(f, SLICE("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), "HTTP/1.1 400",
+                   "Host is given twice");
+    expect_refusal(f, SLICE("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), "HTTP/1.1 400", "Host");
+    exchange(f, SLICE("GET /old HTTP/1.0\r\n\r\n"), out, sizeof(out));
+    assert_memory_equal(out, "HTTP/1.", 7);
+    assert_string_equal(f->seen, "GET /old  ");
+    expect_refusal(f, SLICE("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+                   "HTTP/1.1 400", "HTTP/1.0 has no Transfer-Encoding");
 }
 
 static void refuses_what_is_too_large(void **state)
 {
     struct fixture *f = *state;
     static char text[3 * BODY_MAX];
-    int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nX: ");
+    int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: h\r\nX: ");
     memset(text + n, 'x', HEADER_MAX);
     expect_refusal(f, slice_make(text, (size_t)n + HEADER_MAX), "HTTP/1.1 431", "headers");
     n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n");
@@ -264,16 +319,19 @@ static void refuses_what_is_too_large(void **state)
     }
     n += snprintf(text + n, sizeof(text) - (size_t)n, "\r\n");
     expect_refusal(f, slice_make(text, (size_t)n), "HTTP/1.1 431", "too many headers");
-    n = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n", BODY_MAX + 1);
+    n = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n",
+                 BODY_MAX + 1);
     memset(text + n, 'x', BODY_MAX + 1);
     expect_refusal(f, slice_make(text, (size_t)n + BODY_MAX + 1), "HTTP/1.1 413", "body");
-    expect_refusal(f, SLICE("POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n"),
-                   "HTTP/1.1 413", "body");
-    n = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n",
+    expect_refusal(
+        f, SLICE("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n"),
+        "HTTP/1.1 413", "body");
+    n = snprintf(text, sizeof(text),
+                 "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n",
                  BODY_MAX + 1);
     expect_refusal(f, slice_make(text, (size_t)n), "HTTP/1.1 413", "body");
     n = snprintf(text, sizeof(text),
-                 "POST /full HTTP/1.1\r\nConnection: close\r\n"
+                 "POST /full HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
                  "Content-Length: %d\r\n\r\n",
                  BODY_MAX);
     memset(text + n, 'y', BODY_MAX);
@@ -286,7 +344,7 @@ static void reads_chunks_and_refuses_bad_ones(void **state)
 {
     struct fixture *f = *state;
 #define CHUNKED(body)                                                                              \
-    SLICE("POST /c HTTP/1.1\r\nConnection: close\r\n"                                              \
+    SLICE("POST /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"                                   \
           "Transfer-Encoding: chunked\r\n\r\n" body)
     char out[1024];
     exchange(f, CHUNKED("3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n"), out, sizeof(out));
@@ -308,7 +366,8 @@ static void cuts_a_request_that_drips(void **state)
     char out[1024];
     int fd = dial(f);
     int64_t began = clock_mono_ms();
-    const char *text = "GET / HTTP/1.1\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const char *text =
+        "GET / HTTP/1.1\r\nHost: h\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     struct pollfd p = {fd, POLLIN, 0};
     for (const char *c = text; *c != '\0' && poll(&p, 1, 10) == 0; c++) {
         say(f, fd, slice_make(c, 1));
@@ -329,8 +388,9 @@ static void answers_pipelined_requests_in_turn(void **state)
     char out[4096];
     int fd = dial(f);
     say(f, fd,
-        SLICE("POST /later HTTP/1.1\r\nContent-Length: 1\r\n\r\nx"
-              "POST /2 HTTP/1.1\r\nContent-Length: 1\r\n\r\nyGET /3 HTTP/1.1\r\n"));
+        SLICE("POST /later HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
+              "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nyGET /3 HTTP/1.1\r\nHost: "
+              "h\r\n"));
     turn(f);
     assert_int_equal(f->requests, 1);
     httpd_answer(f->waiting, 200, "text/plain", SLICE("first"));
@@ -349,7 +409,7 @@ static void notices_a_client_that_goes(void **state)
 {
     struct fixture *f = *state;
     int fd = dial(f);
-    say(f, fd, SLICE("GET /later HTTP/1.1\r\n\r\n"));
+    say(f, fd, SLICE("GET /later HTTP/1.1\r\nHost: h\r\n\r\n"));
     turn(f);
     assert_false(httpd_client_gone(f->waiting));
     struct linger reset = {1, 0};
@@ -371,7 +431,7 @@ static void answers_a_half_closed_client(void **state)
     struct fixture *f = *state;
     char out[1024];
     int fd = dial(f);
-    say(f, fd, SLICE("GET /later HTTP/1.1\r\n\r\n"));
+    say(f, fd, SLICE("GET /later HTTP/1.1\r\nHost: h\r\n\r\n"));
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
     for (int i = 0; i < 100 && !httpd_client_gone(f->waiting); i++) {
         turn(f);
@@ -390,7 +450,7 @@ static void a_request_outlives_the_server(void **state)
 {
     struct fixture *f = *state;
     int fd = dial(f);
-    say(f, fd, SLICE("POST /later?q HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"));
+    say(f, fd, SLICE("POST /later?q HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"));
     turn(f);
     httpd_destroy(&f->server);
     assert_true(httpd_client_gone(f->waiting));
@@ -419,7 +479,7 @@ static void limits_connections(void **state)
     }
     turn(f);
     turn(f);
-    exchange(f, SLICE("GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), out, sizeof(out));
+    exchange(f, SLICE("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), out, sizeof(out));
     assert_memory_equal(out, "HTTP/1.1 200", 12);
 }
 
@@ -428,7 +488,8 @@ static void says_continue(void **state)
     struct fixture *f = *state;
     char out[1024];
     int fd = dial(f);
-    say(f, fd, SLICE("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
+    say(f, fd,
+        SLICE("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"));
     assert_false(hear(f, fd, out, sizeof(out), "\r\n\r\n"));
     assert_string_equal(out, "HTTP/1.1 100 Continue\r\n\r\n");
     say(f, fd, SLICE("ok"));
@@ -442,12 +503,12 @@ static void cuts_and_drips_for_the_sandbox(void **state)
     struct fixture *f = *state;
     char out[1024];
     int fd = dial(f);
-    say(f, fd, SLICE("GET /cut HTTP/1.1\r\n\r\n"));
+    say(f, fd, SLICE("GET /cut HTTP/1.1\r\nHost: h\r\n\r\n"));
     assert_true(hear(f, fd, out, sizeof(out), NULL));
     assert_string_equal(out, "");
     (void)close(fd);
     int64_t began = clock_mono_ms();
-    exchange(f, SLICE("GET /drip HTTP/1.1\r\n\r\n"), out, sizeof(out));
+    exchange(f, SLICE("GET /drip HTTP/1.1\r\nHost: h\r\n\r\n"), out, sizeof(out));
     assert_string_equal(out, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab");
     assert_true(clock_mono_ms() - began >= 60);
 }
@@ -458,7 +519,7 @@ static void drains(void **state)
     char out[1024];
     int idle = dial(f);
     int busy = dial(f);
-    say(f, busy, SLICE("GET /later HTTP/1.1\r\n\r\n"));
+    say(f, busy, SLICE("GET /later HTTP/1.1\r\nHost: h\r\n\r\n"));
     turn(f);
     uint16_t port = httpd_port(f->server);
     httpd_stop_listening(f->server);
@@ -525,9 +586,13 @@ static void frames_do_not_depend_on_how_bytes_arrive(void **state)
     (void)state;
     static const struct http_frame_limits limits = {HEADER_MAX, BODY_MAX};
     static const char *const texts[] = {
-        "GET / HTTP/1.1\r\nA: b\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
-        "GET / HTTP/1.1\nA: b\n\n", "GET / HTTP/1.1\r\nA: b\n\r\n"};
+        "GET http://h?x HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET http://h/x HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\nA: b\n\n",
+        "GET / HTTP/1.1\r\nHost: h\r\nA: b\n\r\n"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct slice all = slice_of(texts[i]);
         struct http_frame whole;
@@ -554,6 +619,8 @@ int main(void)
         T(takes_every_method_and_bodies_of_get),
         T(refuses_doubtful_framing),
         T(refuses_bad_request_lines),
+        T(takes_a_whole_address_for_its_path),
+        T(wants_the_host_that_the_version_wants),
         T(refuses_what_is_too_large),
         T(reads_chunks_and_refuses_bad_ones),
         T(cuts_a_request_that_drips),
