@@ -1,5 +1,6 @@
 #include "common/adapters/session_store.h"
 
+#include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,15 @@ struct session_store {
     uint32_t doubts;              /* releases of claims that nobody waits for */
 };
 
-enum call_kind { CALL_RESOLVE, CALL_CLAIM, CALL_FINISH, CALL_RELEASE, CALL_DOUBT };
+/* A claim goes through the first two on its way. */
+enum call_kind {
+    CALL_IDENTITY, /* is this id's job the one that it was at first? */
+    CALL_RESOLVE,  /* verify without a request id: which session is meant? */
+    CALL_CLAIM,
+    CALL_FINISH,
+    CALL_RELEASE,
+    CALL_DOUBT
+};
 
 /* One transition on its way, with its arguments: it can be sent again as it is. */
 struct call {
@@ -48,11 +57,12 @@ struct call {
         void (*release)(void *context, bool written);
     } done;
     void *context;
-    const struct session_job *job; /* CALL_RESOLVE: the flow keeps it until the callback */
+    const struct session_job *job; /* until CALL_CLAIM: the flow keeps it until the callback */
+    struct slice request_id;       /* verify: as the user gave it; lives as long as the job */
     bool by_otpq;                  /* verify: the code is ours to check */
     uint64_t checks;               /* verify: allowed for a session */
     uint64_t window_ms;            /* verify: of failures */
-    struct slice code;             /* CALL_RESOLVE: given by the user; never stored */
+    struct slice code;             /* until CALL_CLAIM: given by the user; never stored */
 };
 
 /* What every session script answers; see answer() in shared.lua. */
@@ -72,6 +82,7 @@ struct answer {
 };
 
 static void call_send(struct call *c);
+static void identity_send(struct call *c);
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -257,7 +268,10 @@ static void call_becomes_doubt(struct call *c)
 static void call_ends(struct call *c, const struct answer *a)
 {
     switch (c->kind) {
+    case CALL_IDENTITY:
     case CALL_RESOLVE:
+        claim_tell(c, a);
+        break;
     case CALL_CLAIM:
         claim_tell(c, a);
         if (a == NULL && c->in_doubt) {
@@ -288,6 +302,8 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
     struct call *c = arg;
     if (c->over) {
         call_ends(c, NULL);
+    } else if (c->kind == CALL_IDENTITY) {
+        identity_send(c);
     } else {
         call_send(c);
     }
@@ -298,8 +314,8 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
  * over: a store that is down says so at once, and callers are never called back from below. */
 static void call_failed(struct call *c)
 {
-    c->over = (c->kind == CALL_CLAIM && !c->in_doubt) || c->kind == CALL_RESOLVE ||
-              clock_mono_ms() >= c->until_ms;
+    bool claims = c->kind == CALL_CLAIM || c->kind == CALL_IDENTITY;
+    c->over = (claims && !c->in_doubt) || c->kind == CALL_RESOLVE || clock_mono_ms() >= c->until_ms;
     if (c->again == NULL) {
         c->again = evtimer_new(store_base(c->s->store), on_again, c);
         must(c->again != NULL);
@@ -362,9 +378,10 @@ void session_claim_send(struct session_store *s, struct session_job *job,
                         claim_callback *done, void *context)
 {
     job_token(s, job);
-    struct call *c = call_new(s, CALL_CLAIM, STORE_CLAIM_SEND, job, context);
+    struct call *c = call_new(s, CALL_IDENTITY, STORE_CLAIM_SEND, job, context);
     struct session_args *a = &c->args;
     c->done.claim = done;
+    c->job = job;
     session_args_ground(a, &s->ground, job, route, "send");
     session_args_put(a, slice_of(new_request_id));    /* 19 */
     session_args_put(a, slice_of(maker_word(route))); /* 20 */
@@ -374,7 +391,7 @@ void session_claim_send(struct session_store *s, struct session_job *job,
     session_args_num(a, at_least_one(route->code_checks)); /* 24 */
     session_args_num(a, route->on_unknown == ON_UNKNOWN_RETRY ? 1 : 0);
     session_args_steps(a, job, "send", job->steps, job->step_count);
-    call_send(c);
+    identity_send(c);
 }
 
 /* A request id of ours that can belong to this number; else empty, which no session has. */
@@ -421,17 +438,90 @@ static void on_newest(void *context, enum store_outcome outcome, const redisRepl
     }
 }
 
-static void newest_ask(struct call *c, const struct session_job *job)
+static void newest_ask(struct call *c)
 {
+    const struct session_job *job = c->job;
     struct msisdn_tag tag = msisdn_tag(job->msisdn);
     char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 160];
     int n = snprintf(key, sizeof key, "%sn:{%s}:%llu:%.*s:%.*s", c->s->prefix, tag.text,
                      (unsigned long long)job->aid, SLICE_ARG(job->route), SLICE_ARG(job->msisdn));
     must(n > 0 && (size_t)n < sizeof key);
     struct slice argv[2] = {SLICE("GET"), slice_make(key, (size_t)n)};
-    c->job = job;
+    c->kind = CALL_RESOLVE;
     c->in_store = true;
     store_command(c->s->store, on_newest, c, 2, argv);
+}
+
+/* The id's job is what it was at first, or is so from now on. */
+static void identity_settled(struct call *c)
+{
+    c->in_doubt = false; /* that was of this command; the claim is still to come */
+    if (c->script == STORE_CLAIM_SEND) {
+        c->kind = CALL_CLAIM;
+        call_send(c);
+    } else if (c->request_id.n == 0) {
+        newest_ask(c);
+    } else {
+        verify_send(c, c->job, own_request_id(c->job, c->request_id));
+    }
+}
+
+static void fingerprint_text(const struct session_job *job, char out[17])
+{
+    (void)snprintf(out, 17, "%016" PRIx64, job->fingerprint);
+}
+
+static void identity_judge(struct call *c, const redisReply *reply)
+{
+    static const struct answer conflict = {
+        .outcome = {"conflict", 8}, .attempts_left = -1, .retry_after_s = -1, .expires_in_s = -1};
+    char ours[17];
+    fingerprint_text(c->job, ours);
+    if (reply->type == REDIS_REPLY_NIL || slice_is(reply_text(reply), ours)) {
+        identity_settled(c);
+    } else if (reply->type == REDIS_REPLY_STRING) {
+        call_ends(c, &conflict);
+    } else {
+        log_error("identity of a job cannot be asked", "why", reply->str, NULL);
+        call_ends(c, NULL);
+    }
+}
+
+static void on_identity(void *context, enum store_outcome outcome, const redisReply *reply)
+{
+    struct call *c = context;
+    c->in_store = false;
+    if (c->s == NULL) {
+        call_free(c);
+    } else if (outcome == STORE_UNKNOWN) {
+        c->in_doubt = true;
+        call_failed(c);
+    } else if (outcome == STORE_REFUSED || store_reply_unavailable(reply)) {
+        call_failed(c);
+    } else {
+        identity_judge(c, reply);
+    }
+}
+
+/* The claim's key has the number's tag, so the same id with another number would be another claim.
+ * What an id stands for is therefore asked before, under a tag of the id's own; a command by
+ * itself, because no script may touch two tags. It lives as long as the result of its first run
+ * can. Sent again it has the same answer. */
+static void identity_send(struct call *c)
+{
+    char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 160], ours[17], keep_ms[24];
+    unsigned tag = (unsigned)(slice_hash(c->job->job_id) & 0xff);
+    int n =
+        snprintf(key, sizeof key, "%sd:{%02x}:%.*s", c->s->prefix, tag, SLICE_ARG(c->job->job_id));
+    must(n > 0 && (size_t)n < sizeof key);
+    fingerprint_text(c->job, ours);
+    (void)snprintf(keep_ms, sizeof keep_ms, "%" PRIu64,
+                   c->s->ground.keep_ms + 2 * (uint64_t)c->lease_ms);
+    struct slice argv[] = {
+        SLICE("SET"), slice_make(key, (size_t)n), slice_of(ours), SLICE("NX"), SLICE("GET"),
+        SLICE("PX"),  slice_of(keep_ms)};
+    c->in_store = true;
+    store_command(c->s->store, on_identity, c, ARRAY_LEN(argv), argv);
 }
 
 void session_claim_verify(struct session_store *s, struct session_job *job,
@@ -439,18 +529,16 @@ void session_claim_verify(struct session_store *s, struct session_job *job,
                           struct slice code, claim_callback *done, void *context)
 {
     job_token(s, job);
-    struct call *c = call_new(s, CALL_RESOLVE, STORE_CLAIM_VERIFY, job, context);
+    struct call *c = call_new(s, CALL_IDENTITY, STORE_CLAIM_VERIFY, job, context);
     c->done.claim = done;
+    c->job = job;
+    c->request_id = request_id;
     c->code = code;
     c->by_otpq = route->maker == CODE_BY_OTPQ;
     c->checks = at_least_one(route->code_checks);
     c->window_ms = at_least_one(route->sends_window_s) * 1000;
     session_args_ground(&c->args, &s->ground, job, route, "verify");
-    if (request_id.n == 0) {
-        newest_ask(c, job);
-    } else {
-        verify_send(c, job, own_request_id(job, request_id));
-    }
+    identity_send(c);
 }
 
 static void put_result(struct session_args *a, const struct session_finish *f,

@@ -5,7 +5,8 @@
  *
  * Keys (prefix otpq:, TAG = msisdn_tag): j:{TAG}:JOB claim and result, s:{TAG}:RID session,
  * n:{TAG}:AID:ROUTE:MSISDN newest session, v:{TAG}:ROUTE:MSISDN velocity, t:{TAG}:RID time-line,
- * ev:{TAG} events stream, c:{TAG}:YYYYMMDD day counters. Floor 3.
+ * ev:{TAG} events stream, c:{TAG}:YYYYMMDD day counters; and with a tag of the id instead of the
+ * number d:{TAG}:JOB, what the id stands for. Floor 3.
  */
 #ifndef OTPQ_ADAPTERS_SESSION_STORE_H
 #define OTPQ_ADAPTERS_SESSION_STORE_H
@@ -62,7 +63,7 @@ enum claim_outcome {
                         lease is over, the script ends it as unknown and answers ENDED) */
     CLAIM_STALE,     /* attempt is older than attempt_seen: give back */
     CLAIM_REFUSED,  /* a rule of the session says no (code): already written as this job's result */
-    CLAIM_CONFLICT, /* same id, other body */
+    CLAIM_CONFLICT, /* same id, other body; nothing was changed */
     CLAIM_BUSY, /* verify: another verify of this session is at the advertiser: again in wait_ms */
     CLAIM_NO_STORE /* down or no answer: nothing may start; give back with store_unavailable. A
                       claim that may have been won all the same is asked for again for some seconds

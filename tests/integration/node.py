@@ -164,6 +164,8 @@ node:
                     continue
                 if not argv[0]:  # dead already, or between fork and exec
                     continue
+                if not argv[0]:  # it has ended and waits to be reaped
+                    continue
                 name = os.path.basename(argv[0].split()[0]).decode()
                 if name == "otpq":
                     name = argv[1].decode()

@@ -54,6 +54,25 @@ def test_the_broker_is_restarted_under_load(tmp_path):
         assert sends(node) <= len(jobs)
 
 
+def test_an_id_stays_one_job_when_the_broker_is_gone():
+    """The next broker knows nothing of it, and the other number's keys know nothing of the first."""
+    with Node() as node:
+        with Client(node.clients) as client:
+            for name in ("id-1", "id-2"):
+                assert client.call(*send_job(name, ordinary(1)))[0]["code"] == "otp_sent"
+        broker = node.children()["otpq-broker"]
+        os.kill(broker, signal.SIGKILL)
+        wait_for(lambda: node.children().get("otpq-broker", broker) != broker, 10, "another broker")
+        verify = {"id": "id-2", "op": "verify", "route": "demo"}, {"msisdn": ordinary(3), "otp": "123456"}
+        with Client(node.clients) as client:
+            for job in (send_job("id-1", ordinary(2)), verify):
+                envelope, _ = client.call(*job)
+                assert (envelope["state"], envelope["code"]) == ("refused", "conflict")
+        assert node.ledger(ordinary(1))["sends"] == 2
+        assert node.ledger(ordinary(2))["sends"] == 0
+        assert node.ledger(ordinary(3))["verifies"] == 0
+
+
 def test_redis_stops_and_comes_back():
     with Node() as node, Client(node.clients) as client:
         client.call(*send_job("before", ordinary(1)))

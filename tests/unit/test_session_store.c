@@ -343,6 +343,39 @@ static void test_send_and_its_repetitions(void **state)
     assert_true(slice_is(c.result.request_id, rid));
 }
 
+/* Of the key that says what an id stands for. */
+static const char *identity_key(const char *id)
+{
+    static char key[96];
+    (void)snprintf(key, sizeof key, "otpq:d:{%02x}:%s", (unsigned)(slice_hash(slice_of(id)) & 0xff),
+                   id);
+    return key;
+}
+
+/* The other body has another number, so its claim would have another key. */
+static void test_one_id_one_body(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct session_job job = a_job("j1", &w->theirs);
+    struct session_job moved = a_job("j1", &w->theirs);
+    moved.msisdn = SLICE("66899999999");
+    moved.fingerprint = 8;
+    claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_true(ask_redis(w, "PTTL %s", identity_key("j1")) > 600000);
+    long long keys = ask_redis(w, "DBSIZE");
+    claim_send_by(w, w->others, &moved, &w->theirs, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_CONFLICT);
+    claim_verify_by(w, w->others, &moved, &w->theirs, "", "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_CONFLICT);
+    claim_verify_by(w, w->others, &moved, &w->ours, "r-b", "1", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_CONFLICT);
+    assert_int_equal(ask_redis(w, "DBSIZE"), keys);
+    claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+}
+
 static void test_one_winner(void **state)
 {
     struct world *w = *state;
@@ -849,8 +882,14 @@ static void test_claim_in_doubt_is_released(void **state)
     world_connect(w, 100);
     struct session_job job = a_job("j1", &w->ours);
     job.lease_ms = 60000;
+    memset(&c, 0, sizeof c);
+    session_claim_send(w->sessions, &job, &w->ours, "r-a", on_claim, &c);
+    (void)event_base_loop(w->base, EVLOOP_ONCE);
+    while (ask_redis(w, "EXISTS %s", identity_key("j1")) == 0) {
+        (void)usleep(1000); /* the answer waits in our socket */
+    }
     redis_fixture_freeze(&w->redis);
-    claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
+    assert_true(loop_until(w->base, &c.done, 8000));
     assert_int_equal(c.claim.outcome, CLAIM_NO_STORE);
     redis_fixture_thaw(&w->redis);
     assert_true(loop_until(w->base, &w->up, 5000));
@@ -989,6 +1028,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_REDIS(test_send_and_its_repetitions),
+        WITH_REDIS(test_one_id_one_body),
         WITH_REDIS(test_one_winner),
         WITH_REDIS(test_release),
         WITH_REDIS(test_release_before_claim),
