@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <sys/time.h>
 
+#include "common/base/log.h"
+
 static bool address_unix(struct slice rest, struct store_address *out)
 {
     if (rest.n == 0 || rest.n >= sizeof out->host) {
@@ -93,17 +95,55 @@ redisContext *store_blocking(const char *address, const char *password, uint32_t
     return c;
 }
 
-/* The policy's name out of INFO memory, which managed servers allow where they forbid CONFIG. */
-static bool policy_is_noeviction(const char *info, char policy[32])
+/* A value out of an INFO answer, "" when it is not there. Managed servers allow INFO where they
+ * forbid CONFIG. */
+static void info_value(const redisReply *info, const char *key, char value[32])
 {
-    static const char key[] = "maxmemory_policy:";
-    const char *at = strstr(info, key);
-    policy[0] = '\0';
+    const char *at =
+        info != NULL && info->type == REDIS_REPLY_STRING ? strstr(info->str, key) : NULL;
+    value[0] = '\0';
     if (at != NULL) {
-        at += sizeof key - 1;
-        (void)snprintf(policy, 32, "%.*s", (int)strcspn(at, "\r\n"), at);
+        at += strlen(key);
+        (void)snprintf(value, 32, "%.*s", (int)strcspn(at, "\r\n"), at);
     }
-    return strcmp(policy, "noeviction") == 0;
+}
+
+static bool check_eviction(redisContext *c, const char *address, char error[512])
+{
+    char policy[32] = "";
+    redisReply *r = redisCommand(c, "INFO memory");
+    info_value(r, "maxmemory_policy:", policy);
+    bool ok = strcmp(policy, "noeviction") == 0;
+    if (r == NULL || r->type != REDIS_REPLY_STRING) {
+        (void)snprintf(error, 512, "Redis at %s does not answer INFO memory: %s", address,
+                       r != NULL && r->str != NULL ? r->str : c->errstr);
+    } else if (!ok) {
+        (void)snprintf(error, 512,
+                       "Redis at %s has maxmemory-policy \"%s\": it may drop claims, and an OTP "
+                       "would be sent twice. Set `maxmemory-policy noeviction` in redis.conf, or "
+                       "run `redis-cli CONFIG SET maxmemory-policy noeviction`",
+                       address, policy);
+    }
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+    return ok;
+}
+
+/* A warning only: who replicates may have reasons. */
+static void warn_of_forgetting(redisContext *c, const char *address)
+{
+    char enabled[32] = "";
+    redisReply *r = redisCommand(c, "INFO persistence");
+    info_value(r, "aof_enabled:", enabled);
+    if (strcmp(enabled, "0") == 0) {
+        log_warn("redis has appendonly off: a restart of it loses claims, and a job that is given "
+                 "again may send a second OTP",
+                 "address", address, "remedy", "appendonly yes in redis.conf", NULL);
+    }
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
 }
 
 bool store_check(const char *address, const char *password, uint32_t timeout_ms, char error[512])
@@ -112,23 +152,9 @@ bool store_check(const char *address, const char *password, uint32_t timeout_ms,
     if (c == NULL) {
         return false;
     }
-    char policy[32] = "";
-    bool ok = false;
-    redisReply *r = redisCommand(c, "INFO memory");
-    if (r == NULL || r->type != REDIS_REPLY_STRING) {
-        (void)snprintf(error, 512, "Redis at %s does not answer INFO memory: %s", address,
-                       r != NULL && r->str != NULL ? r->str : c->errstr);
-    } else if (!policy_is_noeviction(r->str, policy)) {
-        (void)snprintf(error, 512,
-                       "Redis at %s has maxmemory-policy \"%s\": it may drop claims, and an OTP "
-                       "would be sent twice. Set `maxmemory-policy noeviction` in redis.conf, or "
-                       "run `redis-cli CONFIG SET maxmemory-policy noeviction`",
-                       address, policy);
-    } else {
-        ok = true;
-    }
-    if (r != NULL) {
-        freeReplyObject(r);
+    bool ok = check_eviction(c, address, error);
+    if (ok) {
+        warn_of_forgetting(c, address);
     }
     redisFree(c);
     return ok;

@@ -6,6 +6,7 @@
 #define OTPQ_TESTS_REDIS_FIXTURE_H
 
 #include <event2/event.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -79,10 +80,19 @@ UNUSED static void redis_fixture_thaw(const struct redis_fixture *f)
     (void)kill(f->pid, SIGCONT);
 }
 
+UNUSED static int redis_fixture_remove(const char *path, const struct stat *st, int type,
+                                       struct FTW *where)
+{
+    (void)st;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
 UNUSED static void redis_fixture_end(struct redis_fixture *f)
 {
     redis_fixture_stop(f);
-    (void)rmdir(f->dir);
+    (void)nftw(f->dir, redis_fixture_remove, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* Turns the loop until *flag or the time is over; what came out. */

@@ -295,6 +295,44 @@ static void test_check(void **state)
     redisFree(c);
 }
 
+/* What a check says on stderr. */
+static void check_heard(struct world *w, char heard[2048])
+{
+    char error[512];
+    FILE *file = tmpfile();
+    int before = dup(STDERR_FILENO);
+    must(file != NULL && before >= 0);
+    (void)fflush(stderr);
+    must(dup2(fileno(file), STDERR_FILENO) >= 0);
+    bool ok = store_check(w->redis.address, NULL, 1000, error);
+    (void)fflush(stderr);
+    must(dup2(before, STDERR_FILENO) >= 0);
+    (void)close(before);
+    rewind(file);
+    heard[fread(heard, 1, 2047, file)] = '\0';
+    (void)fclose(file);
+    assert_true(ok);
+}
+
+static void test_check_warns_of_forgetting(void **state)
+{
+    struct world *w = *state;
+    char heard[2048];
+    char error[512];
+    redis_fixture_start(&w->redis, NULL, NULL);
+    log_setup("test_store", LOG_LEVEL_WARN, false);
+    check_heard(w, heard);
+    assert_non_null(strstr(heard, "level=warn"));
+    assert_non_null(strstr(heard, "appendonly yes"));
+    redisContext *c = store_blocking(w->redis.address, NULL, 1000, error);
+    freeReplyObject(redisCommand(c, "CONFIG SET appendonly yes"));
+    check_heard(w, heard);
+    assert_string_equal(heard, "");
+    freeReplyObject(redisCommand(c, "CONFIG SET appendonly no"));
+    redisFree(c);
+    log_setup("test_store", LOG_LEVEL_ERROR, false);
+}
+
 /* ---- host names ------------------------------------------------------------------------------ */
 
 static atomic_bool names_answer; /* a look-up of *.test ends only then, or after SLOW_MS */
@@ -417,6 +455,7 @@ int main(void)
         WITH_REDIS(test_subscriber),
         WITH_REDIS(test_destroy_with_commands_in_flight),
         WITH_REDIS(test_check),
+        WITH_REDIS(test_check_warns_of_forgetting),
         WITH_REDIS(test_slow_name_server),
         WITH_REDIS(test_destroyed_while_a_name_is_looked_up),
         cmocka_unit_test(test_unavailable),
