@@ -5,22 +5,11 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* 16 bytes of address, and how many bits of them count. IPv4 stands in its first 4 bytes. */
-struct network {
-    int family; /* AF_INET or AF_INET6 */
-    uint8_t bytes[16];
-    unsigned bits;
-};
-
-struct rule {
-    char *host;             /* owned, without brackets; NULL: the network decides */
-    struct network network; /* used when host is NULL */
-    uint16_t port;          /* 0: every port */
-};
+#include "common/meaning/netaddr.h"
 
 struct address_rules {
     size_t count;
-    struct rule at[];
+    struct netaddr_rule at[];
 };
 
 struct special {
@@ -73,15 +62,15 @@ static bool bits_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
     return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
 }
 
-static bool network_has(const struct network *n, const struct network *address)
+static bool network_has(const struct netaddr_network *n, const struct netaddr_network *address)
 {
     return n->family == address->family && bits_equal(n->bytes, address->bytes, n->bits);
 }
 
 /* False for families that no HTTP call should ever meet. */
-static bool network_of_sockaddr(const struct sockaddr *a, struct network *out)
+static bool network_of_sockaddr(const struct sockaddr *a, struct netaddr_network *out)
 {
-    *out = (struct network){.family = a->sa_family};
+    *out = (struct netaddr_network){.family = a->sa_family};
     if (a->sa_family == AF_INET) {
         struct sockaddr_in in;
         memcpy(&in, a, sizeof in);
@@ -99,7 +88,8 @@ static bool network_of_sockaddr(const struct sockaddr *a, struct network *out)
     return false;
 }
 
-static const char *special_in(const struct special *table, size_t count, const struct network *n)
+static const char *special_in(const struct special *table, size_t count,
+                              const struct netaddr_network *n)
 {
     for (size_t i = 0; i < count; i++) {
         uint8_t bytes[16] = {0};
@@ -113,7 +103,7 @@ static const char *special_in(const struct special *table, size_t count, const s
 
 const char *address_special(const struct sockaddr *address)
 {
-    struct network n;
+    struct netaddr_network n;
     if (!network_of_sockaddr(address, &n)) {
         return "not an internet address";
     }
@@ -159,77 +149,11 @@ static struct slice without_brackets(struct slice host)
     return host;
 }
 
-static bool host_name_ok(const char *host)
-{
-    size_t n = strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_");
-    return n > 0 && host[n] == '\0' && n <= 253;
-}
-
-/* "10.0.0.0/8" or a bare address. */
-static bool network_parse(const char *text, struct network *out)
-{
-    char *copy = slice_dup(slice_of(text));
-    char *slash = strchr(copy, '/');
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    struct sockaddr_storage address;
-    bool ok = address_parse(copy, &address) &&
-              network_of_sockaddr((const struct sockaddr *)&address, out);
-    if (ok && slash != NULL) {
-        uint64_t bits;
-        ok = slice_to_u64(slice_of(slash + 1), out->bits, &bits);
-        out->bits = ok ? (unsigned)bits : 0;
-    }
-    free(copy);
-    return ok;
-}
-
-/* Cuts ":port" off; an IPv6 address has its port only behind brackets. */
-static bool take_port(char *text, uint16_t *port)
-{
-    char *colon = strrchr(text, ':');
-    bool bracketed = text[0] == '[';
-    if (colon == NULL || (!bracketed && strchr(text, ':') != colon) ||
-        (bracketed && colon[-1] != ']')) {
-        return true;
-    }
-    uint64_t value;
-    if (!slice_to_u64(slice_of(colon + 1), 65535, &value) || value == 0) {
-        return false;
-    }
-    *colon = '\0';
-    *port = (uint16_t)value;
-    return true;
-}
-
-static bool rule_parse(const char *entry, struct rule *out)
-{
-    *out = (struct rule){0};
-    if (network_parse(entry, &out->network)) {
-        return true;
-    }
-    char *text = slice_dup(slice_of(entry));
-    bool ok = take_port(text, &out->port);
-    char *host = slice_dup(without_brackets(slice_of(text)));
-    bool bracketed = text[0] == '[';
-    if (ok && strchr(host, '/') == NULL && network_parse(host, &out->network)) {
-        free(host);
-    } else if (ok && !bracketed && host_name_ok(host)) {
-        out->host = host;
-    } else {
-        free(host);
-        ok = false;
-    }
-    free(text);
-    return ok;
-}
-
 struct address_rules *address_rules_new(const char *const *allow, size_t count, char error[256])
 {
     struct address_rules *r = xcalloc(1, sizeof *r + count * sizeof r->at[0]);
     for (size_t i = 0; i < count; i++) {
-        if (!rule_parse(allow[i], &r->at[i])) {
+        if (!netaddr_rule(allow[i], &r->at[i])) {
             (void)snprintf(error, 256,
                            "\"%.100s\" is neither a host, host:port, an address nor a network "
                            "(10.0.0.0/8)",
@@ -244,12 +168,6 @@ struct address_rules *address_rules_new(const char *const *allow, size_t count, 
 
 void address_rules_destroy(struct address_rules **r)
 {
-    if (*r == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < (*r)->count; i++) {
-        free((*r)->at[i].host);
-    }
     free(*r);
     *r = NULL;
 }
@@ -260,15 +178,15 @@ bool address_rules_allow(const struct address_rules *r, struct slice host, uint1
     if (address_special(address) == NULL) {
         return true;
     }
-    struct network n;
+    struct netaddr_network n;
     if (!network_of_sockaddr(address, &n)) {
         return false;
     }
     host = without_brackets(host);
     for (size_t i = 0; i < r->count; i++) {
-        const struct rule *rule = &r->at[i];
+        const struct netaddr_rule *rule = &r->at[i];
         bool match =
-            rule->host != NULL ? host_is(host, rule->host) : network_has(&rule->network, &n);
+            rule->host[0] != '\0' ? host_is(host, rule->host) : network_has(&rule->network, &n);
         if (match && (rule->port == 0 || rule->port == port)) {
             return true;
         }

@@ -12,8 +12,9 @@
 
 #include "common/adapters/httpd_conn.h"
 #include "common/base/log.h"
+#include "common/meaning/netaddr.h"
 
-enum { LISTEN_BACKLOG = 4096, FILES_FOR_OTHERS = 512, HOST_BYTES = 256 };
+enum { LISTEN_BACKLOG = 4096, FILES_FOR_OTHERS = 512 };
 
 struct httpd_request {
     struct httpd *server;        /* NULL when the server is gone */
@@ -215,37 +216,11 @@ void httpd_answer_raw(struct httpd_request *r, struct slice bytes, uint32_t wait
 
 /* ---- the listener ---------------------------------------------------------------------------- */
 
-/* "host:port", "[v6]:port" or "*:port" into its parts. */
-static bool split_address(const char *listen, char host[HOST_BYTES], const char **port)
-{
-    const char *colon = strrchr(listen, ':');
-    if (colon == NULL || colon == listen || colon[1] == '\0') {
-        return false;
-    }
-    struct slice h = slice_make(listen, (size_t)(colon - listen));
-    if (h.p[0] == '[') {
-        if (h.n < 3 || h.p[h.n - 1] != ']') {
-            return false;
-        }
-        h = slice_make(h.p + 1, h.n - 2);
-    } else if (memchr(h.p, ':', h.n) != NULL) {
-        return false;
-    }
-    if (h.n >= HOST_BYTES) {
-        return false;
-    }
-    memcpy(host, h.p, h.n);
-    host[h.n] = '\0';
-    *port = colon + 1;
-    uint64_t number;
-    return slice_to_u64(slice_of(*port), 65535, &number);
-}
-
 static struct addrinfo *resolve(const struct httpd_options *o, char error[256])
 {
-    char host[HOST_BYTES];
-    const char *port;
-    if (!split_address(o->listen, host, &port)) {
+    struct netaddr address;
+    char port[8];
+    if (!netaddr_listen(o->listen, &address)) {
         (void)snprintf(error, 256, "%s: \"%s\" is not host:port (IPv6: [::1]:8080)", o->listen_key,
                        o->listen);
         return NULL;
@@ -254,9 +229,11 @@ static struct addrinfo *resolve(const struct httpd_options *o, char error[256])
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
-    int rc = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, port, &hints, &found);
+    const char *host = strcmp(address.host, "*") == 0 ? NULL : address.host;
+    (void)snprintf(port, sizeof(port), "%d", address.port);
+    int rc = getaddrinfo(host, port, &hints, &found);
     if (rc != 0) {
-        (void)snprintf(error, 256, "%s: cannot resolve \"%.128s\": %s", o->listen_key, host,
+        (void)snprintf(error, 256, "%s: cannot resolve \"%.128s\": %s", o->listen_key, o->listen,
                        gai_strerror(rc));
         return NULL;
     }

@@ -23,7 +23,7 @@ enum link {
 
 struct store {
     struct event_base *base;
-    struct store_address address;
+    struct netaddr address;
     char *address_text;                       /* for logs */
     char *password;                           /* or NULL; wiped at the end */
     char *channel;                            /* subscriber: the one channel; else NULL */
@@ -453,7 +453,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 struct store *store_new(struct event_base *base, const struct store_options *o)
 {
     struct store *s = xcalloc(1, sizeof *s);
-    must(store_address_parse(o->address, &s->address));
+    must(netaddr_redis(o->address, &s->address));
     s->base = base;
     s->address_text = slice_dup(slice_of(o->address));
     if (o->password != NULL && o->password[0] != '\0') {

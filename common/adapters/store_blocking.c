@@ -5,51 +5,6 @@
 
 #include "common/base/log.h"
 
-static bool address_unix(struct slice rest, struct store_address *out)
-{
-    if (rest.n == 0 || rest.n >= sizeof out->host) {
-        return false;
-    }
-    memcpy(out->host, rest.p, rest.n);
-    out->host[rest.n] = '\0';
-    out->is_unix = true;
-    return true;
-}
-
-static bool address_tcp(struct slice rest, struct store_address *out)
-{
-    const char *colon = memrchr(rest.p, ':', rest.n);
-    if (colon == NULL) {
-        return false;
-    }
-    struct slice host = slice_make(rest.p, (size_t)(colon - rest.p));
-    struct slice port = slice_make(colon + 1, rest.n - host.n - 1);
-    if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') {
-        host = slice_make(host.p + 1, host.n - 2);
-    }
-    uint64_t number = 0;
-    if (host.n == 0 || host.n >= sizeof out->host || !slice_to_u64(port, 65535, &number) ||
-        number == 0) {
-        return false;
-    }
-    memcpy(out->host, host.p, host.n);
-    out->host[host.n] = '\0';
-    out->is_unix = false;
-    out->port = (int)number;
-    return true;
-}
-
-bool store_address_parse(const char *text, struct store_address *out)
-{
-    if (strncmp(text, "unix:", 5) == 0) {
-        return address_unix(slice_of(text + 5), out);
-    }
-    if (strncmp(text, "tcp://", 6) == 0) {
-        return address_tcp(slice_of(text + 6), out);
-    }
-    return false;
-}
-
 /* Runs a command whose answer is only good or bad. */
 static bool blocking_ok(redisContext *c, const char *what, redisReply *reply, char error[512])
 {
@@ -66,8 +21,8 @@ static bool blocking_ok(redisContext *c, const char *what, redisReply *reply, ch
 redisContext *store_blocking(const char *address, const char *password, uint32_t timeout_ms,
                              char error[512])
 {
-    struct store_address a;
-    if (!store_address_parse(address, &a)) {
+    struct netaddr a;
+    if (!netaddr_redis(address, &a)) {
         (void)snprintf(error, 512, "redis.address \"%s\" is neither unix:/path nor tcp://host:port",
                        address);
         return NULL;

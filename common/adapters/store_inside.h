@@ -7,14 +7,7 @@
 #include <stdbool.h>
 
 #include "common/adapters/store.h"
-
-struct store_address {
-    bool is_unix;   /* unix:/path */
-    char host[256]; /* path of the socket, or host */
-    int port;       /* tcp only */
-};
-/* unix:/path, tcp://host:port, tcp://[::1]:port. */
-MUST_CHECK bool store_address_parse(const char *text, struct store_address *out);
+#include "common/meaning/netaddr.h"
 
 enum { STORE_SHA_HEX = 40 };
 /* SHA1 of a script's source, lower-case hex: its name for EVALSHA. */

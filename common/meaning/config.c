@@ -2,14 +2,17 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/meaning/config_shape.h"
+
 extern char **environ;
 
-enum { OPTIONS_MAX = 128, VALUE_BYTES_MAX = 4096, JOINED_BYTES_MAX = 2 * VALUE_BYTES_MAX };
+enum { VALUE_BYTES_MAX = 4096, JOINED_BYTES_MAX = 2 * VALUE_BYTES_MAX };
 
 /* ---- one value ------------------------------------------------------------------------------- */
 
@@ -28,6 +31,17 @@ static void set_text(struct config *c, const struct config_option *o, struct sli
     char **text = text_of(c, o);
     free(*text);
     *text = slice_dup(value);
+}
+
+static bool set_shaped(struct config *c, const struct config_option *o, struct slice value,
+                       char why[256])
+{
+    set_text(c, o, value);
+    const char *wrong = config_shape_wrong(o->shape, *text_of(c, o));
+    if (wrong != NULL) {
+        (void)snprintf(why, 256, "%s %s", o->key, wrong);
+    }
+    return wrong == NULL;
 }
 
 static bool set_uint(struct config *c, const struct config_option *o, struct slice value,
@@ -116,7 +130,20 @@ static bool list_add(struct config_list *list, const struct config_option *o, st
         return false;
     }
     list->at[list->count++] = slice_dup(value);
-    return true;
+    const char *wrong = config_shape_wrong(o->shape, list->at[list->count - 1]);
+    if (wrong != NULL) {
+        (void)snprintf(why, 256, "%s: \"%.64s\" %s", o->key, list->at[list->count - 1], wrong);
+    }
+    return wrong == NULL;
+}
+
+static bool list_long_enough(const struct config_list *list, const struct config_option *o,
+                             char why[256])
+{
+    if (list->count < o->min) {
+        (void)snprintf(why, 256, "%s wants at least %" PRIu64 " value", o->key, o->min);
+    }
+    return list->count >= o->min;
 }
 
 static bool set_list(struct config *c, const struct config_option *o, struct slice value,
@@ -131,7 +158,7 @@ static bool set_list(struct config *c, const struct config_option *o, struct sli
             return false;
         }
     }
-    return true;
+    return list_long_enough(list, o, why);
 }
 
 static bool set_value(struct config *c, const struct config_option *o, struct slice value,
@@ -143,8 +170,7 @@ static bool set_value(struct config *c, const struct config_option *o, struct sl
     }
     switch (o->type) {
     case CONFIG_TEXT:
-        set_text(c, o, value);
-        return true;
+        return set_shaped(c, o, value, why);
     case CONFIG_UINT:
         return set_uint(c, o, value, why);
     case CONFIG_CHOICE:
@@ -159,13 +185,18 @@ static bool set_value(struct config *c, const struct config_option *o, struct sl
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
+static struct config_place *place_of(struct config *c, const struct config_option *o)
+{
+    return &c->places[o - config_options];
+}
+
 static bool read_items(struct config *c, const char *file, const struct config_option *o,
                        const struct yaml_node *list, struct yaml_error *error)
 {
+    char why[256];
     list_clear(list_of(c, o));
     for (size_t i = 0; i < list->count; i++) {
         const struct yaml_node *item = list->items[i];
-        char why[256];
         if (item->kind != YAML_SCALAR) {
             yaml_error_at(error, file, item->line, item->column, "%s is a list of texts", o->key);
             return false;
@@ -175,12 +206,17 @@ static bool read_items(struct config *c, const char *file, const struct config_o
             return false;
         }
     }
+    if (!list_long_enough(list_of(c, o), o, why)) {
+        yaml_error_at(error, file, list->line, list->column, "%s", why);
+        return false;
+    }
     return true;
 }
 
 static bool read_value(struct config *c, const char *file, const struct config_option *o,
                        const struct yaml_node *value, struct yaml_error *error)
 {
+    *place_of(c, o) = (struct config_place){.line = value->line, .column = value->column};
     if (o->type == CONFIG_LIST && value->kind == YAML_LIST) {
         return read_items(c, file, o, value, error);
     }
@@ -237,10 +273,9 @@ static bool is_section(const char *name)
 }
 
 /* The words that could stand where `section` ("" = top) has an unknown key. */
-static size_t words_of(const char *section, char words[OPTIONS_MAX][64])
+static size_t words_of(const char *section, char words[CONFIG_OPTIONS_MAX][64])
 {
     size_t n = 0;
-    must(config_option_count <= OPTIONS_MAX);
     for (size_t i = 0; i < config_option_count; i++) {
         const char *key = config_options[i].key;
         size_t length = section_length(key);
@@ -256,8 +291,8 @@ static size_t words_of(const char *section, char words[OPTIONS_MAX][64])
 static void unknown_key(const char *file, const struct yaml_pair *pair, const char *section,
                         struct yaml_error *error)
 {
-    char words[OPTIONS_MAX][64];
-    const char *pointers[OPTIONS_MAX];
+    char words[CONFIG_OPTIONS_MAX][64];
+    const char *pointers[CONFIG_OPTIONS_MAX];
     size_t n = words_of(section, words);
     for (size_t i = 0; i < n; i++) {
         pointers[i] = words[i];
@@ -342,6 +377,9 @@ static bool read_environment(struct config *c, struct yaml_error *error)
         char why[256];
         config_env_name(config_options[i].key, name);
         const char *value = getenv(name);
+        if (value != NULL) {
+            *place_of(c, &config_options[i]) = (struct config_place){.environment = true};
+        }
         if (value != NULL && !set_value(c, &config_options[i], slice_of(value), why)) {
             yaml_error_at(error, "environment", 0, 0, "%s: %s (it is \"%.64s\")", name, why, value);
             return false;
@@ -354,8 +392,8 @@ static bool read_environment(struct config *c, struct yaml_error *error)
  * somebody else's. */
 static bool check_variable(const char *variable, struct yaml_error *error)
 {
-    char names[OPTIONS_MAX][64];
-    const char *words[OPTIONS_MAX];
+    char names[CONFIG_OPTIONS_MAX][64];
+    const char *words[CONFIG_OPTIONS_MAX];
     char given[64];
     (void)snprintf(given, sizeof(given), "%.*s", (int)strcspn(variable, "="), variable);
     for (size_t i = 0; i < config_option_count; i++) {
@@ -417,13 +455,53 @@ static void resolve_dir(struct config *c)
 bool config_load(struct config *c, const char *path, struct yaml_error *error)
 {
     set_defaults(c);
+    c->file = path != NULL ? slice_dup(slice_of(path)) : NULL;
     if ((path != NULL && !read_file(c, path, error)) || !read_environment(c, error) ||
         !check_environment(error)) {
         config_free(c);
         return false;
     }
     resolve_dir(c);
+    if (!config_judge_whole(c, error)) {
+        config_free(c);
+        return false;
+    }
     return true;
+}
+
+/* ---- where values come from ------------------------------------------------------------------ */
+
+static struct config_place place_by_key(const struct config *c, const char *key)
+{
+    const struct config_option *o = find_option(key);
+    must(o != NULL);
+    return c->places[o - config_options];
+}
+
+bool config_is_default(const struct config *c, const char *key)
+{
+    struct config_place at = place_by_key(c, key);
+    return !at.environment && at.line == 0;
+}
+
+void config_error(const struct config *c, const char *key, struct yaml_error *error,
+                  const char *fmt, ...)
+{
+    struct config_place at = place_by_key(c, key);
+    char text[sizeof(error->text)];
+    char name[64];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    config_env_name(key, name);
+    if (at.environment) {
+        yaml_error_at(error, "environment", 0, 0, "%s: %s", name, text);
+    } else if (at.line > 0) {
+        yaml_error_at(error, c->file, at.line, at.column, "%s", text);
+    } else {
+        yaml_error_at(error, "defaults", 0, 0, "%s (set %s, or %s)", text, key, name);
+    }
 }
 
 void config_free(struct config *c)
@@ -435,6 +513,7 @@ void config_free(struct config *c)
             free(*text_of(c, &config_options[i]));
         }
     }
+    free(c->file);
     *c = (struct config){0};
 }
 

@@ -23,24 +23,44 @@ enum config_type {
     CONFIG_PREFIX /* text of at most max characters: letters, digits and : . _ - */
 };
 
+/* What a CONFIG_TEXT, or each text of a CONFIG_LIST, must look like; judged at load. */
+enum config_shape {
+    CONFIG_ANY,      /* whatever it is */
+    CONFIG_LISTEN,   /* host:port */
+    CONFIG_ENDPOINT, /* ZeroMQ's: tcp://host:port, ipc://path */
+    CONFIG_LOCAL,    /* the same, out of reach for other hosts */
+    CONFIG_REDIS,    /* unix:/path or tcp://host:port, or empty */
+    CONFIG_ALLOW,    /* entry of an allow list */
+    CONFIG_PROXY,    /* http://host:port, or empty */
+    CONFIG_SHAPES
+};
+
 struct config_option {
     const char *key; /* "gateway.listen" */
     enum config_type type;
     const char *fallback; /* default as text; lists comma-separated */
     const char *choices;  /* CONFIG_CHOICE: "info|debug|…"; else NULL */
-    uint64_t min;         /* CONFIG_UINT */
+    uint64_t min;         /* CONFIG_UINT; CONFIG_LIST: values at least */
     uint64_t max;         /* CONFIG_UINT; CONFIG_PREFIX: characters */
     const char *unit;     /* "ms", "bytes", "jobs", … or "" */
     const char *meaning;  /* one sentence */
     size_t offset;        /* of the member in struct config */
+    enum config_shape shape;
 };
 
 /* Whoever makes keys of Redis has room for this much in front. */
-enum { CONFIG_LIST_MAX = 32, CONFIG_REDIS_PREFIX_BYTES_MAX = 64 };
+enum { CONFIG_LIST_MAX = 32, CONFIG_REDIS_PREFIX_BYTES_MAX = 64, CONFIG_OPTIONS_MAX = 128 };
 
 struct config_list {
     size_t count;
     char *at[CONFIG_LIST_MAX];
+};
+
+/* Where a value comes from. */
+struct config_place {
+    bool environment; /* of its variable */
+    int line;         /* in the file; 0 and no environment: the default */
+    int column;
 };
 
 /* The values of all options; see config_options for the meaning of each. Owned texts. */
@@ -100,6 +120,9 @@ struct config {
     uint64_t node_gateways;
     uint64_t events_keep_s;  /* retention of events and day counters */
     uint64_t session_keep_s; /* how long a session and its time-line stay after it ends */
+
+    char *file;                                     /* that was read, or NULL */
+    struct config_place places[CONFIG_OPTIONS_MAX]; /* by row of config_options */
 };
 
 extern const struct config_option config_options[];
@@ -108,6 +131,15 @@ extern const size_t config_option_count;
 /* Fills *c. path may be NULL (defaults and environment alone). False: *error says where and how. */
 MUST_CHECK bool config_load(struct config *c, const char *path, struct yaml_error *error);
 void config_free(struct config *c);
+/* Fills *error with the place of the option's value, and what is wrong with it. */
+void config_error(const struct config *c, const char *key, struct yaml_error *error,
+                  const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* Neither file nor environment has it. */
+MUST_CHECK bool config_is_default(const struct config *c, const char *key);
+/* The secret files that options name, for program ("otpq": all of them): there, readable by their
+ * owner alone, whole. False: *error has the option's place and what is wrong. */
+MUST_CHECK bool config_check_files(const struct config *c, const char *program,
+                                   struct yaml_error *error);
 /* <dir>/<name> unless value is set; the caller frees. */
 char *config_path(const struct config *c, const char *value, const char *name);
 /* "unix:<dir>/redis.sock" unless redis.address is set; the caller frees. */

@@ -7,6 +7,8 @@
 
 #include "common/base/log.h"
 #include "common/base/process.h"
+#include "common/meaning/code.h"
+#include "common/meaning/config_shape.h"
 #include "common/meaning/secrets.h"
 
 /* Which sections a program reads; a program that is not here reads them all. */
@@ -16,7 +18,7 @@ static const struct {
 } readers[] = {
     {"otpq-broker", " dir log redis broker "},
     {"otpq-worker", " dir log redis worker outgoing secrets events session "},
-    {"otpq-gateway", " dir log redis gateway secrets "},
+    {"otpq-gateway", " dir log redis gateway "},
 };
 
 static bool is_read_by(const char *program, const char *key)
@@ -39,7 +41,10 @@ static void put_values(const struct config_option *o, struct buf *out)
         buf_printf(out, " (%" PRIu64 " to %" PRIu64 "%s%s)", o->min, o->max,
                    o->unit[0] != '\0' ? " " : "", o->unit);
     } else if (o->type == CONFIG_LIST) {
-        buf_puts(out, " (list)");
+        buf_printf(out, " (list%s%s)", config_shapes[o->shape].values[0] != '\0' ? " of " : "",
+                   config_shapes[o->shape].values);
+    } else if (config_shapes[o->shape].values[0] != '\0') {
+        buf_printf(out, " (%s)", config_shapes[o->shape].values);
     } else if (o->type == CONFIG_PREFIX) {
         buf_printf(out, " (at most %" PRIu64 " of A-Z a-z 0-9 : . _ -)", o->max);
     }
@@ -135,31 +140,71 @@ static bool read_arguments(int argc, char **argv, const char *program, struct as
     return true;
 }
 
-/* The files that options name: a secret that cannot be read is found by --check-config too. */
-static bool check_secret_files(const struct config *c, struct yaml_error *error)
+static bool check_file(const struct config *c, const char *key, const char *path, size_t bytes_min,
+                       struct yaml_error *error)
 {
-    const char *const files[] = {c->redis_password_file, c->secrets_pepper_file};
+    struct yaml_error why;
+    size_t n = 0;
+    char *secret = secret_file_read(path, SECRET_BYTES_MAX, &n, &why);
+    bool ok = secret != NULL && n >= bytes_min;
+    if (secret == NULL) {
+        config_error(c, key, error, "%s: %.400s", key, why.text);
+    } else if (!ok) {
+        config_error(c, key, error, "%s: %s: shorter than %zu bytes", key, path, bytes_min);
+    }
+    secret_wipe(&secret, n);
+    return ok;
+}
+
+static bool check_values(const struct config *c, struct yaml_error *error)
+{
+    struct yaml_error why;
+    struct secrets *secrets = secrets_load(c->secrets_file, &why);
+    bool ok = secrets != NULL;
+    if (!ok) {
+        config_error(c, "secrets.file", error, "secrets.file: %.400s", why.text);
+    }
+    secrets_destroy(&secrets);
+    return ok;
+}
+
+bool config_check_files(const struct config *c, const char *program, struct yaml_error *error)
+{
+    const struct {
+        const char *key;
+        const char *path;
+        size_t bytes_min;
+    } files[] = {
+        {"redis.password_file", c->redis_password_file, 1},
+        {"secrets.pepper_file", c->secrets_pepper_file, CODE_PEPPER_BYTES_MIN},
+    };
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        size_t n = 0;
-        if (files[i][0] == '\0') {
-            continue;
-        }
-        char *secret = secret_file_read(files[i], SECRET_BYTES_MAX, &n, error);
-        if (secret == NULL) {
+        if (files[i].path[0] != '\0' && is_read_by(program, files[i].key) &&
+            !check_file(c, files[i].key, files[i].path, files[i].bytes_min, error)) {
             return false;
         }
-        secret_wipe(&secret, n);
     }
-    struct secrets *secrets = secrets_load(c->secrets_file, error);
-    bool ok = secrets != NULL;
-    secrets_destroy(&secrets);
+    return !is_read_by(program, "secrets.file") || check_values(c, error);
+}
+
+/* The secret files too: one that cannot be read is found before anything is opened. */
+static bool load(const struct asked *asked, const char *program, struct config *c)
+{
+    struct yaml_error error;
+    bool ok = config_load(c, asked->file, &error);
+    if (ok && !config_check_files(c, asked->check ? "otpq" : program, &error)) {
+        config_free(c);
+        ok = false;
+    }
+    if (!ok) {
+        (void)fprintf(stderr, "%s: %s\n", program, error.text);
+    }
     return ok;
 }
 
 int config_main(int argc, char **argv, const char *program, const char *purpose, struct config *c)
 {
     struct asked asked = {0};
-    struct yaml_error error;
     *c = (struct config){0};
     if (!read_arguments(argc, argv, program, &asked)) {
         return CONFIG_EXIT_BAD;
@@ -172,9 +217,7 @@ int config_main(int argc, char **argv, const char *program, const char *purpose,
         (void)printf("%s %s\n", program, OTPQ_VERSION);
         return CONFIG_EXIT_OK;
     }
-    if (!config_load(c, asked.file, &error) || (asked.check && !check_secret_files(c, &error))) {
-        config_free(c);
-        (void)fprintf(stderr, "%s: %s\n", program, error.text);
+    if (!load(&asked, program, c)) {
         return CONFIG_EXIT_BAD;
     }
     if (asked.check) {

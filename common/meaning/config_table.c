@@ -1,25 +1,25 @@
 #include "common/meaning/config.h"
 
 #define AT(member) offsetof(struct config, member)
-#define TEXT(key, fallback, member, meaning)                                                       \
+#define TEXT(key, fallback, shape, member, meaning)                                                \
     {                                                                                              \
-        key, CONFIG_TEXT, fallback, NULL, 0, 0, "", meaning, AT(member)                            \
+        key, CONFIG_TEXT, fallback, NULL, 0, 0, "", meaning, AT(member), shape                     \
     }
-#define LIST(key, fallback, member, meaning)                                                       \
+#define LIST(key, fallback, least, shape, member, meaning)                                         \
     {                                                                                              \
-        key, CONFIG_LIST, fallback, NULL, 0, 0, "", meaning, AT(member)                            \
+        key, CONFIG_LIST, fallback, NULL, least, 0, "", meaning, AT(member), shape                 \
     }
 #define PREFIX(key, fallback, max, member, meaning)                                                \
     {                                                                                              \
-        key, CONFIG_PREFIX, fallback, NULL, 0, max, "", meaning, AT(member)                        \
+        key, CONFIG_PREFIX, fallback, NULL, 0, max, "", meaning, AT(member), CONFIG_ANY            \
     }
 #define CHOICE(key, fallback, choices, member, meaning)                                            \
     {                                                                                              \
-        key, CONFIG_CHOICE, fallback, choices, 0, 0, "", meaning, AT(member)                       \
+        key, CONFIG_CHOICE, fallback, choices, 0, 0, "", meaning, AT(member), CONFIG_ANY           \
     }
 #define UINT(key, fallback, min, max, unit, member, meaning)                                       \
     {                                                                                              \
-        key, CONFIG_UINT, fallback, NULL, min, max, unit, meaning, AT(member)                      \
+        key, CONFIG_UINT, fallback, NULL, min, max, unit, meaning, AT(member), CONFIG_ANY          \
     }
 
 #define MEBIBYTE 1048576ULL
@@ -27,7 +27,7 @@
 
 /* Rows of a section stand together: --help and the sample follow the order. */
 const struct config_option config_options[] = {
-    TEXT("dir", "", dir,
+    TEXT("dir", "", CONFIG_ANY, dir,
          "Directory of the node's own files; empty: /var/lib/otpq for root, else "
          "$XDG_STATE_HOME/otpq or ~/.local/state/otpq."),
 
@@ -35,20 +35,20 @@ const struct config_option config_options[] = {
     CHOICE("log.format", "text", "text|json", log_format,
            "Lines of key=value, or one JSON object a line."),
 
-    TEXT("redis.address", "", redis_address,
+    TEXT("redis.address", "", CONFIG_REDIS, redis_address,
          "unix:/path or tcp://host:port; empty: unix:<dir>/redis.sock."),
-    TEXT("redis.password_file", "", redis_password_file,
+    TEXT("redis.password_file", "", CONFIG_ANY, redis_password_file,
          "File that holds the password of Redis; empty: none."),
     PREFIX("redis.prefix", "otpq:", CONFIG_REDIS_PREFIX_BYTES_MAX, redis_prefix,
            "Put in front of every key."),
     UINT("redis.timeout_ms", "1000", 10, 1500, "ms", redis_timeout_ms,
          "A command without an answer this long counts as unknown."),
 
-    TEXT("broker.clients", "tcp://127.0.0.1:5560", broker_clients,
+    TEXT("broker.clients", "tcp://127.0.0.1:5560", CONFIG_LOCAL, broker_clients,
          "Where clients connect (OTPQ/1); loopback or ipc only."),
-    TEXT("broker.workers", "tcp://127.0.0.1:5561", broker_workers,
+    TEXT("broker.workers", "tcp://127.0.0.1:5561", CONFIG_LOCAL, broker_workers,
          "Where workers connect; loopback or ipc only."),
-    TEXT("broker.metrics", "127.0.0.1:9560", broker_metrics,
+    TEXT("broker.metrics", "127.0.0.1:9560", CONFIG_LISTEN, broker_metrics,
          "Where /metrics, /livez and /readyz are served."),
     UINT("broker.jobs_max", "2000000", 1, 100000000, "jobs", broker_jobs_max,
          "Live jobs, all together; beyond: queue_full."),
@@ -79,9 +79,9 @@ const struct config_option config_options[] = {
     CHOICE("broker.unknown_routes", "refuse", "refuse|accept", broker_unknown_routes,
            "What happens to a job whose route is no integration (accept: for benchmarks)."),
 
-    LIST("worker.brokers", "tcp://127.0.0.1:5561", worker_brokers,
+    LIST("worker.brokers", "tcp://127.0.0.1:5561", 1, CONFIG_ENDPOINT, worker_brokers,
          "The broker.workers addresses of all brokers."),
-    TEXT("worker.name", "", worker_name,
+    TEXT("worker.name", "", CONFIG_ANY, worker_name,
          "Name in logs, metrics and the broker's lists; empty: made of host and process id."),
     UINT("worker.capacity", "5000", 1, 20000, "calls", worker_capacity,
          "Calls to advertisers at the same time, of one process."),
@@ -92,8 +92,9 @@ const struct config_option config_options[] = {
     UINT("worker.drain_ms", "30000", 0, 600000, "ms", worker_drain_ms,
          "Time for running calls to end after SIGTERM."),
 
-    TEXT("gateway.listen", "127.0.0.1:8080", gateway_listen, "Where the HTTP APIs are served."),
-    LIST("gateway.brokers", "tcp://127.0.0.1:5560", gateway_brokers,
+    TEXT("gateway.listen", "127.0.0.1:8080", CONFIG_LISTEN, gateway_listen,
+         "Where the HTTP APIs are served."),
+    LIST("gateway.brokers", "tcp://127.0.0.1:5560", 1, CONFIG_ENDPOINT, gateway_brokers,
          "The broker.clients addresses of all brokers."),
     UINT("gateway.request_ms", "10000", 100, 600000, "ms", gateway_request_ms,
          "Time a request may take to arrive, whole."),
@@ -104,20 +105,21 @@ const struct config_option config_options[] = {
     UINT("gateway.connections_max", "10000", 1, 1000000, "connections", gateway_connections_max,
          "Open connections of one process; beyond: 503."),
 
-    LIST("client.brokers", "tcp://127.0.0.1:5560", client_brokers,
+    LIST("client.brokers", "tcp://127.0.0.1:5560", 1, CONFIG_ENDPOINT, client_brokers,
          "Brokers that the otpq command talks to."),
 
-    TEXT("sandbox.listen", "127.0.0.1:8090", sandbox_listen,
+    TEXT("sandbox.listen", "127.0.0.1:8090", CONFIG_LISTEN, sandbox_listen,
          "Where the sandbox advertiser is served."),
 
-    LIST("outgoing.allow", "", outgoing_allow,
+    LIST("outgoing.allow", "", 0, CONFIG_ALLOW, outgoing_allow,
          "Hosts, host:port or networks (CIDR) that calls may go to although they are loopback, "
          "private or otherwise special."),
-    TEXT("outgoing.proxy", "", outgoing_proxy, "HTTP proxy for calls to advertisers; empty: none."),
+    TEXT("outgoing.proxy", "", CONFIG_PROXY, outgoing_proxy,
+         "HTTP proxy for calls to advertisers; empty: none."),
 
-    TEXT("secrets.file", "", secrets_file,
+    TEXT("secrets.file", "", CONFIG_ANY, secrets_file,
          "File with the values of {secret.NAME}: a YAML map, readable by its owner alone."),
-    TEXT("secrets.pepper_file", "", secrets_pepper_file,
+    TEXT("secrets.pepper_file", "", CONFIG_ANY, secrets_pepper_file,
          "File with the key of the hashes of codes; empty: <dir>/pepper, made at first start."),
 
     UINT("node.workers", "0", 0, 1024, "processes", node_workers,
@@ -131,3 +133,5 @@ const struct config_option config_options[] = {
          "How long a session and its time-line are kept after it ends."),
 };
 const size_t config_option_count = ARRAY_LEN(config_options);
+
+_Static_assert(ARRAY_LEN(config_options) <= CONFIG_OPTIONS_MAX, "room for their places");

@@ -93,7 +93,7 @@ static void errors_name_place_and_remedy(void **state)
     struct config c;
     check_file(&c, "gateway:\n  lisetn: x\n",
                ":2:3: unknown key \"lisetn\" in section gateway; did you mean \"listen\"?");
-    check_file(&c, "gatway:\n  listen: x\n",
+    check_file(&c, "gatway:\n  listen: a:1\n",
                ":1:1: unknown section \"gatway\"; did you mean \"gateway\"?");
     check_file(&c, "zebra: 1\n", ":1:1: unknown section \"zebra\"; --help lists all options");
     check_file(
@@ -112,9 +112,10 @@ static void errors_name_place_and_remedy(void **state)
     check_file(&c, "gateway:\n  listen:\n",
                ":2:10: gateway.listen has no value: leave the line out for the default, or write "
                "\"\"");
-    check_file(&c, "worker:\n  brokers: [a, [b]]\n", ":2:16: worker.brokers is a list of texts");
-    check_file(&c, "worker:\n  brokers: [a, '']\n",
-               ":2:16: worker.brokers takes at most 32 values, none of them empty");
+    check_file(&c, "worker:\n  brokers: [tcp://a:1, [b]]\n",
+               ":2:24: worker.brokers is a list of texts");
+    check_file(&c, "worker:\n  brokers: [tcp://a:1, '']\n",
+               ":2:24: worker.brokers takes at most 32 values, none of them empty");
     check_file(&c, "- a\n", ":1:1: sections are wanted, as \"gateway:\"");
 }
 
@@ -136,6 +137,91 @@ static void the_prefix_of_keys_is_bounded(void **state)
     check_file(&c, "redis:\n  prefix: 'a{b}'\n",
                ":2:11: redis.prefix must be at most 64 characters, letters, digits and : . _ - "
                "(it is \"a{b}\")");
+}
+
+#define NOT_LISTEN   "must be host:port, as 127.0.0.1:8080 or [::1]:8080"
+#define NOT_ENDPOINT "must be an address like tcp://127.0.0.1:5560 or ipc:///PATH"
+#define NOT_LOCAL                                                                                  \
+    "is reachable from other hosts, and this socket knows no passwords: use tcp://127.0.0.1:PORT " \
+    "or ipc:///PATH, and an encrypted tunnel between hosts"
+#define NOT_ALLOW "is neither a host, host:port, an address nor a network (10.0.0.0/8)"
+#define NOT_PROXY "must be http://host:port, without path or password"
+#define NOT_REDIS "must be unix:/path (of at most 107 bytes) or tcp://host:port"
+
+static void addresses_are_judged_at_load(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *error;
+    } bad[] = {
+        {"gateway:\n  listen: 1.2.3.4:99999\n",
+         ":2:11: gateway.listen " NOT_LISTEN " (it is \"1.2.3.4:99999\")"},
+        {"gateway:\n  listen: ''\n", ":2:11: gateway.listen " NOT_LISTEN " (it is \"\")"},
+        {"gateway:\n  listen: 1.2.3.400:1\n",
+         ":2:11: gateway.listen " NOT_LISTEN " (it is \"1.2.3.400:1\")"},
+        {"sandbox:\n  listen: nope\n", ":2:11: sandbox.listen " NOT_LISTEN " (it is \"nope\")"},
+        {"broker:\n  metrics: foo\n", ":2:12: broker.metrics " NOT_LISTEN " (it is \"foo\")"},
+        {"broker:\n  clients: foo\n", ":2:12: broker.clients " NOT_ENDPOINT " (it is \"foo\")"},
+        {"broker:\n  clients: tcp://0.0.0.0:5560\n",
+         ":2:12: broker.clients " NOT_LOCAL " (it is \"tcp://0.0.0.0:5560\")"},
+        {"broker:\n  workers: tcp://127.example.com:5560\n",
+         ":2:12: broker.workers " NOT_LOCAL " (it is \"tcp://127.example.com:5560\")"},
+        {"redis:\n  address: foo\n", ":2:12: redis.address " NOT_REDIS " (it is \"foo\")"},
+        {"redis:\n  address: tcp://x\n", ":2:12: redis.address " NOT_REDIS " (it is \"tcp://x\")"},
+        {"worker:\n  brokers: [tcp://a:1, foo]\n", ":2:24: worker.brokers: \"foo\" " NOT_ENDPOINT},
+        {"worker:\n  brokers: []\n", ":2:12: worker.brokers wants at least 1 value"},
+        {"gateway:\n  brokers: [foo]\n", ":2:13: gateway.brokers: \"foo\" " NOT_ENDPOINT},
+        {"client:\n  brokers: nope\n",
+         ":2:12: client.brokers: \"nope\" " NOT_ENDPOINT " (it is \"nope\")"},
+        {"outgoing:\n  allow: ['10.0.0.0/99']\n",
+         ":2:11: outgoing.allow: \"10.0.0.0/99\" " NOT_ALLOW},
+        {"outgoing:\n  proxy: junk junk\n",
+         ":2:10: outgoing.proxy " NOT_PROXY " (it is \"junk junk\")"},
+        {"outgoing:\n  proxy: http://u:p@h:1\n",
+         ":2:10: outgoing.proxy " NOT_PROXY " (it is \"http://u:p@h:1\")"},
+    };
+    struct config c;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        check_file(&c, bad[i].text, bad[i].error);
+    }
+    check_file(&c,
+               "broker:\n  clients: ipc:///run/otpq/c\n  workers: tcp://[::1]:7\n  metrics: '*:8'\n"
+               "redis:\n  address: tcp://[fd00::1]:6379\ngateway:\n  listen: a.example:0\n"
+               "outgoing:\n  allow: [h, 'h:1', '[::1]:9', fd00::/8]\n  proxy: http://p:3128/\n",
+               NULL);
+    config_free(&c);
+}
+
+static void sockets_of_a_broker_are_apart(void **state)
+{
+    (void)state;
+    struct config c;
+    check_file(&c, "broker:\n  clients: tcp://127.0.0.1:7\n  workers: tcp://localhost:7\n",
+               ":3:12: broker.clients and broker.workers are the same address: give each its own");
+    check_file(&c, "broker:\n  clients: tcp://127.0.0.1:9560\n",
+               ":2:12: broker.clients and broker.metrics are the same address: give each its own");
+    check_file(&c, "broker:\n  workers: ipc://a\n  clients: ipc://b\n  metrics: '*:5560'\n", NULL);
+    config_free(&c);
+}
+
+static void a_missing_secret_is_named_with_its_place(void **state)
+{
+    (void)state;
+    struct config c;
+    struct yaml_error error;
+    check_file(&c, "secrets:\n  file: /nonexistent/s\n", NULL);
+    assert_true(config_check_files(&c, "otpq-broker", &error));
+    assert_false(config_check_files(&c, "otpq-worker", &error));
+    assert_non_null(strstr(error.text, ":2:9: secrets.file: /nonexistent/s: cannot be opened"));
+    config_free(&c);
+    (void)setenv("OTPQ_REDIS_PASSWORD_FILE", "/nonexistent/p", 1);
+    check_file(&c, "log:\n", NULL);
+    (void)unsetenv("OTPQ_REDIS_PASSWORD_FILE");
+    assert_false(config_check_files(&c, "otpq-broker", &error));
+    assert_string_equal(error.text, "environment: OTPQ_REDIS_PASSWORD_FILE: redis.password_file: "
+                                    "/nonexistent/p: cannot be opened: No such file or directory");
+    config_free(&c);
 }
 
 static void check_variable(const char *name, const char *value, const char *expected)
@@ -166,6 +252,9 @@ static void slips_in_variables_are_errors(void **state)
     check_variable("OTPQ_REDIS_PREFIX", "a b",
                    "environment: OTPQ_REDIS_PREFIX: redis.prefix must be at most 64 characters, "
                    "letters, digits and : . _ - (it is \"a b\")");
+    check_variable("OTPQ_CLIENT_BROKERS", "tcp://a:1, b",
+                   "environment: OTPQ_CLIENT_BROKERS: client.brokers: \"b\" " NOT_ENDPOINT
+                   " (it is \"tcp://a:1, b\")");
     check_variable("OTPQ_SOMETHING_ELSE", "x", NULL);
     check_variable("OTPQ_DIR", "/d", NULL);
 }
@@ -201,7 +290,7 @@ static void help_lists_what_a_program_reads(void **state)
     struct buf b;
     buf_init(&b, 65536);
     config_help("otpq-broker", &b);
-    assert_non_null(strstr(buf_text(&b), "broker.clients: tcp://127.0.0.1:5560\n"));
+    assert_non_null(strstr(buf_text(&b), "broker.clients: tcp://127.0.0.1:5560 (tcp://host:port"));
     assert_null(strstr(buf_text(&b), "gateway.listen"));
     buf_clear(&b);
     config_help("otpq", &b);
@@ -307,6 +396,9 @@ int main(void)
         cmocka_unit_test(file_then_environment),
         cmocka_unit_test(errors_name_place_and_remedy),
         cmocka_unit_test(the_prefix_of_keys_is_bounded),
+        cmocka_unit_test(addresses_are_judged_at_load),
+        cmocka_unit_test(sockets_of_a_broker_are_apart),
+        cmocka_unit_test(a_missing_secret_is_named_with_its_place),
         cmocka_unit_test(slips_in_variables_are_errors),
         cmocka_unit_test(every_program_understands),
         cmocka_unit_test(help_lists_what_a_program_reads),
