@@ -268,7 +268,9 @@ static void on_claim_open(void *context, bool written)
 
 static void open_claim(struct flow *f)
 {
-    session_release(f->all->sessions, &f->claim, on_claim_open, f);
+    const struct session_doubt doubt = {.code_mac = slice_of(f->code_mac),
+                                        .user_id = f->body.user_id};
+    session_release(f->all->sessions, &f->claim, f->maybe_sent ? &doubt : NULL, on_claim_open, f);
 }
 
 /* Back to the queue for another attempt, if there is time for one. */
@@ -290,6 +292,7 @@ static void repeat_later(struct flow *f, enum job_end else_end, enum result_code
 static void end_unknown(struct flow *f, enum result_code code)
 {
     if (f->op->repeatable && f->route->on_unknown == ON_UNKNOWN_RETRY) {
+        f->maybe_sent = true;
         repeat_later(f, JOB_END_UNKNOWN, code);
     } else {
         finish(f, JOB_END_UNKNOWN, code);
@@ -515,6 +518,7 @@ static void ask(struct flow *f)
     uint32_t call_ms = call_ms_max(f);
     f->call_ms = left_ms < call_ms ? (uint32_t)left_ms : call_ms;
     f->claim.lease_ms = f->call_ms + FLOW_LEASE_SPARE_MS;
+    f->claim.settle = left_ms == 0;
     f->lease_end_ms = now_ms + f->claim.lease_ms;
     f->state = FLOW_CLAIMING;
     f->all->claiming++;

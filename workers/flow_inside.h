@@ -54,6 +54,7 @@ struct flow {
     const struct integration *route;
     struct msisdn msisdn;
     struct event timer;
+    bool maybe_sent;          /* RELEASING: by this run */
     bool elsewhere;           /* WAITING for another owner's outcome: no deadline ends that */
     int64_t arrived_ms;       /* mono */
     int64_t deadline_ms;      /* mono */

@@ -389,7 +389,7 @@ void session_claim_send(struct session_store *s, struct session_job *job,
     session_args_num(a, at_least_one(route->sends_max)); /* 22 */
     session_args_num(a, at_least_one(route->sends_window_s) * 1000);
     session_args_num(a, at_least_one(route->code_checks)); /* 24 */
-    session_args_num(a, route->on_unknown == ON_UNKNOWN_RETRY ? 1 : 0);
+    session_args_num(a, route->on_unknown == ON_UNKNOWN_RETRY && !job->settle ? 1 : 0);
     session_args_steps(a, job, "send", job->steps, job->step_count);
     identity_send(c);
 }
@@ -593,11 +593,15 @@ void session_finish_verify(struct session_store *s, const struct session_job *jo
 }
 
 void session_release(struct session_store *s, const struct session_job *job,
-                     void (*done)(void *context, bool written), void *context)
+                     const struct session_doubt *doubt, void (*done)(void *context, bool written),
+                     void *context)
 {
     struct call *c = call_new(s, CALL_RELEASE, STORE_RELEASE, job, context);
     c->done.release = done;
     session_args_ground(&c->args, &s->ground, job, NULL, "release");
+    session_args_num(&c->args, doubt != NULL ? 1 : 0); /* 19 */
+    session_args_put(&c->args, doubt != NULL ? doubt->code_mac : slice_make(NULL, 0));
+    session_args_put(&c->args, doubt != NULL ? doubt->user_id : slice_make(NULL, 0));
     call_send(c);
 }
 

@@ -52,6 +52,8 @@ struct session_job {
     uint32_t lease_ms; /* call time-out + 2 s: after it a started claim is unknown */
     size_t step_count; /* steps known before the claim (accepted, dispatched): written only */
     const struct session_step *steps; /* when the claim itself ends the job (refused, checked) */
+    bool settle; /* no time left: what another run may have sent is not sent again, whatever the
+                    route says, but ends as unknown */
     uint64_t token; /* 0 before the first claim, which sets it: asking again is the same
                        claim, while a second copy of the job in this process is not */
 };
@@ -137,8 +139,14 @@ void session_finish_send(struct session_store *s, const struct session_job *job,
 void session_finish_verify(struct session_store *s, const struct session_job *job,
                            const struct integration *route, const char *request_id,
                            const struct session_finish *f, finish_callback *done, void *context);
-/* Provably nothing was sent: the claim is open again for a higher attempt. */
+/* What a released run may have sent. Should no other run follow, the session gets it. */
+struct session_doubt {
+    struct slice code_mac; /* otpq codes: hex; else empty */
+    struct slice user_id;
+};
+/* The claim is open again for a higher attempt. doubt NULL: provably nothing was sent. */
 void session_release(struct session_store *s, const struct session_job *job,
-                     void (*done)(void *context, bool written), void *context);
+                     const struct session_doubt *doubt, void (*done)(void *context, bool written),
+                     void *context);
 
 #endif

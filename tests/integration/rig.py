@@ -206,6 +206,7 @@ log:
         records["local"] = integration(port, "ok", maker="otpq")
         records["nobody"] = integration(self.nobody, "ok")
         records["insists"] = integration(port, "reset", more="    on_unknown: retry\n")
+        records["insists-hang"] = integration(port, "hang", more="    on_unknown: retry\n")
         records["slowcheck"] = integration(port, "ok", verify="slow")
         records["hangcheck"] = integration(port, "ok", verify="hang")
         return "".join("  %s:\n%s" % (name, text) for name, text in records.items())

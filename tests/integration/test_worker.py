@@ -193,3 +193,19 @@ def test_a_late_job_is_never_sent():
         assert (envelope["state"], envelope["code"]) == ("expired", "deadline_passed")
         time.sleep(0.3)
         assert rig.seen("/ok/send", "66816000001") == 0
+
+
+def test_a_send_that_is_out_is_not_repeated_when_its_worker_dies_and_can_be_verified():
+    """Also with on_unknown: retry: settling is not sending."""
+    with Rig() as rig:
+        first = rig.worker()
+        msisdn = "66817000001"
+        rig.client.submit(send_job("out", msisdn, route="insists-hang", ttl_ms=2500 * SLOW))
+        wait_for(lambda: rig.seen("/hang/send", msisdn) == 1, 10, "the call is out")
+        first.kill()
+        rig.worker()
+        (envelope, _), = rig.client.wait(["out"], 30)
+        assert (envelope["state"], envelope["code"]) == ("unknown", "outcome_unknown")
+        envelope, _ = rig.client.call(*verify_job("v", msisdn, "1234", route="insists-hang"))
+        assert (envelope["state"], envelope["code"]) == ("done", "otp_verified")
+        assert rig.seen("/hang/send", msisdn) == 1

@@ -31,6 +31,7 @@ static struct world {
     struct session_finish finish;
     finish_callback *on_finish;
     int releases;
+    bool doubt; /* of the last release */
     void (*on_release)(void *context, bool written);
     int calls; /* fetch_start */
     struct fetch_limits limits;
@@ -118,10 +119,12 @@ void session_finish_verify(struct session_store *s, const struct session_job *jo
 }
 
 void session_release(struct session_store *s, const struct session_job *job,
-                     void (*done)(void *context, bool written), void *context)
+                     const struct session_doubt *doubt, void (*done)(void *context, bool written),
+                     void *context)
 {
     (void)s, (void)job;
     world.releases++;
+    world.doubt = doubt != NULL;
     world.on_release = done;
     world.context = context;
 }
@@ -344,6 +347,7 @@ static void test_a_call_that_began_too_late_goes_back(void **state)
     world.now_ms += CALL_MS + 3000;
     advertiser_answers(FETCH_NOT_SENT);
     assert_int_equal(world.releases, 1);
+    assert_false(world.doubt);
     world.on_release(world.context, false);
     assert_int_equal(world.backs, 1);
     assert_int_equal(world.results, 0);
@@ -372,7 +376,19 @@ static void test_unknown_is_repeated_by_policy(void **state)
     claim_answers(CLAIM_WON);
     advertiser_answers(FETCH_UNKNOWN);
     assert_int_equal(world.releases, 1);
+    assert_true(world.doubt);
     assert_int_equal(world.finishes, 0);
+}
+
+static void test_without_time_a_claim_only_settles(void **state)
+{
+    (void)state;
+    begin(WIRE_OP_SEND, TTL_MS);
+    assert_false(world.claim->settle);
+    world.now_ms += TTL_MS;
+    claim_answers(CLAIM_NO_STORE);
+    begin(WIRE_OP_SEND, 0);
+    assert_true(world.claim->settle);
 }
 
 /* A job that may have started comes to be settled after its route's record has changed. */
@@ -427,6 +443,7 @@ int main(void)
         WITH(test_a_call_that_began_too_late_goes_back),
         WITH(test_pending_is_not_repeated),
         WITH(test_unknown_is_repeated_by_policy),
+        WITH(test_without_time_a_claim_only_settles),
         WITH(test_an_outcome_that_came_too_late_is_not_told),
         WITH(test_a_changed_route_refuses_nothing_that_may_have_started),
     };

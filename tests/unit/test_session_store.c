@@ -220,10 +220,11 @@ static void finish_by(struct world *w, struct session_store *by, const struct se
     assert_true(loop_until(w->base, &out->done, 8000));
 }
 
-static bool release_by(struct world *w, struct session_store *by, const struct session_job *job)
+static bool release_as(struct world *w, struct session_store *by, const struct session_job *job,
+                       const struct session_doubt *doubt)
 {
     int said = -1;
-    session_release(by, job, on_release, &said);
+    session_release(by, job, doubt, on_release, &said);
     int64_t until = clock_mono_ms() + 5000;
     while (said < 0 && clock_mono_ms() < until) {
         bool never = false;
@@ -231,6 +232,11 @@ static bool release_by(struct world *w, struct session_store *by, const struct s
     }
     assert_true(said >= 0);
     return said == 1;
+}
+
+static bool release_by(struct world *w, struct session_store *by, const struct session_job *job)
+{
+    return release_as(w, by, job, NULL);
 }
 
 /* A send from claim to end; gives the request id. */
@@ -496,6 +502,94 @@ static void test_lease_over_retried_by_policy(void **state)
     finish_by(w, w->sessions, &job, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "1", &f);
     assert_int_equal(f.finish.outcome, FINISH_LOST);
     assert_int_equal(f.finish.code, RESULT_OTP_SENT);
+}
+
+/* No time is left when the first one's lease is over: it is not sent again, and what may have come
+ * of it is a session. */
+static void test_a_settle_never_starts(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct claimed c;
+    struct session_job verify;
+    struct session_job job = a_job("j1", &w->theirs);
+    struct session_job other = a_job("j1", &w->theirs);
+    char rid[24];
+    code_request_id(tag.text, rid);
+    w->theirs.on_unknown = ON_UNKNOWN_RETRY;
+    job.lease_ms = 50;
+    claim_send_by(w, w->sessions, &job, &w->theirs, rid, &c);
+    nap(w, 60);
+    other.attempt = 2;
+    other.settle = true;
+    claim_send_by(w, w->others, &other, &w->theirs, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_ENDED);
+    assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
+    assert_true(slice_is(c.result.request_id, rid));
+    assert_int_equal(verify_theirs(w, "v1", rid, &verify).claim.outcome, CLAIM_WON);
+}
+
+/* Released by the route's policy after a call of which nobody knows the outcome. */
+static void claim_and_doubt(struct world *w, struct session_job *job, const char *rid)
+{
+    struct claimed c;
+    char mac[CODE_MAC_HEX + 1];
+    w->ours.on_unknown = ON_UNKNOWN_RETRY;
+    claim_send_by(w, w->sessions, job, &w->ours, rid, &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    code_mac(SLICE(PEPPER), slice_of(rid), SLICE("123456"), mac);
+    const struct session_doubt doubt = {.code_mac = slice_of(mac), .user_id = SLICE("u1")};
+    assert_true(release_as(w, w->sessions, job, &doubt));
+    assert_true(release_as(w, w->sessions, job, &doubt));
+}
+
+static void test_a_doubt_is_settled_as_unknown(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct claimed c;
+    struct session_job job = a_job("j1", &w->ours);
+    char rid[24];
+    code_request_id(tag.text, rid);
+    claim_and_doubt(w, &job, rid);
+    struct session_job settle = a_job("j1", &w->ours);
+    settle.attempt = 2;
+    settle.settle = true;
+    claim_send_by(w, w->others, &settle, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_ENDED);
+    assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
+    assert_int_equal(verify_ours(w, "v1", rid, "123456").claim.code, RESULT_OTP_VERIFIED);
+}
+
+/* The next run sends nothing: that says nothing of the one before. */
+static void test_a_doubt_outlives_what_is_not_sent(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("j1", &w->ours);
+    char rid[24];
+    code_request_id(tag.text, rid);
+    claim_and_doubt(w, &job, rid);
+    job.token = 0;
+    job.attempt = 2;
+    claim_send_by(w, w->others, &job, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON); /* no cooldown of its own making */
+    assert_string_equal(c.claim.request_id, rid);
+    assert_true(release_by(w, w->others, &job));
+    job.token = 0;
+    job.attempt = 3;
+    claim_send_by(w, w->others, &job, &w->ours, "r-c", &c);
+    assert_string_equal(c.claim.request_id, rid);
+    finish_by(w, w->others, &job, &w->ours, rid, false, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED,
+              NULL, &f);
+    assert_int_equal(f.finish.end, JOB_END_UNKNOWN);
+    assert_int_equal(f.finish.code, RESULT_OUTCOME_UNKNOWN);
+    assert_int_equal(verify_ours(w, "v1", rid, "123456").claim.code, RESULT_OTP_VERIFIED);
+    struct session_job soon = a_job("j2", &w->ours);
+    claim_send_by(w, w->sessions, &soon, &w->ours, "r-d", &c);
+    assert_int_equal(c.claim.code, RESULT_RESEND_TOO_SOON); /* it counts for the limits, once */
 }
 
 /* The owner comes after its lease, but nobody asked meanwhile: what it says counts. */
@@ -1034,6 +1128,9 @@ int main(void)
         WITH_REDIS(test_release_before_claim),
         WITH_REDIS(test_lease_over_is_unknown),
         WITH_REDIS(test_lease_over_retried_by_policy),
+        WITH_REDIS(test_a_settle_never_starts),
+        WITH_REDIS(test_a_doubt_is_settled_as_unknown),
+        WITH_REDIS(test_a_doubt_outlives_what_is_not_sent),
         WITH_REDIS(test_finish_after_the_lease),
         WITH_REDIS(test_cooldown_and_share),
         WITH_REDIS(test_what_was_not_sent_does_not_count),

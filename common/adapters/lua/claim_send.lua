@@ -1,7 +1,7 @@
 -- dispatched -> started, before the first byte to whoever delivers the code.
 -- ARGV after the shared ones: 20 maker (o: otpq makes the code, a: advertiser), 21 cooldown ms, 22
--- sends_max, 23 window ms, 24 checks, 25 '1': an unknown outcome may be sent again, 26.. steps
-local rid, again, slot = RID, 0, nil
+-- sends_max, 23 window ms, 24 checks, 25 '1': what may have been sent may be sent again, 26.. steps
+local rid, again, slot, mac, user = RID, 0, nil, nil, nil
 local what, said = known()
 if said then
   return said
@@ -15,9 +15,10 @@ local function refuse(code, retry_ms)
 end
 
 if what == 'over' and ARGV[25] ~= '1' then
-  if j.again ~= 1 then
-    session_sent(j.rid, 'unknown', '', '', '')
+  if j.again ~= 1 or j.mac then
+    session_sent(j.rid, 'unknown', '', j.user or '', j.mac or '')
   end
+  j.mac, j.user = nil, nil
   steps(j.rid, #ARGV + 1, 'lease_over', 'outcome_unknown')
   ends('unknown', 'outcome_unknown', 'lost')
   return answer('ended')
@@ -26,6 +27,7 @@ elseif what == 'over' then
     return answer('stale')
   end
   rid, again, slot = j.rid, j.again, j.slot -- the same send once more: the limits saw it before
+  mac, user = j.mac, j.user
 elseif ARGV[20] == 'o' then
   local live = redis.call('GET', key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN))
   local s = live and redis.call('HMGET', key('s', live), 'st', 'exp', 'checks')
@@ -62,6 +64,6 @@ if again == 0 and j and j.rid then
   rid = j.rid -- a job keeps its request id over its attempts
 end
 j = {st = 'started', own = TOKEN, att = ATTEMPT, fp = FP, lease = NOW + LEASE_MS, rid = rid,
-     again = again, slot = slot}
+     again = again, slot = slot, unsure = what == 'over' and 1 or nil, mac = mac, user = user}
 save()
 return answer('won')

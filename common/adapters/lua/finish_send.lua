@@ -8,10 +8,15 @@ if whose == 'again' then
 elseif whose == 'lost' then
   return answer('lost')
 end
-local fin, code = ARGV[20], ARGV[21]
+local fin, code, mac = ARGV[20], ARGV[21], ARGV[24]
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
+local unsent = fin == 'expired' or code == 'advertiser_unreachable' or code == 'internal_error'
+if j.unsure and unsent then -- by this run; an earlier one may have
+  fin, code, mac = 'unknown', 'outcome_unknown', j.mac or ''
+end
+j.mac, j.user = nil, nil
 if fin == 'done' or fin == 'unknown' then
-  session_sent(RID, fin == 'done' and 'sent' or 'unknown', ARGV[22], ARGV[23], ARGV[24])
+  session_sent(RID, fin == 'done' and 'sent' or 'unknown', ARGV[22], ARGV[23], mac)
 else
   slot_back()
 end

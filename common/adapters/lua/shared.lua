@@ -74,8 +74,8 @@ local function ends(fin, code, first)
   return answer(first)
 end
 
--- A claim against what the job's own key says: 'new', 'over' (the lease of a started claim has run
--- out), or the answer.
+-- A claim against what the job's own key says: 'new', 'over' (an earlier run may have sent it: its
+-- lease has run out, or it was released as unsure), or the answer.
 local function known()
   if not j then
     return 'new'
@@ -107,7 +107,7 @@ local function known()
   if ATTEMPT <= j.att then
     return nil, answer('stale')
   end
-  return 'new'
+  return j.unsure and 'over' or 'new'
 end
 
 -- May this run end the job? 'yes'; 'again': it did before; 'late': its lease was over and the job
