@@ -40,6 +40,8 @@ struct credentials {
     bool contradicts; /* a parameter says other than the endpoint */
 };
 
+#define ID_RANGE " from 0 to 9223372036854775807"
+
 /* A number that the endpoint may have settled. missing and wrong are static texts. */
 static bool read_id(struct slice given, bool bound, uint64_t settled, const char *missing,
                     const char *wrong, uint64_t *out, bool *contradicts, struct otp_refusal *why)
@@ -66,9 +68,9 @@ static bool read_credentials(const struct params *p, const struct binding *b,
         return refuse(why, RESULT_INVALID_REQUEST, "key is missing");
     }
     return read_id(params_get(p, "aid"), b->bound, b->aid, "aid is missing",
-                   "aid is not a whole number", &out->aid, &out->contradicts, why) &&
+                   "aid must be a whole number" ID_RANGE, &out->aid, &out->contradicts, why) &&
            read_id(params_get(p, "mid"), b->bound, b->mid, "mid is missing",
-                   "mid is not a whole number", &out->mid, &out->contradicts, why);
+                   "mid must be a whole number" ID_RANGE, &out->mid, &out->contradicts, why);
 }
 
 /* One answer and one amount of work for every reason, so that neither tells which it was. */

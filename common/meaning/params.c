@@ -177,16 +177,29 @@ static bool add_json(struct params *p, const char *key, json_t *value,
     return fail(error, name, "must be a string or a whole number");
 }
 
+/* jansson's words without what they quote of the input, maybe a secret, and without its flags. */
+static bool fail_json(char error[PARAMS_ERROR_BYTES], const json_error_t *why)
+{
+    size_t n = strlen(why->text);
+    static const char *const ends[] = {" near '", " without JSON_"};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        const char *end = strstr(why->text, ends[i]);
+        if (end != NULL && (size_t)(end - why->text) < n) {
+            n = (size_t)(end - why->text);
+        }
+    }
+    (void)snprintf(error, PARAMS_ERROR_BYTES,
+                   "the JSON body cannot be read: %.*s (line %d, column %d)", (int)n, why->text,
+                   why->line, why->column);
+    return false;
+}
+
 static bool read_json(struct params *p, struct slice text, char error[PARAMS_ERROR_BYTES])
 {
     json_error_t why;
     json_t *root = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, &why);
     if (root == NULL) {
-        /* jansson's words may quote the input, so only the place is told. */
-        (void)snprintf(error, PARAMS_ERROR_BYTES,
-                       "the body is not JSON without duplicate keys: line %d, column %d", why.line,
-                       why.column);
-        return false;
+        return fail_json(error, &why);
     }
     bool good = true;
     const char *key;

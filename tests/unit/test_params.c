@@ -110,15 +110,19 @@ static void refuses_bad_json(void **state)
     BODY(JSON, "[1]", "error: the body is not a JSON object");
     BODY(JSON, "x", "error: the body is not a JSON object");
     BODY(JSON, "{\"a\":1,\"a\":1}",
-         "error: the body is not JSON without duplicate keys: line 1, column 10");
+         "error: the JSON body cannot be read: duplicate object key (line 1, column 10)");
     BODY(JSON, "{\"a\":01}",
-         "error: the body is not JSON without duplicate keys: line 1, column 6");
+         "error: the JSON body cannot be read: invalid token (line 1, column 6)");
     BODY(JSON, "{\"a\":1}x",
-         "error: the body is not JSON without duplicate keys: line 1, column 8");
+         "error: the JSON body cannot be read: end of file expected (line 1, column 8)");
     BODY(JSON, "{\"a\":\"\\u0000\"}",
-         "error: the body is not JSON without duplicate keys: line 1, column 13");
+         "error: the JSON body cannot be read: \\u0000 is not allowed (line 1, column 13)");
     BODY(JSON, "{\"a\":\"\xff\"}",
-         "error: the body is not JSON without duplicate keys: line 1, column 6");
+         "error: the JSON body cannot be read: unable to decode byte 0xff (line 1, column 6)");
+    BODY(JSON, "{\"otp\":\n123456789012345678901}",
+         "error: the JSON body cannot be read: too big integer (line 2, column 21)");
+    BODY(JSON, "{\"otp\":\"4711\" 4712}",
+         "error: the JSON body cannot be read: '}' expected (line 1, column 18)");
     BODY(JSON, "{\"a\":1.5}", "error: a must be a string or a whole number");
     BODY(JSON, "{\"a\":[]}", "error: a must be a string or a whole number");
     BODY(JSON, "{\"a\":{}}", "error: a must be a string or a whole number");
