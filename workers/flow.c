@@ -127,6 +127,7 @@ static void fill_result(struct flow *f, enum job_end end, enum result_code code)
     r->attempts_left = f->attempts_left;
     r->retry_after_s = f->retry_after_s;
     r->expires_in_s = f->expires_in_s;
+    job_result_only_facts(r, code);
     r->advertiser_http = f->advertiser_http;
     r->advertiser_body = buf_slice(&f->advertiser_body);
     r->advertiser_ms = f->advertiser_ms;

@@ -140,6 +140,7 @@ static void answer_body(const struct answer *a, struct buf *out)
     r.attempts_left = a->attempts_left >= 0 ? a->attempts_left : r.attempts_left;
     r.retry_after_s = a->retry_after_s >= 0 ? a->retry_after_s : r.retry_after_s;
     r.expires_in_s = a->expires_in_s >= 0 ? a->expires_in_s : r.expires_in_s;
+    job_result_only_facts(&r, result_of(a->code));
     job_result_encode(out, &r);
 }
 

@@ -201,6 +201,16 @@ void job_result_init(struct job_result *r)
                              .advertiser_ms = -1};
 }
 
+void job_result_only_facts(struct job_result *r, enum result_code code)
+{
+    unsigned facts = result_rows[code].facts;
+    if ((facts & RESULT_ATTEMPTS_LEFT) == 0) {
+        r->attempts_left = (facts & RESULT_NO_ATTEMPTS) != 0 ? 0 : -1;
+    }
+    r->retry_after_s = (facts & RESULT_RETRY_AFTER) != 0 ? r->retry_after_s : -1;
+    r->expires_in_s = (facts & RESULT_EXPIRES_IN) != 0 ? r->expires_in_s : -1;
+}
+
 bool job_result_decode(struct slice bytes, struct job_result *out, const char **error)
 {
     struct result_read read = {0};

@@ -63,6 +63,9 @@ struct job_result {
 };
 
 void job_result_init(struct job_result *r);
+/* Of attempts_left, retry_after and expires_in only what the code's row of result_rows names stays.
+ */
+void job_result_only_facts(struct job_result *r, enum result_code code);
 MUST_CHECK bool job_result_decode(struct slice bytes, struct job_result *out, const char **error);
 void job_result_encode(struct buf *b, const struct job_result *r);
 

@@ -51,6 +51,15 @@ struct result_row {
     bool retryable;      /* the same request may succeed later, and repeating it harms nobody */
     int http;            /* status at the served systems 1 and 2 */
     const char *meaning; /* one sentence for docs/ and --help */
+    unsigned facts;      /* what is said with it, RESULT_… of enum result_fact */
+};
+
+/* The numbers of a result body that mean something with a code; the others stay away. */
+enum result_fact {
+    RESULT_EXPIRES_IN = 1,
+    RESULT_ATTEMPTS_LEFT = 2,
+    RESULT_NO_ATTEMPTS = 4, /* attempts_left is 0, whatever was counted */
+    RESULT_RETRY_AFTER = 8
 };
 
 /* Indexed by enum result_code; RESULT_NONE has the name "". */

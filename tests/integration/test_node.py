@@ -44,6 +44,16 @@ def test_a_first_otp_is_sent_and_verified(node, partner):
     assert node.verify(msisdn, otp, partner, request_id=rid)[1]["error"] == "already_verified"
 
 
+@pytest.mark.parametrize("tail, keys", [("9100", {"attempts_left", "expires_in"}), ("9101", set()),
+                                        ("9103", set()), ("9106", set()), ("9107", {"attempts_left"})])
+def test_a_failure_says_only_what_applies(node, tail, keys):
+    msisdn = number(tail)
+    _, otp = sent(node, msisdn)
+    answer = node.verify(msisdn, otp)[1]
+    assert set(answer) - {"status", "error", "detail"} == keys, answer
+    assert answer.get("attempts_left") in (None, 0, 4)
+
+
 def test_verify_without_a_request_id_means_the_newest(node):
     msisdn = number("0001")
     _, otp = sent(node, msisdn)

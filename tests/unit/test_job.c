@@ -189,6 +189,32 @@ static void test_result(void **state)
     }
 }
 
+static void test_only_facts(void **state)
+{
+    (void)state;
+    static const struct {
+        enum result_code code;
+        int64_t attempts_left, retry_after_s, expires_in_s;
+    } rows[] = {
+        {RESULT_OTP_SENT, -1, -1, 300},         {RESULT_WRONG_OTP, 4, -1, 300},
+        {RESULT_TOO_MANY_ATTEMPTS, 0, 60, -1},  {RESULT_RESEND_TOO_SOON, -1, 60, -1},
+        {RESULT_TOO_MANY_SENDS, -1, 60, -1},    {RESULT_OTP_EXPIRED, -1, -1, -1},
+        {RESULT_REQUEST_NOT_FOUND, -1, -1, -1}, {RESULT_OUTCOME_UNKNOWN, -1, -1, -1},
+        {RESULT_OTP_VERIFIED, -1, -1, -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct job_result r;
+        job_result_init(&r);
+        r.attempts_left = 4;
+        r.retry_after_s = 60;
+        r.expires_in_s = 300;
+        job_result_only_facts(&r, rows[i].code);
+        assert_int_equal(r.attempts_left, rows[i].attempts_left);
+        assert_int_equal(r.retry_after_s, rows[i].retry_after_s);
+        assert_int_equal(r.expires_in_s, rows[i].expires_in_s);
+    }
+}
+
 static void test_mutations(void **state)
 {
     (void)state;
@@ -224,7 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_there_and_back),  cmocka_unit_test(test_rules),
         cmocka_unit_test(test_too_many_params), cmocka_unit_test(test_result),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_only_facts),      cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
