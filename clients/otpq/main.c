@@ -4,6 +4,7 @@
 
 #include "clients/otpq/commands.h"
 #include "common/base/check.h"
+#include "common/meaning/config.h"
 
 struct command {
     const char *name;
@@ -31,7 +32,29 @@ static void help(FILE *to)
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     }
-    (void)fputs("\n`otpq COMMAND --help` tells the rest; `otpq --version` the version.\n", to);
+    (void)fputs("\n`otpq COMMAND --help` tells the rest; `otpq --version` the version.\n"
+                "`otpq --check-config [--config FILE]` checks the configuration, all sections.\n",
+                to);
+}
+
+/* Options before any command: only for a look at the configuration. */
+static bool asks_for_check(int argc, char **argv)
+{
+    for (int i = 1; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--check-config") == 0) {
+            return true;
+        }
+        i += strcmp(argv[i], "--config") == 0 ? 1 : 0;
+    }
+    return false;
+}
+
+static int check_config(int argc, char **argv)
+{
+    struct config c;
+    int code = config_main(argc, argv, "otpq", "checks the configuration", &c);
+    must(code != CONFIG_GO_ON);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -44,6 +67,9 @@ int main(int argc, char **argv)
     if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         help(stdout);
         return OTPQ_EXIT_DONE;
+    }
+    if (asks_for_check(argc, argv)) {
+        return check_config(argc, argv);
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(name, commands[i].name) == 0) {
