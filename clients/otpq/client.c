@@ -16,13 +16,13 @@ int client_usage(const struct client_args *a, const char *why)
     return OTPQ_EXIT_USAGE;
 }
 
-bool client_number(const char *name, const char *value, uint64_t max, uint64_t *out)
+bool client_number(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *out)
 {
-    if (slice_to_u64(slice_of(value), max, out)) {
+    if (slice_to_u64(slice_of(value), max, out) && *out >= min) {
         return true;
     }
-    (void)fprintf(stderr, "otpq: --%s: a whole number from 0 to %llu is needed, not \"%s\"\n", name,
-                  (unsigned long long)max, value);
+    (void)fprintf(stderr, "otpq: --%s: a whole number from %llu to %llu is needed, not \"%s\"\n",
+                  name, (unsigned long long)min, (unsigned long long)max, value);
     return false;
 }
 
@@ -37,7 +37,7 @@ int client_option(struct client_args *a, int option, const char *value)
         a->config = value;
         return -1;
     case CLIENT_TIMEOUT:
-        if (!client_number("timeout-ms", value, TIMEOUT_MAX_MS, &number)) {
+        if (!client_number("timeout-ms", value, 1, TIMEOUT_MAX_MS, &number)) {
             return OTPQ_EXIT_USAGE;
         }
         a->timeout_ms = (uint32_t)number;

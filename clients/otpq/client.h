@@ -51,7 +51,8 @@ MUST_CHECK int client_option(struct client_args *a, int option, const char *valu
 /* Prints the usage after "otpq: why" and returns OTPQ_EXIT_USAGE. */
 int client_usage(const struct client_args *a, const char *why);
 /* A whole number within the bounds, or false after saying so. */
-MUST_CHECK bool client_number(const char *name, const char *value, uint64_t max, uint64_t *out);
+MUST_CHECK bool client_number(const char *name, const char *value, uint64_t min, uint64_t max,
+                              uint64_t *out);
 /* NULL: *exit_code says what to leave with, and why was printed. */
 otpq *client_open(const struct client_args *a, uint32_t jobs_max, int *exit_code);
 

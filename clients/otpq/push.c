@@ -107,7 +107,7 @@ static bool take_param(struct job_params *params, const char *value)
 static bool take_u32(const char *name, const char *value, uint64_t max, uint32_t *out)
 {
     uint64_t number = 0;
-    bool ok = client_number(name, value, max, &number);
+    bool ok = client_number(name, value, 0, max, &number);
     *out = (uint32_t)number;
     return ok;
 }
@@ -118,7 +118,7 @@ static bool take_number(struct push *p, int option, const char *value)
     bool ok;
     switch (option) {
     case OPT_AID:
-        return client_number("aid", value, INT64_MAX, &p->body.aid);
+        return client_number("aid", value, 0, INT64_MAX, &p->body.aid);
     case OPT_TTL:
         return take_u32("ttl-ms", value, WIRE_TTL_MAX_MS, &p->job.ttl_ms);
     case OPT_DELAY:

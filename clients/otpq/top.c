@@ -16,7 +16,8 @@ static const char usage[] =
     "routes. q or Ctrl-C ends it. Off a terminal it prints one look and ends.\n\n"
     "  --once             one look, with rates, and end\n"
     "  --line             one line, renewed in place: for under the output of another program\n"
-    "  --interval-ms N    time between looks (1000)\n" CLIENT_USAGE;
+    "                     (with --once or --json: one look all the same)\n"
+    "  --interval-ms N    time between looks (1000, at least 100)\n" CLIENT_USAGE;
 
 enum { OPT_ONCE = CLIENT_NEXT, OPT_LINE, OPT_INTERVAL };
 enum {
@@ -155,6 +156,9 @@ static int run_once(struct top *t, otpq *q, struct buf *text)
         code = look(t, q, text, 0); /* rates need two */
     }
     (void)fputs(buf_text(text), code == 0 ? stdout : stderr);
+    if (code == 0 && t->line && !t->args.json) {
+        (void)fputc('\n', stdout);
+    }
     return code;
 }
 
@@ -193,10 +197,13 @@ static int run_line(struct top *t, otpq *q, struct buf *text)
 static int run_as_asked(struct top *t, otpq *q, struct buf *text)
 {
     bool screen = isatty(STDIN_FILENO) && client_terminal(STDOUT_FILENO);
+    if (t->once || t->args.json) {
+        return run_once(t, q, text);
+    }
     if (t->line) {
         return run_line(t, q, text);
     }
-    return t->once || t->args.json || !screen ? run_once(t, q, text) : run_live(t, q, text);
+    return screen ? run_live(t, q, text) : run_once(t, q, text);
 }
 
 static int take_option(struct top *t, int option, const char *value)
@@ -213,10 +220,10 @@ static int take_option(struct top *t, int option, const char *value)
     if (option != OPT_INTERVAL) {
         return client_option(&t->args, option, value);
     }
-    if (!client_number("interval-ms", value, INTERVAL_MAX_MS, &number)) {
+    if (!client_number("interval-ms", value, INTERVAL_MIN_MS, INTERVAL_MAX_MS, &number)) {
         return OTPQ_EXIT_USAGE;
     }
-    t->interval_ms = number > INTERVAL_MIN_MS ? (uint32_t)number : INTERVAL_MIN_MS;
+    t->interval_ms = (uint32_t)number;
     return -1;
 }
 
