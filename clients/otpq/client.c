@@ -7,6 +7,7 @@
 
 #include "clients/otpq/commands.h"
 #include "common/meaning/config.h"
+#include "common/meaning/netaddr.h"
 
 enum { TIMEOUT_MAX_MS = 24 * 3600 * 1000 };
 
@@ -66,6 +67,20 @@ static size_t split(char *text, const char *out[CONFIG_LIST_MAX])
     return n;
 }
 
+/* The library would say "Invalid argument", of no one in particular. */
+static bool addresses_ok(const char *const *brokers, size_t n)
+{
+    struct netaddr a;
+    for (size_t i = 0; i < n; i++) {
+        if (!netaddr_endpoint(brokers[i], &a)) {
+            (void)fprintf(stderr, "otpq: --brokers: %s: not an address like tcp://127.0.0.1:5560\n",
+                          brokers[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
 static otpq *open_to(const char *const *brokers, size_t n, uint32_t jobs_max, int *exit_code)
 {
     const char *error = "";
@@ -85,7 +100,9 @@ otpq *client_open(const struct client_args *a, uint32_t jobs_max, int *exit_code
     otpq *q = NULL;
     if (a->brokers != NULL) {
         char *text = slice_dup(slice_of(a->brokers));
-        q = open_to(brokers, split(text, brokers), jobs_max, exit_code);
+        size_t n = split(text, brokers);
+        *exit_code = OTPQ_EXIT_USAGE;
+        q = addresses_ok(brokers, n) ? open_to(brokers, n, jobs_max, exit_code) : NULL;
         free(text);
         return q;
     }

@@ -1,6 +1,6 @@
 /*
- * commands.h: the subcommands of `otpq`. Each gets the arguments behind its own name, with its name
- * as argv[0], and returns the exit code. Floor 4.
+ * commands.h: the subcommands of `otpq`. Each gets the arguments behind its own name, with
+ * "otpq NAME" as argv[0], and returns the exit code. Floor 4.
  */
 #ifndef OTPQ_CLIENTS_COMMANDS_H
 #define OTPQ_CLIENTS_COMMANDS_H

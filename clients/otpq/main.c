@@ -37,6 +37,15 @@ static void help(FILE *to)
                 to);
 }
 
+/* getopt puts argv[0] in front of what it has to say. */
+static int run(const struct command *command, int argc, char **argv)
+{
+    char name[32];
+    (void)snprintf(name, sizeof(name), "otpq %s", command->name);
+    argv[0] = name;
+    return command->run(argc, argv);
+}
+
 /* Options before any command: only for a look at the configuration. */
 static bool asks_for_check(int argc, char **argv)
 {
@@ -73,7 +82,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(name, commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
+            return run(&commands[i], argc - 1, argv + 1);
         }
     }
     if (name[0] != '\0') {
