@@ -8,6 +8,7 @@
 #include "clients/otpq/commands.h"
 #include "common/meaning/config.h"
 #include "common/meaning/netaddr.h"
+#include "common/meaning/wire.h"
 
 enum { TIMEOUT_MAX_MS = 24 * 3600 * 1000 };
 
@@ -136,12 +137,18 @@ static bool has_ended(const struct otpq_answer *a)
     return a->outcome == OTPQ_RESULT && a->code[0] != '\0';
 }
 
-static void print_json(const struct otpq_answer *a, json_t *body)
+/* A result without a code is the state of a live job. */
+static const char *outcome_of(const struct otpq_answer *a)
 {
     static const char *const outcomes[] = {
         [OTPQ_RESULT] = "result", [OTPQ_NOT_TAKEN] = "not_taken", [OTPQ_TIMED_OUT] = "timed_out"};
+    return a->outcome == OTPQ_RESULT && !has_ended(a) ? "live" : outcomes[a->outcome];
+}
+
+static void print_json(const struct otpq_answer *a, json_t *body)
+{
     json_t *o = json_object();
-    (void)json_object_set_new(o, "outcome", json_string(outcomes[a->outcome]));
+    (void)json_object_set_new(o, "outcome", json_string(outcome_of(a)));
     add_text(o, "id", a->id);
     add_text(o, "state", a->state);
     add_text(o, "code", a->code);
@@ -236,6 +243,9 @@ int client_ask(int argc, char **argv, const char *usage, client_question *ask, c
     }
     if (argc - optind != 1) {
         return client_usage(&args, "one id is needed");
+    }
+    if (!wire_id_ok(slice_of(argv[optind]), WIRE_ID_BYTES_MAX)) {
+        return client_usage(&args, "an id is 1 to 64 of A-Z a-z 0-9 _ . : -");
     }
     otpq *q = client_open(&args, 1, &code);
     if (q == NULL) {
