@@ -79,6 +79,33 @@ static int submit(struct lines *l, struct otpq_job *job, const json_t *body)
     return code;
 }
 
+/* jansson would name a key and "unpacked", which says nothing of what may stand there. */
+static const char *wrong_key(const json_t *o, char why[128])
+{
+    static const char *const keys[] = {"id",     "op",       "route", "tenant", "trace",
+                                       "ttl_ms", "delay_ms", "pri",   "body"};
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)o, key, value)
+    {
+        size_t i = 0;
+        while (i < ARRAY_LEN(keys) && strcmp(key, keys[i]) != 0) {
+            i++;
+        }
+        if (i == ARRAY_LEN(keys)) {
+            (void)snprintf(why, 128, "unknown key \"%.64s\"%s", key,
+                           strcmp(key, "ack") == 0 ? ": push always waits for the result" : "");
+            return why;
+        }
+    }
+    if (!json_is_object(o)) {
+        return "a JSON object is wanted";
+    }
+    return json_object_get(o, "route") == NULL  ? "the key \"route\" is missing"
+           : json_object_get(o, "body") == NULL ? "the key \"body\" is missing"
+                                                : NULL;
+}
+
 static int push_line(struct lines *l, const char *text)
 {
     struct otpq_job job = {.op = "send", .pri = -1};
@@ -87,11 +114,15 @@ static int push_line(struct lines *l, const char *text)
     json_int_t ttl_ms = 0;
     json_int_t delay_ms = 0;
     int code;
+    char why[128];
     json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (o == NULL || json_unpack_ex(o, &error, 0, "{s?s,s?s,s:s,s?s,s?s,s?I,s?I,s?i,s:o!}", "id",
-                                    &job.id, "op", &job.op, "route", &job.route, "tenant",
-                                    &job.tenant, "trace", &job.trace, "ttl_ms", &ttl_ms, "delay_ms",
-                                    &delay_ms, "pri", &job.pri, "body", &body) != 0) {
+    const char *wrong = o != NULL ? wrong_key(o, why) : error.text;
+    if (wrong != NULL) {
+        code = wrong_line(l, wrong);
+    } else if (json_unpack_ex(o, &error, 0, "{s?s,s?s,s:s,s?s,s?s,s?I,s?I,s?i,s:o!}", "id", &job.id,
+                              "op", &job.op, "route", &job.route, "tenant", &job.tenant, "trace",
+                              &job.trace, "ttl_ms", &ttl_ms, "delay_ms", &delay_ms, "pri", &job.pri,
+                              "body", &body) != 0) {
         code = wrong_line(l, error.text);
     } else if (ttl_ms < 0 || ttl_ms > WIRE_TTL_MAX_MS || delay_ms < 0 ||
                delay_ms > WIRE_TTL_MAX_MS) {
