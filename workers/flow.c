@@ -300,12 +300,14 @@ static void end_unknown(struct flow *f, enum result_code code)
     }
 }
 
-/* The advertiser's words for whoever looks at the result, without secrets and codes. */
+/* The advertiser's words, as far as they came, for whoever looks at the result; without secrets and
+ * codes. */
 static void keep_answer(struct flow *f, const struct fetch_result *r)
 {
     const struct slice codes[] = {slice_of(f->otp), f->body.otp};
-    redact(secrets_redactor(f->all->secrets), r->body, codes, ARRAY_LEN(codes),
-           &f->advertiser_body);
+    bool whole = r->end == FETCH_ANSWERED;
+    (whole ? redact : redact_cut)(secrets_redactor(f->all->secrets), r->body, codes,
+                                  ARRAY_LEN(codes), &f->advertiser_body);
 }
 
 static void judge_answer(struct flow *f, const struct fetch_result *r)
@@ -362,6 +364,7 @@ static void on_fetched(void *context, const struct fetch_result *r)
         finish(f, JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
         break;
     case FETCH_UNKNOWN:
+        keep_answer(f, r);
         end_unknown(f, RESULT_OUTCOME_UNKNOWN);
         break;
     }

@@ -191,8 +191,9 @@ static bool is_base64(char c)
     return isalnum((unsigned char)c) || (c != '\0' && strchr("+/-_", c) != NULL);
 }
 
-/* Bytes of the longest form that begins here, 0 for none. */
-static size_t form_at(const struct redactor *r, struct slice body)
+/* Bytes of the longest form that begins here, 0 for none. cut: what is missing behind the body may
+ * be the rest of one. */
+static size_t form_at(const struct redactor *r, struct slice body, bool cut)
 {
     unsigned char b = (unsigned char)body.p[0];
     for (uint32_t i = r->head[b]; i < r->head[b + 1]; i++) {
@@ -200,6 +201,9 @@ static size_t form_at(const struct redactor *r, struct slice body)
         size_t n = f->text.n;
         if (n <= body.n && memcmp(f->text.p, body.p, n) == 0) {
             return n + (f->tail && n < body.n && is_base64(body.p[n]));
+        }
+        if (cut && n > body.n && memcmp(f->text.p, body.p, body.n) == 0) {
+            return body.n;
         }
     }
     return 0;
@@ -219,16 +223,16 @@ static bool put_char(struct slice *body, struct buf *out)
     return true;
 }
 
-void redact(const struct redactor *known, struct slice body, const struct slice *more, size_t count,
-            struct buf *out)
+static void strike_out(const struct redactor *known, struct slice body, bool cut,
+                       const struct slice *more, size_t count, struct buf *out)
 {
     static const char mask[] = "****";
     struct redactor also;
     redactor_fill(&also, more, count);
     bool room = true;
     while (room && body.n > 0) {
-        size_t n = known != NULL ? form_at(known, body) : 0;
-        size_t m = form_at(&also, body);
+        size_t n = known != NULL ? form_at(known, body, cut) : 0;
+        size_t m = form_at(&also, body, cut);
         n = m > n ? m : n;
         if (n == 0) {
             room = put_char(&body, out);
@@ -239,4 +243,16 @@ void redact(const struct redactor *known, struct slice body, const struct slice 
         body = slice_make(body.p + n, body.n - n);
     }
     redactor_empty(&also);
+}
+
+void redact(const struct redactor *known, struct slice body, const struct slice *more, size_t count,
+            struct buf *out)
+{
+    strike_out(known, body, false, more, count, out);
+}
+
+void redact_cut(const struct redactor *known, struct slice body, const struct slice *more,
+                size_t count, struct buf *out)
+{
+    strike_out(known, body, true, more, count, out);
 }

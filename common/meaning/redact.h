@@ -23,5 +23,9 @@ void redactor_destroy(struct redactor **r);
  */
 void redact(const struct redactor *known, struct slice body, const struct slice *more, size_t count,
             struct buf *out);
+/* The same for a body whose end did not come: its last bytes go too when they are the beginning of
+ * a secret. */
+void redact_cut(const struct redactor *known, struct slice body, const struct slice *more,
+                size_t count, struct buf *out);
 
 #endif

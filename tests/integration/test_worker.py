@@ -38,9 +38,11 @@ def test_a_send_and_its_verify(rig):
 @pytest.mark.parametrize("how", ["hang", "reset", "close", "half", "fail", "garbage"])
 def test_what_went_out_and_came_to_nothing_is_unknown_and_not_repeated(rig, how):
     msisdn = "668200%05d" % (hash(how) % 10000)
-    envelope, _ = rig.client.call(*send_job("u-" + how, msisdn, route=how))
+    envelope, body = rig.client.call(*send_job("u-" + how, msisdn, route=how))
     assert (envelope["state"], envelope["code"]) == ("unknown", "outcome_unknown")
     assert envelope["attempts"] == 1
+    if how == "half":
+        assert body["advertiser"]["body"] == '{"sta', "what came is passed on"
     assert rig.seen("/%s/send" % how, msisdn) == 1
 
 

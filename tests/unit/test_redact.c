@@ -63,6 +63,26 @@ static void many_secrets_are_struck_out(void **state)
     buf_free(&out);
 }
 
+static void a_cut_body_shows_no_beginning_of_a_secret(void **state)
+{
+    (void)state;
+    struct slice secret = SLICE("s3cr/et");
+    struct redactor *known = redactor_new(&secret, 1);
+    static const char *const rows[][2] = {
+        {"a key=s3cr/et", "a key=****"}, {"a key=s3cr/e", "a key=****"},
+        {"a key=s3cr%2", "a key=****"},  {"a key=s", "a key=****"},
+        {"a key=s3x", "a key=s3x"},      {"", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf out;
+        buf_init(&out, 64);
+        redact_cut(known, slice_of(rows[i][0]), NULL, 0, &out);
+        assert_string_equal(buf_text(&out), rows[i][1]);
+        buf_free(&out);
+    }
+    redactor_destroy(&known);
+}
+
 static void check(struct slice secret, const char *body, const char *wanted)
 {
     struct buf out;
@@ -159,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(secrets_are_struck_out),
         cmocka_unit_test(many_secrets_are_struck_out),
+        cmocka_unit_test(a_cut_body_shows_no_beginning_of_a_secret),
         cmocka_unit_test(echoes_in_other_forms_are_struck_out),
         cmocka_unit_test(short_secrets_leave_ordinary_text),
         cmocka_unit_test(base64_is_found_at_every_place),
