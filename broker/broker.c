@@ -177,9 +177,7 @@ static const char *unready(void *context)
 static void on_store_state(void *context, bool up)
 {
     (void)context;
-    if (up) {
-        log_info("store is there", NULL);
-    } else {
+    if (!up) { /* the rest stands in the log of the store */
         log_warn("store is away: routes keep their limits, workers give jobs back", NULL);
     }
 }

@@ -93,8 +93,6 @@ static void on_records(void *context, struct records *now)
     give_weights(r, now, now_ms);
     records_unref(&r->told);
     r->told = records_ref(now);
-    log_info("records loaded", "version", log_num((long long)now->version), "integrations",
-             log_num((long long)map_count(now->integrations)), NULL);
     r->on_change(r->context);
 }
 

@@ -193,19 +193,16 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     look_again(g);
 }
 
-static void on_records(void *context, struct records *now)
+static void on_records(void *context, struct records *now UNUSED)
 {
     struct gateway *g = context;
     g->loaded = true;
-    log_info("records are current", "version", log_num((long long)now->version), NULL);
 }
 
 static void on_store_state(void *context, bool up)
 {
     (void)context;
-    if (up) {
-        log_info("store is there", NULL);
-    } else {
+    if (!up) { /* the rest stands in the log of the store */
         log_warn("store is away: the last records stay in use", NULL);
     }
 }

@@ -74,15 +74,16 @@ static void on_link_state(void *context, struct link *link, bool up)
 static void on_store_state(void *context, bool up)
 {
     struct worker *w = context;
-    log_info(up ? "store found" : "store lost", NULL);
+    if (!up) { /* the rest stands in the log of the store */
+        log_warn("store is away: no jobs are taken until it is back", NULL);
+    }
     w->store_up = up;
     share_capacity(w);
 }
 
-static void on_records(void *context, struct records *now)
+static void on_records(void *context, struct records *now UNUSED)
 {
     struct worker *w = context;
-    log_info("records loaded", "version", log_num((long long)now->version), NULL);
     if (!w->loaded) {
         w->loaded = true;
         w->on_ready();

@@ -130,7 +130,8 @@ static void watch_take(struct records_watch *w, const redisReply *reply, uint64_
     }
     records_unref(&w->now);
     w->now = fresh;
-    log_info("records loaded", "version", w->seen, NULL);
+    log_info("records loaded", "version", w->seen, "integrations",
+             log_num((long long)map_count(fresh->integrations)), NULL);
     w->on_change(w->context, w->now);
 }
 

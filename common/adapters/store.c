@@ -89,6 +89,12 @@ static void op_free(struct op *op)
     free(op);
 }
 
+/* A process has two: what is asked and written, and the news of records. */
+static const char *connection_name(const struct store *s)
+{
+    return s->channel == NULL ? "commands" : "news";
+}
+
 /* The connection is gone or to be dropped: forget it, tell the owner, try again later. */
 static void store_lost(struct store *s, const char *why)
 {
@@ -99,7 +105,8 @@ static void store_lost(struct store *s, const char *why)
         return;
     }
     if (!s->told) {
-        log_warn("redis is away", "address", s->address_text, "why", why, NULL);
+        log_warn("redis is away", "connection", connection_name(s), "address", s->address_text,
+                 "why", why, NULL);
     }
     s->told = true;
     uint32_t half = s->backoff_ms / 2;
@@ -326,7 +333,7 @@ static void store_is_up(struct store *s)
     s->link = LINK_UP;
     s->backoff_ms = BACKOFF_MIN_MS;
     s->told = false;
-    log_info("redis is there", "address", s->address_text, NULL);
+    log_info("redis is there", "connection", connection_name(s), "address", s->address_text, NULL);
     s->depth++;
     if (s->on_state != NULL) {
         s->on_state(s->context, true);
