@@ -338,12 +338,16 @@ static const char *const state_names[] = {
     [CORE_STATE_STARTED] = "started", [CORE_STATE_ENDED] = "ended",
 };
 
+/* The results before a restart are in Redis, which a worker asks and the broker does not. */
+static const char not_found[] = "this broker knows no job with this id; after its restart, "
+                                "submitting the same job again returns a stored result";
+
 /* An ended job has been answered by the core already, a cancelled one too. */
 static void get(struct clients *cs, struct client *c, struct slice id, int64_t now_ms)
 {
     enum core_state state = core_get(cs->o.core, id, c->handle, now_ms);
     if (state == CORE_STATE_NONE) {
-        put_error(cs, c, id, "not_found", "this broker knows no job with this id");
+        put_error(cs, c, id, "not_found", not_found);
     } else if (state != CORE_STATE_ENDED) {
         put_accepted(cs, c, id, state_names[state]);
     }
@@ -353,7 +357,8 @@ static void cancel(struct clients *cs, struct client *c, struct slice id, int64_
 {
     enum core_state state = core_cancel(cs->o.core, id, c->handle, now_ms);
     if (state == CORE_STATE_NONE) {
-        put_error(cs, c, id, "not_found", "this broker knows no job with this id");
+        put_error(cs, c, id, "not_found",
+                  "this broker knows no job with this id; a restart forgets them");
     } else if (state != CORE_STATE_ENDED) {
         put_error(cs, c, id, "too_late", state_names[state]);
     }
