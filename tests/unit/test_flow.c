@@ -414,8 +414,8 @@ static void test_a_changed_route_refuses_nothing_that_may_have_started(void **st
     assert_int_equal(world.calls, 0);
 }
 
-/* The call was made, but its lease was over and another owner repeats it by policy: how the job ends
- * is that one's to tell. */
+/* The call was made, but its lease was over and another owner repeats it by policy: how the job
+ * ends is that one's to tell. */
 static void test_an_outcome_that_came_too_late_is_not_told(void **state)
 {
     (void)state;

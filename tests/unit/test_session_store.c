@@ -478,6 +478,50 @@ static void test_lease_over_is_unknown(void **state)
     assert_int_equal(ask_redis(w, "LLEN otpq:t:{%s}:%s", tag.text, rid), 4);
 }
 
+/* One send's outcome comes after its lease, another one's before it. */
+static void two_sends(struct world *w, const struct integration *route, char rids[2][64])
+{
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct claimed c;
+    struct finished f;
+    struct session_job job = a_job("j1", route);
+    struct session_job settle = a_job("j1", route);
+    code_request_id(tag.text, rids[0]);
+    job.lease_ms = 50;
+    claim_send_by(w, w->sessions, &job, route, rids[0], &c);
+    nap(w, 60);
+    settle.attempt = 2;
+    claim_send_by(w, w->others, &settle, route, "r-b", &c);
+    assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
+    send_whole(w, "j2", route, "222222", rids[1]);
+    finish_by(w, w->sessions, &job, route, rids[0], false, JOB_END_DONE, RESULT_OTP_SENT, "111111",
+              &f);
+    assert_int_equal(f.finish.outcome, FINISH_LOST);
+}
+
+static void test_the_newest_code_counts_whatever_comes_late(void **state)
+{
+    struct world *w = *state;
+    char rids[2][64];
+    w->ours.resend_after_s = 0;
+    two_sends(w, &w->ours, rids);
+    assert_string_equal(rids[0], rids[1]);
+    assert_int_equal(verify_ours(w, "v1", rids[0], "111111").claim.code, RESULT_WRONG_OTP);
+    assert_int_equal(verify_ours(w, "v2", rids[0], "222222").claim.code, RESULT_OTP_VERIFIED);
+    assert_int_equal(events(w, "click"), 1);
+}
+
+static void test_the_newest_session_is_meant_whatever_comes_late(void **state)
+{
+    struct world *w = *state;
+    char rids[2][64];
+    struct session_job verify;
+    two_sends(w, &w->theirs, rids);
+    assert_string_not_equal(rids[0], rids[1]);
+    assert_string_equal(verify_theirs(w, "v1", "", &verify).claim.request_id, rids[1]);
+    assert_int_equal(events(w, "click"), 2);
+}
+
 static void test_lease_over_retried_by_policy(void **state)
 {
     struct world *w = *state;
@@ -559,6 +603,27 @@ static void test_a_doubt_is_settled_as_unknown(void **state)
     assert_int_equal(c.claim.outcome, CLAIM_ENDED);
     assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
     assert_int_equal(verify_ours(w, "v1", rid, "123456").claim.code, RESULT_OTP_VERIFIED);
+}
+
+/* The doubt is settled after a newer send: that one's code is still the newest. */
+static void test_a_doubt_is_as_old_as_its_send(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct claimed c;
+    struct session_job job = a_job("j1", &w->ours);
+    char rid[64], second[64];
+    code_request_id(tag.text, rid);
+    w->ours.resend_after_s = 0;
+    claim_and_doubt(w, &job, rid);
+    nap(w, 5);
+    send_whole(w, "j2", &w->ours, "222222", second);
+    job.attempt = 2;
+    job.token = 0;
+    job.settle = true;
+    claim_send_by(w, w->others, &job, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
+    assert_int_equal(verify_ours(w, "v1", "", "222222").claim.code, RESULT_OTP_VERIFIED);
 }
 
 /* The next run sends nothing: that says nothing of the one before. */
@@ -1127,9 +1192,12 @@ int main(void)
         WITH_REDIS(test_release),
         WITH_REDIS(test_release_before_claim),
         WITH_REDIS(test_lease_over_is_unknown),
+        WITH_REDIS(test_the_newest_code_counts_whatever_comes_late),
+        WITH_REDIS(test_the_newest_session_is_meant_whatever_comes_late),
         WITH_REDIS(test_lease_over_retried_by_policy),
         WITH_REDIS(test_a_settle_never_starts),
         WITH_REDIS(test_a_doubt_is_settled_as_unknown),
+        WITH_REDIS(test_a_doubt_is_as_old_as_its_send),
         WITH_REDIS(test_a_doubt_outlives_what_is_not_sent),
         WITH_REDIS(test_finish_after_the_lease),
         WITH_REDIS(test_cooldown_and_share),

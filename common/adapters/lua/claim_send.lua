@@ -1,7 +1,7 @@
 -- dispatched -> started, before the first byte to whoever delivers the code.
 -- ARGV after the shared ones: 20 maker (o: otpq makes the code, a: advertiser), 21 cooldown ms, 22
 -- sends_max, 23 window ms, 24 checks, 25 '1': what may have been sent may be sent again, 26.. steps
-local rid, again, slot, mac, user = RID, 0, nil, nil, nil
+local rid, again, slot, unsure, mac, user = RID, 0, nil, nil, nil, nil
 local what, said = known()
 if said then
   return said
@@ -15,6 +15,7 @@ local function refuse(code, retry_ms)
 end
 
 if what == 'over' and ARGV[25] ~= '1' then
+  j.at = j.unsure or j.at
   if j.again ~= 1 or j.mac then
     session_sent(j.rid, 'unknown', '', j.user or '', j.mac or '')
   end
@@ -27,7 +28,7 @@ elseif what == 'over' then
     return answer('stale')
   end
   rid, again, slot = j.rid, j.again, j.slot -- the same send once more: the limits saw it before
-  mac, user = j.mac, j.user
+  unsure, mac, user = j.unsure or j.at or NOW, j.mac, j.user
 elseif ARGV[20] == 'o' then
   local live = redis.call('GET', key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN))
   local s = live and redis.call('HMGET', key('s', live), 'st', 'exp', 'checks')
@@ -64,6 +65,6 @@ if again == 0 and j and j.rid then
   rid = j.rid -- a job keeps its request id over its attempts
 end
 j = {st = 'started', own = TOKEN, att = ATTEMPT, fp = FP, lease = NOW + LEASE_MS, rid = rid,
-     again = again, slot = slot, unsure = what == 'over' and 1 or nil, mac = mac, user = user}
+     again = again, slot = slot, at = NOW, unsure = unsure, mac = mac, user = user}
 save()
 return answer('won')

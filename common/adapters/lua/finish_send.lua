@@ -12,7 +12,7 @@ local fin, code, mac = ARGV[20], ARGV[21], ARGV[24]
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
 local unsent = fin == 'expired' or code == 'advertiser_unreachable' or code == 'internal_error'
 if j.unsure and unsent then -- by this run; an earlier one may have
-  fin, code, mac = 'unknown', 'outcome_unknown', j.mac or ''
+  fin, code, mac, j.at = 'unknown', 'outcome_unknown', j.mac or '', j.unsure
 end
 j.mac, j.user = nil, nil
 if fin == 'done' or fin == 'unknown' then

@@ -1,7 +1,7 @@
 -- started -> queued: provably nothing was sent, or the route wants it sent again although it may
 -- have been. Also for a claim whose answer never came, which may still be on its way: what is left
 -- here makes it stale when it arrives; then the arguments are the claim's.
--- ARGV after the shared ones, of a release: 19 '1': it may have been sent, 20 code's MAC, 21 user id
+-- ARGV after the shared ones, of a release: 19 '1': it may have been sent, 20 code's MAC, 21 user
 if j and (j.st == 'ended' or (j.st == 'started' and j.own ~= TOKEN)) then
   return answer('lost')
 end
@@ -10,7 +10,7 @@ if not j then
 end
 if j.st == 'started' then
   if OP == 'release' and RID == '1' then
-    j.unsure, j.mac, j.user = 1, ARGV[20] ~= '' and ARGV[20] or j.mac, ARGV[21]
+    j.unsure, j.mac, j.user = j.at or NOW, ARGV[20] ~= '' and ARGV[20] or j.mac, ARGV[21]
   end
   if not j.unsure then
     slot_back()

@@ -12,6 +12,8 @@ local EVENTS_MAX, STEPS_MAX = 10000, 100
 local clock = redis.call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+-- at: when this run's claim was won; unsure: when that of an earlier run was, which may have sent it;
+-- mac, user: of that run's code
 local j = redis.call('GET', KEYS[1])
 if j then
   j = cmsgpack.unpack(j)
@@ -125,20 +127,33 @@ local function ours()
   return 'lost'
 end
 
--- The session of a code that was sent, or may have been. A verified one stays what it is. The first
+-- Whether the session's last send, by when it was claimed, is newer than this job's.
+local function newer(rid)
+  return tonumber(redis.call('HGET', key('s', rid), 'at') or 0) > (j.at or NOW)
+end
+
+-- The session of a code that was sent, or may have been. A verified one stays what it is; so does
+-- what belongs to a newer send, when this one's word comes late: the newest code counts. The first
 -- send that is certain is the session's click.
 local function session_sent(rid, state, arid, user, mac)
-  local s, ttl = key('s', rid), VALID_MS + SESSION_KEEP_MS
+  local s, n = key('s', rid), key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN)
+  local ttl = VALID_MS + SESSION_KEEP_MS
   local was = redis.call('HMGET', s, 'st', 'click')
   if was[1] == 'verified' then
     return
   end
   local clicked = was[2] == '1'
-  redis.call('HSET', s, 'st', state, 'aid', AID, 'route', ROUTE, 'msisdn', MSISDN, 'exp',
-             NOW + VALID_MS, 'arid', arid, 'user', user, 'mac', mac, 'click',
-             (clicked or state == 'sent') and '1' or '0')
-  redis.call('PEXPIRE', s, ttl)
-  redis.call('SET', key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN), rid, 'PX', ttl)
+  if not newer(rid) then
+    redis.call('HSET', s, 'st', state, 'aid', AID, 'route', ROUTE, 'msisdn', MSISDN, 'exp',
+               NOW + VALID_MS, 'arid', arid, 'user', user, 'mac', mac, 'at',
+               string.format('%.0f', j.at or NOW))
+    redis.call('PEXPIRE', s, ttl)
+  end
+  redis.call('HSET', s, 'click', (clicked or state == 'sent') and '1' or '0')
+  local newest = redis.call('GET', n)
+  if not newest or newest == rid or not newer(newest) then
+    redis.call('SET', n, rid, 'PX', ttl)
+  end
   if state == 'sent' and not clicked then
     event('click', rid, user)
   end
