@@ -157,7 +157,14 @@ def test_bodies(gateway):
     for method in ("POST", "GET"):
         assert gateway.call("/api/af/otp_gen", {}, method=method, body=whole,
                             headers={"Content-Type": "application/json"})[0] == 200
-    assert len(gateway.broker.jobs) == 3
+    assert gateway.call("/api/af/otp_gen", {}, method="POST", body=whole,
+                        headers={"Content-Type": "text/plain"})[0] == 200
+    assert len(gateway.broker.jobs) == 4
+    for kind in ("text/plain", "multipart/form-data", "application/json"):
+        status, answer, _ = gateway.call("/api/af/otp_gen", CREDENTIALS, method="POST", body=rest,
+                                         headers={"Content-Type": kind})
+        assert (status, answer["error"]) == (400, "invalid_request") and "JSON object" in answer["detail"]
+    assert len(gateway.broker.jobs) == 4
 
 
 @pytest.mark.parametrize("change", [
@@ -198,9 +205,13 @@ def test_paths_and_methods(gateway):
     for path in ("/", "/api/af", "/api/af/otp_gen/", "/e/x/otp_send"):
         status, answer, headers = gateway.call(path, {})
         assert (status, answer["status"]) == (404, "404") and headers["X-Request-Id"]
-    for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-        status, answer, headers = gateway.call("/api/af/otp_gen", GEN, method=method)
-        assert (status, answer["status"], headers["Allow"]) == (405, "405", "GET, POST")
+    for path in ("/api/af/otp_gen", "/api/af/otp_verify", "/e/demo1001/otp_gen", "/e/demo1001/otp_verify"):
+        for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+            status, answer, headers = gateway.call(path, GEN, method=method)
+            assert (status, answer["status"], headers["Allow"]) == (405, "405", "GET, POST")
+            assert answer["error"] == "invalid_request" and "Allow" in answer["detail"]
+        status, text, headers = http(gateway.url(path, GEN), method="HEAD")
+        assert (status, text, headers["Allow"]) == (405, "", "GET, POST") and int(headers["Content-Length"]) > 0
     assert not gateway.broker.jobs
 
 
@@ -277,7 +288,9 @@ def test_a_slow_request_is_cut(gateway):
     (b"GET /x HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 8200 + b"\r\n\r\n", "431"),
     (b"GET /x HTTP/1.1\r\n\r\n", "400"), (b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
     (b"POST /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
-    (b"GET /x HTTP/1.1\nHost: h\n\n", "400"), (b"BREW /x HTTP/1.1\r\n\r\n", "501"), (b"nonsense\r\n\r\n", "400")])
+    (b"GET /x HTTP/1.1\nHost: h\n\n", "400"), (b"BREW /x HTTP/1.1\r\n\r\n", "501"),
+    (b"GET /x HTTP/2.0\r\n\r\n", "505"), (b"GET /x HTTP/1.1\r\nHost: h\r\nExpect: tea\r\n\r\n", "417"),
+    (b"nonsense\r\n\r\n", "400")])
 def test_bad_framing_is_refused_and_closed(gateway, head, status):
     answer = gateway.raw(head)
     assert answer.startswith("HTTP/1.1 " + status), answer

@@ -96,6 +96,12 @@ static void reads_bodies(void **state)
          "[a=x][b=66812340000][d=true][e=-3]");
     BODY(JSON, " \r\n{\"a\":\"\\u00e9\"}", "[a=\xc3\xa9]");
     BODY(FORM, "{\"a\":\"x\"}", "[a=x]");
+    BODY("text/plain", " {\"a\":\"x\"}", "[a=x]");
+    BODY("", "{\"a\":\"x\"}", "[a=x]");
+    BODY("text/plain", "", "");
+    BODY("text/plain", "a=1",
+         "error: the body must be a form (application/x-www-form-urlencoded) or a JSON object "
+         "(application/json)");
     BODY("multipart/form-data", "--x",
          "error: the body must be a form (application/x-www-form-urlencoded) or a JSON object "
          "(application/json)");
