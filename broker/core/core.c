@@ -128,7 +128,7 @@ static uint64_t fingerprint_of(const struct core *core, const struct wire_submit
 }
 
 static enum core_admit repeated(struct core *core, struct found found, uint64_t fingerprint,
-                                uint64_t client)
+                                bool again, uint64_t client)
 {
     uint64_t first = found.job != NULL ? found.job->fingerprint : found.result->fingerprint;
     if (first != fingerprint) {
@@ -137,6 +137,7 @@ static enum core_admit repeated(struct core *core, struct found found, uint64_t 
     }
     core->duplicates++;
     if (found.job != NULL) {
+        found.job->flags |= again ? JOB_MAYBE_STARTED : 0;
         job_add_waiter(found.job, client);
     } else {
         results_answer(core, found.result, client);
@@ -198,7 +199,7 @@ enum core_admit core_submit(struct core *core, const struct wire_submit *s, stru
     uint64_t fingerprint = fingerprint_of(core, s, body);
     struct found found = find(core, s->id, hash);
     if (found.job != NULL || found.result != NULL) {
-        return repeated(core, found, fingerprint, client);
+        return repeated(core, found, fingerprint, s->again, client);
     }
     enum core_admit why;
     struct route *r = route_of(core, s->route, &why);

@@ -8,10 +8,11 @@
  * The core knows five states from outside (enum core_state); where the job is in each of them
  * stands at enum job_state in internal.h.
  *
- * What may have started is never ended by the broker alone: jobs of a dead worker are sent to
- * another one, whose claim in the store decides. Those that had started, and those whose deadline
- * passed meanwhile, are sent with ttl_ms 0: such a worker must ask the store and may not call. They
- * need credit only, no route's leave. If nobody settles one within two minutes it ends as unknown.
+ * What may have started is never ended by the broker alone: jobs of a dead worker, or of another
+ * broker, are sent to a worker whose claim in the store decides. Those that a dead worker had
+ * started, and those whose deadline passed meanwhile, are sent with ttl_ms 0: such a worker must
+ * ask the store and may not call. They need credit only, no route's leave. If nobody settles one
+ * within two minutes it ends as unknown.
  */
 #ifndef OTPQ_BROKER_CORE_H
 #define OTPQ_BROKER_CORE_H

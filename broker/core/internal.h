@@ -51,7 +51,7 @@ enum job_state {
 
 enum job_flag {
     JOB_AHEAD = 1,          /* was with a worker that died: ahead of its lane */
-    JOB_MAYBE_STARTED = 2,  /* a worker died with it: only the store knows */
+    JOB_MAYBE_STARTED = 2,  /* a worker or another broker had it: only the store knows */
     JOB_WAS_STARTED = 4,    /* a worker said that the call began, and died */
     JOB_SETTLE = 8,         /* goes out with ttl 0: to ask the store, not to call */
     JOB_PROBE = 16          /* the one probe of a half-open breaker */

@@ -83,6 +83,7 @@ struct job *job_new(struct core *core, const struct wire_submit *s, struct slice
         .worker = NO_WORKER,
         .state = JOB_NEW,
         .op = (uint8_t)s->op,
+        .flags = s->again ? JOB_MAYBE_STARTED : 0,
         .id_n = (uint8_t)s->id.n,
         .trace_n = (uint8_t)s->trace.n,
     };

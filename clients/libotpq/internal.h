@@ -16,6 +16,9 @@ enum {
     SILENCE_DEFAULT_MS = 1000,
     JOBS_DEFAULT_MAX = 100000,
     GRACE_MS = 3000,          /* how much later than its deadline a job is given up */
+    HOLD_MS = 250,            /* until a refused job is sent again, when the broker does not say */
+    HOLD_MS_MIN = 50,         /* … and at least */
+    HOLD_MS_MAX = 1000,       /* … and at most: its result may be there */
     MESSAGES_A_TURN_MAX = 256 /* taken from one broker before others get theirs */
 };
 
@@ -23,8 +26,8 @@ enum {
 
 enum { NO_LINK = -1 };
 
-/* One unanswered job. In `outbox` while link is NO_LINK, else in `sent` of its link; always in the
- * map by id and in the heap by deadline. */
+/* One unanswered job. In `outbox` or `held` while link is NO_LINK, else in `sent` of its link;
+ * always in the map by id and in the heap by deadline. */
 struct pending {
     struct list where;         /* outbox or a link's `sent` */
     struct wire_submit submit; /* slices point into bytes */
@@ -35,6 +38,7 @@ struct pending {
     int64_t ready_ms;          /* moment the delay ends */
     size_t heap_at;            /* index in the heap */
     int link;                  /* where it was sent, or NO_LINK */
+    bool again;                /* a broker that went away had it: it may have started */
     char bytes[];              /* id, route, tenant, trace, body */
 };
 
@@ -45,6 +49,8 @@ struct jobs {
     size_t cap;            /* allocated */
     size_t max;            /* ceiling for count */
     struct list outbox;    /* to be sent, oldest first */
+    struct list held;      /* to be sent again at held_until_ms */
+    int64_t held_until_ms; /* while held is not empty */
 };
 
 void jobs_init(struct jobs *j, size_t jobs_max);
@@ -56,7 +62,15 @@ struct pending *jobs_find(const struct jobs *j, struct slice id);
 /* Takes it out of everything; the caller frees it. */
 void jobs_remove(struct jobs *j, struct pending *p);
 /* Back into the outbox, ahead of what was never sent. */
-void jobs_requeue(struct jobs *j, struct list *sent);
+void jobs_requeue(struct jobs *j, struct list *from);
+/* The same for what a broker had: it may have started there. */
+void jobs_requeue_sent(struct jobs *j, struct list *sent);
+/* Refused: back into the outbox, at its end. */
+void jobs_send_elsewhere(struct jobs *j, struct pending *p);
+/* Refused, and may have started before: out again after this time. */
+void jobs_hold(struct jobs *j, struct pending *p, int64_t now_ms, uint32_t for_ms);
+/* What was held long enough goes back into the outbox. */
+void jobs_let_go(struct jobs *j, int64_t now_ms);
 
 /* ---- link.c: one broker --------------------------------------------------------------------- */
 

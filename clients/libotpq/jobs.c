@@ -6,6 +6,7 @@ void jobs_init(struct jobs *j, size_t jobs_max)
 {
     *j = (struct jobs){.by_id = map_new(jobs_max), .max = jobs_max};
     list_init(&j->outbox);
+    list_init(&j->held);
 }
 
 void jobs_free(struct jobs *j)
@@ -118,6 +119,7 @@ struct pending *jobs_add(struct jobs *j, const struct wire_submit *s, struct sli
     p->deadline_ms = now_ms + s->ttl_ms;
     p->ready_ms = now_ms + s->delay_ms;
     p->link = NO_LINK;
+    p->again = false;
     void *old;
     must(map_set(j->by_id, s->id, p, &old));
     list_init(&p->where);
@@ -138,13 +140,53 @@ void jobs_remove(struct jobs *j, struct pending *p)
     heap_remove(j, p);
 }
 
-void jobs_requeue(struct jobs *j, struct list *sent)
+static void requeue(struct jobs *j, struct list *from, bool sent)
 {
     /* From the back, each before the head's first: the old order stays. */
-    while (!list_empty(sent)) {
-        struct list *node = sent->prev;
-        list_owner(node, struct pending, where)->link = NO_LINK;
+    while (!list_empty(from)) {
+        struct list *node = from->prev;
+        struct pending *p = list_owner(node, struct pending, where);
+        p->link = NO_LINK;
+        p->again |= sent;
         list_remove(node);
         list_push(j->outbox.next, node);
+    }
+}
+
+void jobs_requeue(struct jobs *j, struct list *from)
+{
+    requeue(j, from, false);
+}
+
+void jobs_requeue_sent(struct jobs *j, struct list *sent)
+{
+    requeue(j, sent, true);
+}
+
+static void move(struct pending *p, struct list *to)
+{
+    p->link = NO_LINK;
+    list_remove(&p->where);
+    list_push(to, &p->where);
+}
+
+void jobs_send_elsewhere(struct jobs *j, struct pending *p)
+{
+    move(p, &j->outbox);
+}
+
+void jobs_hold(struct jobs *j, struct pending *p, int64_t now_ms, uint32_t for_ms)
+{
+    if (list_empty(&j->held)) { /* the others go with the first: brokers take batches */
+        for_ms = for_ms == 0 ? HOLD_MS : for_ms < HOLD_MS_MIN ? HOLD_MS_MIN : for_ms;
+        j->held_until_ms = now_ms + (for_ms < HOLD_MS_MAX ? for_ms : HOLD_MS_MAX);
+    }
+    move(p, &j->held);
+}
+
+void jobs_let_go(struct jobs *j, int64_t now_ms)
+{
+    if (now_ms >= j->held_until_ms) {
+        jobs_requeue(j, &j->held);
     }
 }

@@ -237,6 +237,7 @@ static void put_job(struct buf *message, const struct pending *p, int64_t now_ms
     struct wire_submit s = p->submit;
     s.ttl_ms = left_ms(p->deadline_ms, now_ms, 1);
     s.delay_ms = left_ms(p->ready_ms, now_ms, 0);
+    s.again = p->again && s.delay_ms == 0; /* no broker starts one before its time */
     wire_put_submit(message, &s, p->body);
 }
 
@@ -317,7 +318,7 @@ void otpq_flush(otpq *q)
 /* What the broker owes goes out again, here or elsewhere. */
 static void take_back(otpq *q, struct link *l)
 {
-    jobs_requeue(&q->jobs, &l->sent);
+    jobs_requeue_sent(&q->jobs, &l->sent);
     if (q->ask.link == l->index) {
         q->ask.link = NO_LINK;
     }
@@ -395,6 +396,7 @@ void otpq_process(otpq *q)
         check_silence(q, l, now_ms);
     }
     expire(q, now_ms);
+    jobs_let_go(&q->jobs, now_ms);
     otpq_flush(q);
 }
 
@@ -411,6 +413,9 @@ int64_t otpq_next_ms(otpq *q)
     }
     if (q->jobs.count > 0) {
         next = q->jobs.heap[0]->deadline_ms + GRACE_MS;
+    }
+    if (!list_empty(&q->jobs.held) && q->jobs.held_until_ms < next) {
+        next = q->jobs.held_until_ms;
     }
     for (int i = 0; i < q->link_count; i++) {
         struct link *l = &q->links[i];

@@ -27,7 +27,8 @@ typedef struct otpq otpq;
 /* How a submit ended for the caller. */
 enum otpq_outcome {
     OTPQ_RESULT,    /* the broker's result: state, code and body are set */
-    OTPQ_NOT_TAKEN, /* the broker said no: code and detail are set, retry_after_ms may be */
+    OTPQ_NOT_TAKEN, /* the broker said no, and no other one had the job before: code and detail are
+                       set, retry_after_ms may be */
     OTPQ_TIMED_OUT  /* no broker answered within the job's time: ask later with otpq_get */
 };
 

@@ -75,17 +75,19 @@ static bool ask_elsewhere(otpq *q, const struct link *l, const struct wire_nack 
 }
 
 /* A broker that drains has kept nothing of the job: it waits for another one, or for this one's
- * successor. */
-static bool submit_elsewhere(otpq *q, struct link *l, struct pending *p, const struct wire_nack *n)
+ * successor. And no broker's refusal is the last word about a job that another one had: it may have
+ * started there, so it is sent again until somebody knows or its time is over. */
+static bool submit_again(otpq *q, struct link *l, struct pending *p, const struct wire_nack *n)
 {
-    if (!slice_is(n->error, "draining")) {
-        return false;
+    if (slice_is(n->error, "draining")) {
+        l->leaving = true;
+        jobs_send_elsewhere(&q->jobs, p);
+        return true;
     }
-    l->leaving = true;
-    p->link = NO_LINK;
-    list_remove(&p->where);
-    list_push(&q->jobs.outbox, &p->where);
-    return true;
+    if (p->again) {
+        jobs_hold(&q->jobs, p, l->heard_ms, n->retry_after_ms);
+    }
+    return p->again;
 }
 
 static void take_nacks(otpq *q, struct link *l, struct wire_reader *r)
@@ -108,7 +110,7 @@ static void take_nacks(otpq *q, struct link *l, struct wire_reader *r)
             otpq_keep(q, &answer);
         }
         struct pending *p = asked ? NULL : jobs_find(&q->jobs, n.id);
-        if (p != NULL && !submit_elsewhere(q, l, p, &n)) {
+        if (p != NULL && !submit_again(q, l, p, &n)) {
             otpq_end(q, p, &answer);
         }
         free(detail);

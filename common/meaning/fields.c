@@ -232,7 +232,7 @@ static bool member_value(const struct field *f, const void *from, struct slice *
         break;
     case FIELD_BOOL:
         *n = *(const bool *)member;
-        return true;
+        break;
     case FIELD_I64:
         *n = *(const uint64_t *)member;
         return (int64_t)*n >= 0;

@@ -25,11 +25,11 @@ enum field_kind {
     FIELD_U64,    /* uint64_t, min..max; never absent */
     FIELD_I64,    /* int64_t, 0..max; absent: negative */
     FIELD_DIGITS, /* uint64_t, min..max, taken as digits too; absent: 0 */
-    FIELD_BOOL,   /* bool; never absent */
+    FIELD_BOOL,   /* bool; never absent, unless FIELD_SKIP_ZERO */
     FIELD_WORD    /* an enum, on the wire as its word; absent: a word of NULL */
 };
 
-enum { FIELD_NEEDED = 1, FIELD_SKIP_ZERO = 2 /* a number of 0 is absent */ };
+enum { FIELD_NEEDED = 1, FIELD_SKIP_ZERO = 2 /* 0 or false is absent */ };
 
 struct field {
     const char *name; /* the key */

@@ -109,6 +109,8 @@ static const struct field submit_rows[] = {
     {FIELD(struct wire_submit, ack, "ack", FIELD_WORD, 0), .of_word = ack_of, .word_of = ack_word,
      .rule = "ack: one of result, queued, stored"},
     ROW_TEXT(struct wire_submit, trace, 64),
+    {FIELD(struct wire_submit, again, "again", FIELD_BOOL, FIELD_SKIP_ZERO),
+     .rule = "again: true or false"},
 };
 
 static const struct field result_envelope_rows[] = {

@@ -61,6 +61,7 @@ struct wire_submit {
     uint8_t pri;       /* 0..9, the op's default when absent */
     uint32_t ttl_ms;   /* 1..WIRE_TTL_MAX_MS */
     uint32_t delay_ms; /* 0..WIRE_TTL_MAX_MS */
+    bool again;        /* sent before, maybe to another broker: it may have started there */
 };
 
 /* R: the result's envelope. Also the worker's. */

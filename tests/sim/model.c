@@ -150,6 +150,7 @@ void on_answer(void *context, uint64_t client, const struct wire_result *r, stru
         m->code = r->code;
         m->broker_end = by_broker(m, r->end);
         must(!m->broker_end || m->starts == 0);
+        must(m->claim != CLAIM_ENDED || r->end == m->claim_end || r->end == JOB_END_UNKNOWN);
         must(r->end != JOB_END_DONE || m->starts == 1);
         model_call_over(w, m);
         w->live--;

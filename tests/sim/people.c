@@ -4,7 +4,8 @@
 static const uint32_t ttls_ms[] = {50, 300, 1000, 3000, 10000, 30000};
 
 static enum core_admit submit(struct world *w, const struct model *m, struct slice body,
-                              uint64_t client, uint32_t ttl_ms, uint32_t delay_ms)
+                              uint64_t client, uint32_t ttl_ms, uint32_t delay_ms,
+                              bool again)
 {
     char id[32];
     char tenant[4];
@@ -12,7 +13,7 @@ static enum core_admit submit(struct world *w, const struct model *m, struct sli
     (void)snprintf(tenant, sizeof(tenant), "t%u", m->tenant % 10);
     struct wire_submit s = {.id = slice_of(id), .route = route_name(m->route),
                             .tenant = slice_of(tenant), .op = WIRE_OP_SEND, .pri = m->pri,
-                            .ttl_ms = ttl_ms, .delay_ms = delay_ms};
+                            .ttl_ms = ttl_ms, .delay_ms = delay_ms, .again = again};
     uint32_t retry = 0;
     w->direct_client = client;
     enum core_admit a = core_submit(w->core, &s, body, client, w->now, &retry);
@@ -46,6 +47,20 @@ static uint32_t some_tenant(struct world *w)
     return tenant;
 }
 
+/* Another broker had it, and died when its worker had done it. */
+static bool done_elsewhere(struct world *w, struct model *m)
+{
+    if (!one_in(w, 20)) {
+        return false;
+    }
+    m->starts = 1;
+    m->claim = CLAIM_ENDED;
+    m->claim_attempt = 1 + below(w, 3);
+    m->claim_end = JOB_END_DONE;
+    m->claim_code = RESULT_OTP_SENT;
+    return true;
+}
+
 static void new_job(struct world *w, uint64_t client)
 {
     struct model *m = &w->models[w->next_job % SIM_JOBS];
@@ -57,10 +72,11 @@ static void new_job(struct world *w, uint64_t client)
     /* a few routes carry most */
     m->route = one_in(w, 2) ? 0 : below(w, SIM_ROUTES);
     uint32_t ttl_ms = ttls_ms[below(w, ARRAY_LEN(ttls_ms))];
-    uint32_t delay_ms = some_delay(w);
+    bool again = done_elsewhere(w, m);
+    uint32_t delay_ms = again ? 0 : some_delay(w);
     char body[32];
     (void)snprintf(body, sizeof(body), "%.*s", SLICE_ARG(model_id(m->number)));
-    enum core_admit a = submit(w, m, slice_of(body), client, ttl_ms, delay_ms);
+    enum core_admit a = submit(w, m, slice_of(body), client, ttl_ms, delay_ms, again);
     must(a != CORE_DUPLICATE && a != CORE_CONFLICT);
     must((a == CORE_UNKNOWN_ROUTE) == !w->routes[m->route].policy.known);
     if (a == CORE_QUEUED) {
@@ -88,7 +104,7 @@ static void repeat(struct world *w, struct model *m, uint64_t client)
     if (was_live) {
         model_wait(m, client);
     }
-    enum core_admit a = submit(w, m, slice_of(body), client, ttl_ms, 0);
+    enum core_admit a = submit(w, m, slice_of(body), client, ttl_ms, 0, !was_live || one_in(w, 2));
     must(a != CORE_CONFLICT && (!was_live || a == CORE_DUPLICATE));
     w->repeats++;
     if (a == CORE_QUEUED) { /* its result was forgotten: the store still knows */
@@ -100,7 +116,7 @@ static void repeat(struct world *w, struct model *m, uint64_t client)
 static void contradict(struct world *w, struct model *m, uint64_t client)
 {
     if (m->live) { /* one that is forgotten would be taken as new */
-        must(submit(w, m, SLICE("another body"), client, 1000, 0) == CORE_CONFLICT);
+        must(submit(w, m, SLICE("another body"), client, 1000, 0, true) == CORE_CONFLICT);
         w->conflicts++;
     }
 }

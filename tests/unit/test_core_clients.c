@@ -283,6 +283,52 @@ static void an_id_may_be_used_again_once_forgotten(void **state)
     assert_int_equal(rig_submit_as(g, &s, "another body", 7), CORE_QUEUED);
 }
 
+static struct wire_submit again(const char *id)
+{
+    struct wire_submit s = rig_job(id);
+    s.ttl_ms = 1000;
+    s.again = true;
+    return s;
+}
+
+/* Another broker died with it: only the store knows, and a worker asks it when the time is over. */
+static void what_another_broker_had_is_settled_and_not_cancelled(void **state)
+{
+    struct rig *g = *state;
+    rig_put(g, again("j"));
+    assert_int_equal(core_get(g->core, SLICE("j"), 7, g->now), CORE_STATE_STARTED);
+    assert_int_equal(core_cancel(g->core, SLICE("j"), 7, g->now), CORE_STATE_STARTED);
+    g->now += 1000;
+    rig_step(g);
+    assert_int_equal(g->answer_n, 0);
+    rig_credit(g, 1);
+    rig_step(g);
+    assert_int_equal(rig_last(g)->ttl_ms, 0);
+    assert_true(rig_done(g, "j"));
+    rig_expect_end(g, "j", JOB_END_DONE, RESULT_OTP_SENT);
+}
+
+/* In time it goes out as any other: the claim decides. */
+static void what_another_broker_had_is_sent_in_time(void **state)
+{
+    struct rig *g = *state;
+    rig_put(g, again("j"));
+    rig_credit(g, 1);
+    rig_step(g);
+    assert_int_equal(rig_last(g)->ttl_ms, 1000);
+    assert_true(rig_result(g, 1, "j", JOB_END_EXPIRED, RESULT_DEADLINE_PASSED));
+    rig_expect_end(g, "j", JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+}
+
+static void a_live_job_may_be_said_to_have_been_elsewhere(void **state)
+{
+    struct rig *g = *state;
+    rig_put(g, rig_job("j"));
+    struct wire_submit s = again("j");
+    assert_int_equal(rig_submit_as(g, &s, "body", 7), CORE_DUPLICATE);
+    assert_int_equal(core_cancel(g->core, SLICE("j"), 7, g->now), CORE_STATE_STARTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +342,9 @@ int main(void)
         RIG_TEST(cancel_ends_what_waits_and_leaves_what_runs),
         RIG_TEST(many_cancelled_jobs_leave_no_trace),
         RIG_TEST(get_of_nothing_is_nothing),
+        RIG_TEST(what_another_broker_had_is_settled_and_not_cancelled),
+        RIG_TEST(what_another_broker_had_is_sent_in_time),
+        RIG_TEST(a_live_job_may_be_said_to_have_been_elsewhere),
         RIG_TEST(kept_results_have_a_number),
         cmocka_unit_test(kept_results_have_bytes),
         RIG_TEST(kept_results_have_an_age),

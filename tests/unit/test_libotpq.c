@@ -27,6 +27,8 @@ struct fake {
     bool deaf;   /* reads nothing */
     bool quiet;  /* reads and says nothing */
     bool drains; /* takes nothing new */
+    bool full;   /* … for want of room */
+    unsigned again; /* jobs that came marked as sent before */
 };
 
 struct seen {
@@ -71,7 +73,8 @@ static void fake_send(struct fake *f, struct buf *b)
 static void answer_submits(struct fake *f, struct wire_reader *r, struct buf *out)
 {
     struct wire_submit_read s;
-    wire_begin(out, WIRE_CLIENT_MAGIC, f->drains ? WIRE_NACK : WIRE_RESULT);
+    bool refuses = f->drains || f->full;
+    wire_begin(out, WIRE_CLIENT_MAGIC, refuses ? WIRE_NACK : WIRE_RESULT);
     f->messages++;
     while (wire_next_submit(r, &s) == WIRE_NEXT_PAIR) {
         assert_false(s.invalid);
@@ -80,8 +83,10 @@ static void answer_submits(struct fake *f, struct wire_reader *r, struct buf *ou
         (void)snprintf(f->last_id, sizeof(f->last_id), "%.*s", SLICE_ARG(s.submit.id));
         struct wire_result result = {
             .id = s.submit.id, .end = JOB_END_DONE, .code = RESULT_OTP_SENT, .attempts = 1};
-        if (f->drains) {
-            wire_put_nack(out, &(struct wire_nack){.id = s.submit.id, .error = SLICE("draining")});
+        f->again += s.submit.again;
+        if (f->full || f->drains) {
+            struct slice word = f->full ? SLICE("queue_full") : SLICE("draining");
+            wire_put_nack(out, &(struct wire_nack){.id = s.submit.id, .error = word});
             continue;
         }
         wire_put_result(out, &result, s.body);
@@ -249,6 +254,41 @@ static void test_failover_after_silence(void **state)
     otpq_destroy(&q);
     fake_close(&f[0]);
     fake_close(&f[1]);
+}
+
+/* A first submit may be refused; one that a broker had may not, for it may have started there. */
+static void test_refused_after_a_broker_died(void **state)
+{
+    (void)state;
+    struct fake f;
+    struct seen seen = {0};
+    fake_open(&f, "tcp://127.0.0.1:*");
+    otpq *q = open_to(&f, 1, 2000);
+    f.full = true;
+    submit(q, "fresh", &seen);
+    run_until(q, &f, 1, &seen.calls, 1);
+    assert_int_equal(seen.last.outcome, OTPQ_NOT_TAKEN);
+    f.full = false;
+    f.quiet = true;
+    submit(q, "lost", &seen);
+    run_until(q, &f, 1, &f.jobs, 2);
+    assert_int_equal(f.again, 0);
+    char address[64];
+    (void)snprintf(address, sizeof(address), "%s", f.address);
+    fake_close(&f);
+    fake_open(&f, address);
+    f.full = true;
+    int64_t begin = clock_mono_ms();
+    run_until(q, &f, 1, &f.jobs, 3);
+    assert_true(clock_mono_ms() - begin >= 2 * 50); /* it is not asked without a pause */
+    assert_int_equal(f.again, 3);
+    assert_int_equal(seen.calls, 1);
+    f.full = false;
+    run_until(q, &f, 1, &seen.calls, 2);
+    assert_string_equal(seen.id, "lost");
+    assert_string_equal(seen.code, "otp_sent");
+    otpq_destroy(&q);
+    fake_close(&f);
 }
 
 static void test_draining_broker(void **state)
@@ -450,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_failover_after_silence),
+        cmocka_unit_test(test_refused_after_a_broker_died),
         cmocka_unit_test(test_draining_broker),
         cmocka_unit_test(test_restart_of_the_only_broker),
         cmocka_unit_test(test_second_result_finds_nobody),

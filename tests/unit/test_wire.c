@@ -39,7 +39,8 @@ static void test_submit(void **state)
                             .ack = WIRE_ACK_QUEUED,
                             .pri = 0,
                             .ttl_ms = 1,
-                            .delay_ms = 70000};
+                            .delay_ms = 70000,
+                            .again = true};
     buf_init(&b, WIRE_MESSAGE_BYTES_MAX);
     wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_SUBMIT);
     wire_put_submit(&b, &s, small_body);
@@ -58,10 +59,12 @@ static void test_submit(void **state)
     assert_int_equal(got.submit.pri, 0);
     assert_int_equal(got.submit.ttl_ms, 1);
     assert_int_equal(got.submit.delay_ms, 70000);
+    assert_true(got.submit.again);
     assert_true(slice_eq(got.body, small_body));
     assert_int_equal(wire_next_submit(&r, &got), WIRE_NEXT_PAIR);
     assert_true(slice_is(got.body, "\x80"));
     assert_int_equal(got.submit.ttl_ms, WIRE_TTL_MAX_MS);
+    assert_false(got.submit.again);
     assert_int_equal(wire_next_submit(&r, &got), WIRE_NEXT_END);
     assert_int_equal(r.pairs, 2);
     buf_free(&b);
