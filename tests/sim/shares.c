@@ -42,6 +42,9 @@ void shares_look(struct world *w)
         for (uint32_t band = 0; band < CORE_BANDS; band++) {
             uint32_t tenants = r == NULL ? 0 : tenants_with_jobs(&r->bands[band]);
             forget_others(&w->routes[route], band, tenants);
+            if (tenants == 0) { /* who has nothing to send is not passed over */
+                w->routes[route].band_passed[band] = 0;
+            }
         }
     }
 }
