@@ -135,8 +135,9 @@ void answer_result(struct answer *a, enum answer_shape shape, enum result_code c
         return;
     }
     put(root, "error", json_string(result_name(code)));
-    if (detail[0] != '\0') {
-        put(root, "detail", json_of(slice_of(detail)));
+    struct slice why = detail[0] != '\0' ? slice_of(detail) : r->detail;
+    if (why.n > 0) {
+        put(root, "detail", json_of(why));
     }
     put_number(root, "attempts_left", r->attempts_left);
     put_retry_after(a, root, r->retry_after_s);

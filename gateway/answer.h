@@ -26,7 +26,8 @@ struct answer {
     struct buf body;        /* JSON, owned */
 };
 
-/* Everything about a result but its code; the defaults of job_result_init mean "does not apply". */
+/* Everything about a result but its code; the defaults of job_result_init mean "does not apply".
+ * detail: the gateway's own words, or "" for the result's. */
 void answer_result(struct answer *a, enum answer_shape shape, enum result_code code,
                    const char *detail, const struct job_result *result);
 /* A failure that never became a job. http 0: the code's own status. detail may be "". */

@@ -1,6 +1,7 @@
 #include "workers/flow.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 
 #include "common/base/clock.h"
@@ -45,6 +46,15 @@ static void add_step(struct flow *f, const char *step, int64_t at_ms, const char
         s->at_ms = at_ms;
         (void)snprintf(s->detail, sizeof s->detail, "%s", detail);
     }
+}
+
+/* For people who read the result: names of keys and of macros, never their values. */
+PRINTF_LIKE(2, 3) static void explain(struct flow *f, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(f->detail, sizeof f->detail, fmt, args);
+    va_end(args);
 }
 
 static struct flow *flow_new(struct flows *all, struct link *from, const struct wire_job *job,
@@ -123,6 +133,7 @@ static void fill_result(struct flow *f, enum job_end end, enum result_code code)
         r->data = f->op == &flow_send ? r->request_id : (struct slice){0};
     } else {
         r->error = slice_of(result_name(code));
+        r->detail = slice_of(f->detail);
     }
     r->attempts_left = f->attempts_left;
     r->retry_after_s = f->retry_after_s;
@@ -376,8 +387,8 @@ static bool build(struct flow *f, struct dialect_request *request)
     struct template_values values;
     struct template_error error;
     if (!f->op->prepare(f)) {
-        log_warn("request cannot be made", "route", f->route->name, "why",
-                 "the text has no {otp} or is too long", NULL);
+        explain(f, "text: needs {otp}, and at most %d bytes with the OTP", FLOW_TEXT_BYTES_MAX);
+        log_warn("request cannot be made", "route", f->route->name, "why", f->detail, NULL);
         return false;
     }
     values_of(f, clock_wall_ms(), &room, &values);
@@ -385,6 +396,7 @@ static bool build(struct flow *f, struct dialect_request *request)
                                  &error)) {
         return true;
     }
+    explain(f, "the advertiser's request: %s", error.text);
     log_warn("request cannot be made", "route", f->route->name, "why", error.text, NULL);
     return false;
 }
@@ -474,6 +486,7 @@ static void claimed(struct flow *f, const struct claim *c)
         give_back(f, RESULT_NONE, 0, c->attempt_seen);
         break;
     case CLAIM_CONFLICT:
+        explain(f, "this id was used before with another op, route or body");
         answer_unwritten(f, JOB_END_REFUSED, RESULT_CONFLICT);
         break;
     case CLAIM_NO_STORE:
@@ -543,6 +556,9 @@ static uint64_t fingerprint(const struct wire_job *job, struct slice body)
 static void refuse(struct flow *f, enum result_code code)
 {
     bool settle = f->job.ttl_ms == 0;
+    if (settle) {
+        f->detail[0] = '\0'; /* what is wrong with it is not why it is unknown */
+    }
     answer_unwritten(f, settle ? JOB_END_UNKNOWN : JOB_END_REFUSED,
                      settle ? RESULT_OUTCOME_UNKNOWN : code);
 }
@@ -552,6 +568,7 @@ static void route_missing(struct flow *f)
     if (f->job.ttl_ms > 0 && f->job.attempt < FLOW_ROUTE_ATTEMPTS) {
         give_back(f, RESULT_INTEGRATION_NOT_FOUND, FLOW_ROUTE_BACK_MS, f->job.attempt);
     } else {
+        explain(f, "there is no integration of this name");
         refuse(f, RESULT_INTEGRATION_NOT_FOUND);
     }
 }
@@ -559,19 +576,25 @@ static void route_missing(struct flow *f)
 /* Why the job cannot even be claimed, or RESULT_NONE. */
 static enum result_code fault_of(struct flow *f, struct slice body)
 {
-    const char *why = "not supported by this worker";
+    const char *why = "";
     bool verify = f->job.op == WIRE_OP_VERIFY;
     f->op = ops[f->job.op];
-    if (f->op == NULL || !job_body_decode(body, verify, &f->body, &why)) {
-        log_info("job refused", "op", wire_ops[f->job.op].name, "why", why, NULL);
+    if (f->op == NULL) {
+        explain(f, "op %s is not built yet", wire_ops[f->job.op].name);
+        return RESULT_INVALID_REQUEST;
+    }
+    if (!job_body_decode(body, verify, &f->body, &why)) {
+        explain(f, "%s", why);
         return RESULT_INVALID_REQUEST;
     }
     if (!msisdn_parse(f->body.msisdn, f->route->country_code, &f->msisdn, &why)) {
+        explain(f, "msisdn %s", why);
         return RESULT_INVALID_MSISDN;
     }
     /* Without time left nothing is called any more: the store only says what became of it. */
     bool called = (!verify || f->route->maker == CODE_BY_ADVERTISER) && f->job.ttl_ms > 0;
     if (called && !f->route->dialect->has(f->route->settings, f->op->call)) {
+        explain(f, "the integration has no %s call", wire_ops[f->job.op].name);
         return RESULT_INVALID_REQUEST;
     }
     return RESULT_NONE;
@@ -612,6 +635,7 @@ void flow_begin(struct flows *all, struct link *from, const struct wire_job *job
     }
     enum result_code fault = fault_of(f, kept);
     if (fault != RESULT_NONE) {
+        log_info("job refused", "op", wire_ops[job->op].name, "why", f->detail, NULL);
         refuse(f, fault);
         return;
     }

@@ -28,8 +28,8 @@ enum {
     /* of it for writing the outcome; what is left is for the claim's answer. redis.timeout_ms stays
      * below that: else a slow store's answers would be late for ever */
     FLOW_WRITE_SPARE_MS = 200,
-    FLOW_STORE_RETRY_MS = 200,  /* between tries to write an outcome */
-    FLOW_STORE_BACK_MS = 500,   /* a job given back because the store is away comes again after */
+    FLOW_STORE_RETRY_MS = 200, /* between tries to write an outcome */
+    FLOW_STORE_BACK_MS = 500,  /* a job given back because the store is away comes again after */
     /* a job given back because it cannot begin here comes again after */
     FLOW_BUSY_BACK_MS = 100,
     FLOW_ROUTE_BACK_MS = 500, /* the same, its route not (yet) known or paused */
@@ -63,6 +63,7 @@ struct flow {
     struct session_job claim; /* what the store is asked about */
     char request_id[64];
     char advertiser_request_id[128];
+    char detail[160];                /* for people, why it is refused; or "" */
     int64_t attempts_left;           /* -1: none */
     int64_t retry_after_s;           /* -1: none */
     int64_t expires_in_s;            /* -1: none */

@@ -174,6 +174,7 @@ static const struct field answer_rows[] = {
     RESULT_TEXT(request_id, 64),
     RESULT_TEXT(response, 64),
     RESULT_TEXT(error, 64),
+    RESULT_TEXT(detail, 256),
     RESULT_TEXT(data, 16384),
     RESULT_TEXT(url, 4096),
     RESULT_NUMBER(attempts_left, "attempts_left"),

@@ -46,12 +46,13 @@ MUST_CHECK bool job_body_decode(struct slice bytes, bool verify, struct job_body
                                 const char **error);
 void job_body_encode(struct buf *b, const struct job_body *body, bool verify);
 
-/* Result body: {request_id, response?, error?, data?, url?, attempts_left?, retry_after?,
+/* Result body: {request_id, response?, error?, detail?, data?, url?, attempts_left?, retry_after?,
  * expires_in?, advertiser?: {http, body, ms}}. -1: the number is absent. */
 struct job_result {
     struct slice request_id;
     struct slice response; /* vocabulary word on success */
     struct slice error;    /* vocabulary word on failure */
+    struct slice detail;   /* for people: what is wrong; never a number or a code */
     struct slice data;
     struct slice url;
     int64_t attempts_left;

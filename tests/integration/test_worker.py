@@ -77,16 +77,23 @@ def test_a_route_may_insist(rig):
 
 def test_bad_jobs_are_refused_without_a_call(rig):
     cases = [
-        (dict(send_job("b-1", "12", route="ok")[0]), {"msisdn": "12"}, "invalid_msisdn"),
-        ({"id": "b-2", "op": "send", "route": "ok"}, {"aid": 1001}, "invalid_request"),
-        ({"id": "b-3", "op": "verify", "route": "ok"}, {"msisdn": "66810000009"}, "invalid_request"),
-        ({"id": "b-4", "op": "flash.create", "route": "ok"}, {"ft_id": "1"}, "invalid_request"),
+        (dict(send_job("b-1", "12", route="ok")[0]), {"msisdn": "12"}, "invalid_msisdn",
+         "msisdn must have 7 to 15 digits with its country code"),
+        ({"id": "b-2", "op": "send", "route": "ok"}, {"aid": 1001}, "invalid_request",
+         "msisdn: needed, a string of 1 to 32 bytes"),
+        ({"id": "b-3", "op": "verify", "route": "ok"}, {"msisdn": "66810000009"}, "invalid_request",
+         "otp: needed, a string of 1 to 64 bytes"),
+        ({"id": "b-4", "op": "flash.create", "route": "ok"}, {"ft_id": "1"}, "invalid_request",
+         "op flash.create is not built yet"),
+        ({"id": "b-6", "op": "send", "route": "local"}, {"msisdn": "66810000008", "text": "no code"},
+         "invalid_request", "text: needs {otp}, and at most 4096 bytes with the OTP"),
         ({"id": "b-5", "op": "verify", "route": "ok"}, {"msisdn": "66810000009", "otp": "1", "aid": 1001},
-         "request_not_found"),
+         "request_not_found", None),
     ]
-    for envelope, body, code in cases:
-        result, _ = rig.client.call(envelope, body)
+    for envelope, body, code, detail in cases:
+        result, said = rig.client.call(envelope, body)
         assert (result["state"], result["code"]) == ("refused", code), envelope
+        assert said.get("detail") == detail
 
 
 def test_the_same_id_again_never_calls_again(rig):

@@ -53,6 +53,7 @@ static void failures_carry_what_applies(void **state)
     check(&a, 400, 5,
           "{\"status\":\"400\",\"error\":\"wrong_otp\",\"attempts_left\":0,\"retry_after\":5,"
           "\"expires_in\":9}");
+    r.detail = SLICE("the worker's words");
     answer_result(&a, ANSWER_ENDPOINT, RESULT_ADVERTISER_ERROR, "why", &r);
     check(&a, 400, 5,
           "{\"status\":\"400\",\"error\":\"advertiser_error\",\"detail\":\"why\","
@@ -61,6 +62,18 @@ static void failures_carry_what_applies(void **state)
     answer_result(&a, ANSWER_AF, RESULT_NONE, "", &r);
     assert_int_equal(a.http, 500);
     answer_free(&a);
+}
+
+static void a_worker_may_say_why(void **state)
+{
+    (void)state;
+    struct answer a;
+    struct job_result r;
+    job_result_init(&r);
+    r.detail = SLICE("msisdn is too long");
+    answer_result(&a, ANSWER_AF, RESULT_INVALID_MSISDN, "", &r);
+    check(&a, 400, 0,
+          "{\"status\":\"400\",\"error\":\"invalid_msisdn\",\"detail\":\"msisdn is too long\"}");
 }
 
 static void an_advertiser_is_cut_to_2_kib(void **state)
@@ -125,6 +138,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(successes_are_as_published),
         cmocka_unit_test(failures_carry_what_applies),
+        cmocka_unit_test(a_worker_may_say_why),
         cmocka_unit_test(an_advertiser_is_cut_to_2_kib),
         cmocka_unit_test(busy_answers_say_when_to_come_back),
         cmocka_unit_test(the_page_tells_every_result_and_address),

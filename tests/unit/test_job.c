@@ -156,6 +156,7 @@ static void test_result(void **state)
          .advertiser_body = TEXT("\xff\0ok"),
          .advertiser_ms = 41},
         {.error = TEXT("wrong_otp"),
+         .detail = TEXT("why"),
          .attempts_left = 2,
          .retry_after_s = -1,
          .expires_in_s = -1,
@@ -178,8 +179,9 @@ static void test_result(void **state)
         job_result_encode(&b, r);
         assert_true(job_result_decode(buf_slice(&b), &got, &error));
         assert_true(slice_eq(got.request_id, r->request_id) && slice_eq(got.data, r->data) &&
-                    slice_eq(got.response, r->response) && slice_eq(got.error, r->error) &&
-                    slice_eq(got.url, r->url) && slice_eq(got.advertiser_body, r->advertiser_body));
+                    slice_eq(got.response, r->response) && slice_eq(got.detail, r->detail) &&
+                    slice_eq(got.error, r->error) && slice_eq(got.url, r->url) &&
+                    slice_eq(got.advertiser_body, r->advertiser_body));
         assert_int_equal(got.attempts_left, r->attempts_left);
         assert_int_equal(got.retry_after_s, r->retry_after_s);
         assert_int_equal(got.expires_in_s, r->expires_in_s);
