@@ -114,7 +114,7 @@ struct job_heap {
 struct lane {
     struct flow *flow;     /* owner */
     struct list turn;      /* in route->bands[band].lanes while it has jobs */
-    struct job_heap jobs;  /* earliest deadline first */
+    struct job_heap jobs;  /* earliest deadline first, equal ones in any order */
     struct job_heap ahead; /* taken back from dead workers: before all others */
     uint8_t band;          /* 0: highest priority */
     uint8_t deficit;       /* jobs it may still send in its turn; 0 but for the first in turn */
