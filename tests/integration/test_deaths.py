@@ -244,3 +244,32 @@ def test_two_nodes_do_not_share_a_folder():
         done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "up", "--dir", node.dir], timeout=20,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert done.returncode == 1 and b"--dir" in done.stdout
+
+
+def test_a_planned_restart_of_the_broker_fails_no_request():
+    """A job that hangs keeps the broker draining, while others come."""
+    with Node() as node:
+        said, stop = [], threading.Event()
+
+        def load():
+            for i in range(100000):
+                if stop.is_set():
+                    return
+                status, body = node.gen(ordinary(i))
+                said.append((status, body.get("error")))
+
+        threading.Thread(target=node.gen, args=("66840019011",), daemon=True).start()
+        wait_for(lambda: node.ledger("66840019011")["sends"] == 1, 10, "the slow call is out")
+        client = threading.Thread(target=load)
+        client.start()
+        try:
+            wait_for(lambda: len(said) > 20, 20, "it flows")
+            before = node.children()["otpq-broker"]
+            os.kill(before, signal.SIGTERM)
+            wait_for(lambda: node.children().get("otpq-broker", before) != before, 40, "a new broker")
+            seen = len(said)
+            wait_for(lambda: len(said) > seen + 20, 30, "it flows again")
+        finally:
+            stop.set()
+            client.join()
+        assert {status for status, _ in said} <= {200, 503}, set(said)
