@@ -24,11 +24,28 @@ static void append(struct record_texts *t, struct record_text text)
     t->at[t->count++] = text;
 }
 
+/* Only of files: what the store has is in use, and a bucket without a rate limits nothing. */
+static bool burst_has_rate(const struct integration *i, const char *file,
+                           const struct yaml_pair *pair, struct yaml_error *error)
+{
+    if (i->burst == 0 || i->calls_per_s > 0) {
+        return true;
+    }
+    const struct yaml_node *burst = yaml_get(pair->value, "burst");
+    yaml_error_at(error, file, burst->line, burst->column,
+                  "burst limits nothing without calls_per_s: add that, or leave burst out");
+    return false;
+}
+
 static bool read_record(enum record_kind kind, const char *file, const struct yaml_pair *pair,
                         struct record_texts *out, struct yaml_error *error)
 {
     void *record = record_read(kind, file, pair, error);
     if (record == NULL) {
+        return false;
+    }
+    if (kind == RECORD_INTEGRATION && !burst_has_rate(record, file, pair, error)) {
+        record_destroy(kind, record);
         return false;
     }
     struct buf b;

@@ -228,6 +228,14 @@ static void makers_have_rules(void **state)
         "r.yaml:4:5: code_valid_s is at most 600 s");
 }
 
+/* What is stored already stays readable. */
+static void a_burst_wants_a_rate(void **state)
+{
+    (void)state;
+    assert_refused("integrations:\n  one:\n    burst: 5\n" SEND VERIFY,
+                   "r.yaml:3:12: burst limits nothing without calls_per_s");
+}
+
 static void references_are_judged(void **state)
 {
     (void)state;
@@ -367,6 +375,7 @@ int main(void)
         cmocka_unit_test(slips_are_found_where_they_are),
         cmocka_unit_test(an_unknown_macro_has_its_place),
         cmocka_unit_test(makers_have_rules),
+        cmocka_unit_test(a_burst_wants_a_rate),
         cmocka_unit_test(references_are_judged),
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(a_plan_says_what_changes),
