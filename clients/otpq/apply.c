@@ -10,6 +10,7 @@
 
 #include "clients/otpq/commands.h"
 #include "clients/otpq/record_plan.h"
+#include "clients/otpq/record_warnings.h"
 #include "clients/otpq/records_access.h"
 #include "common/adapters/records_watch.h"
 
@@ -41,6 +42,7 @@ struct apply {
     struct record_texts stored; /* of the store */
     uint64_t version;           /* of the store when it was read */
     struct plan plan;           /* one beside the other */
+    json_t *warnings;           /* sentences, or NULL */
 };
 
 /* ---- what is shown --------------------------------------------------------------------------- */
@@ -86,6 +88,13 @@ static void print_plan(const struct apply *a)
     (void)printf("%s%zu added, %zu changed, %zu removed, %zu unchanged, %zu kept\n",
                  a->dry_run ? "dry run: " : "", p->steps[PLAN_ADD], p->steps[PLAN_CHANGE],
                  p->steps[PLAN_REMOVE], p->steps[PLAN_SAME], p->steps[PLAN_KEEP]);
+    (void)fflush(stdout);
+    size_t i;
+    json_t *sentence;
+    json_array_foreach(a->warnings, i, sentence)
+    {
+        (void)fprintf(stderr, "otpq apply: warning: %s\n", json_string_value(sentence));
+    }
 }
 
 static json_t *names_json(const struct plan *p, enum plan_step step)
@@ -126,7 +135,7 @@ static void print_plan_json(const struct apply *a)
         "{s:b, s:o, s:o, s:o, s:o, s:I}", "dry_run", a->dry_run ? 1 : 0, "added",
         names_json(p, PLAN_ADD), "changed", changes_json(p), "removed", names_json(p, PLAN_REMOVE),
         "kept", names_json(p, PLAN_KEEP), "unchanged", (json_int_t)p->steps[PLAN_SAME]);
-    must(root != NULL);
+    must(root != NULL && json_object_set(root, "warnings", a->warnings) == 0);
     (void)json_dumpf(root, stdout, JSON_INDENT(2));
     (void)putchar('\n');
     json_decref(root);
@@ -147,14 +156,27 @@ static int read_wanted(struct apply *a)
     return ok ? OTPQ_EXIT_DONE : OTPQ_EXIT_USAGE;
 }
 
+/* The secrets file may be another user's, the workers': then nothing is said of it. */
+static json_t *warnings_of(const struct record_text *outcome, size_t count,
+                           const struct config *config)
+{
+    struct yaml_error error;
+    struct secrets *secrets =
+        config->secrets_file[0] != '\0' ? secrets_load(config->secrets_file, &error) : NULL;
+    json_t *warnings = record_warnings(outcome, count, secrets);
+    secrets_destroy(&secrets);
+    return warnings;
+}
+
 /* Judges the records as they would be afterwards. */
-static int check_outcome(const struct apply *a)
+static int check_outcome(struct apply *a, const struct config *config)
 {
     struct yaml_error error;
     size_t count = 0;
     const char *name = strcmp(a->file, "-") == 0 ? "standard input" : a->file;
     struct record_text *outcome = plan_outcome(&a->plan, &count);
     bool ok = records_check(name, outcome, count, &error);
+    a->warnings = ok ? warnings_of(outcome, count, config) : NULL;
     free(outcome);
     if (!ok) {
         (void)fprintf(stderr, "otpq apply: %s\n", error.text);
@@ -184,7 +206,7 @@ static int carry_out(struct apply *a, struct records_access *access)
         return OTPQ_EXIT_REFUSED;
     }
     plan_make(&a->plan, &a->stored, &a->wanted, a->prune);
-    int code = check_outcome(a);
+    int code = check_outcome(a, &access->config);
     if (code != OTPQ_EXIT_DONE) {
         return code;
     }
@@ -211,6 +233,7 @@ static int apply(struct apply *a)
         code = carry_out(a, &access);
         records_access_close(&access);
     }
+    json_decref(a->warnings);
     plan_free(&a->plan);
     record_texts_free(&a->stored);
     record_texts_free(&a->wanted);

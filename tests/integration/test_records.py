@@ -112,6 +112,31 @@ def test_mistakes_change_nothing(store, demo):
         assert store.export() == demo
 
 
+def test_doubts_are_said_and_no_mistakes(store, demo):
+    secrets = os.path.join(store.dir, "secrets.yaml")
+    with open(secrets, "w", encoding="utf-8") as f:
+        f.write("known: x\n")
+    os.chmod(secrets, 0o600)
+    store.env["OTPQ_SECRETS_FILE"] = secrets
+    assert store.run("apply", "-f", DEMO)[0] == 0
+    text = demo[demo.index("affiliates:"):demo.index("  1002:")].replace("    api_access: true\n", "")
+    text += """integrations:
+  other:
+    send:
+      url: http://a.example/{msisdn}?k={secret.known}
+      headers: {X-Key: "{secret.missing|base64}", X-Other: "{{secret.literal}}"}
+    verify:
+      url: http://a.example/{msisdn}/{otp}
+"""
+    code, out, err = store.run("apply", "--dry-run", text=text)
+    assert code == 0, err
+    assert err.splitlines() == [
+        'otpq apply: warning: integration other: the secrets file has no "missing", so its calls will fail',
+        "otpq apply: warning: endpoint demo1001: affiliate 1001 has api_access: false, so nobody may use it"]
+    code, out, err = store.run("apply", "--dry-run", "--json", text=text)
+    assert (code, err) == (0, "") and len(json.loads(out)["warnings"]) == 2
+
+
 def test_applies_at_the_same_time_never_mix(store, demo):
     """Every affiliate's name and the page title are of the same file, whoever came last."""
     files = [demo.replace("Demo", "Demo%d" % i) for i in range(8)]
