@@ -49,6 +49,7 @@ struct link {
     uint32_t quota;    /* of them at once */
     bool up;
     bool frozen;
+    bool astray; /* jobs were lost on the way: the broker believes that they are here */
 };
 
 static bool link_say(struct link *l, struct slice message)
@@ -240,6 +241,7 @@ static void say_hello(struct link *l)
     l->pings.count = 0;        /* those before it were answered with W, or to another socket */
     l->accepted = 0;
     l->credit = 0;
+    l->astray = false;
 }
 
 /* The broker does not know us (any more). It says so to every message that reaches it before our
@@ -273,6 +275,7 @@ static void take_jobs(struct link *l, struct wire_reader *r)
     }
     if (next == WIRE_NEXT_BAD) {
         log_error("malformed job", "broker", l->o.address, "error", r->p.error, NULL);
+        l->astray = true;
     }
 }
 
@@ -347,6 +350,11 @@ static void on_ping(evutil_socket_t fd, short events, void *context)
         set_up(l, false);
         reopen(l);
         l->heard_ms = clock_mono_ms();
+    }
+    if (l->astray && !l->frozen) {
+        /* Nobody knows how many were behind the bad one, so neither jobs nor credit can be counted
+         * any more: the hello makes the broker take back what it sent, and begins from zero. */
+        say_hello(l);
     }
     say_ping(l);
 }

@@ -1,10 +1,13 @@
 """What a worker does when an advertiser, a store or it itself fails half-way."""
+import os
 import signal
 import time
 
+import msgpack
 import pytest
+import zmq
 from client import send_job
-from node import SLOW, wait_for
+from node import BUILD, SLOW, free_ports, wait_for
 from rig import CALL_MS, Rig
 
 
@@ -218,3 +221,61 @@ def test_a_send_that_is_out_is_not_repeated_when_its_worker_dies_and_can_be_veri
         envelope, _ = rig.client.call(*verify_job("v", msisdn, "1234", route="insists-hang"))
         assert (envelope["state"], envelope["code"]) == ("done", "otp_verified")
         assert rig.seen("/hang/send", msisdn) == 1
+
+
+class BareBroker:
+    """The workers' socket of a broker, for saying what a broker never would."""
+
+    def __init__(self, rig):
+        port, = free_ports(1)
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.bind("tcp://127.0.0.1:%d" % port)
+        self.heard = []  # (verb, flat list of values)
+        self.peer = None
+        with open(rig.dir + "/otpq.yaml", encoding="utf-8") as f:
+            text = f.read().replace("brokers: [tcp://127.0.0.1:%d]" % rig.workers_port,
+                                    "brokers: [tcp://127.0.0.1:%d]" % port)
+        rig.write("other.yaml", text, 0o644)
+
+    def until(self, verb, seconds=10):
+        """Answers pings until the worker has said this; gives what it said with it."""
+        deadline = time.monotonic() + seconds * SLOW
+        while time.monotonic() < deadline:
+            if not self.socket.poll(100):
+                continue
+            self.peer, frame = self.socket.recv_multipart()
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(frame[4:])
+            if frame[3:4] == b"P":
+                self.say(b"O")
+            if frame[3:4] == verb:
+                return list(unpacker)
+        raise AssertionError("the worker does not say %r" % verb)
+
+    def say(self, verb, *values):
+        self.socket.send_multipart([self.peer, b"OW1" + verb + b"".join(msgpack.packb(v) for v in values)])
+
+    def close(self):
+        self.socket.close()
+        self.context.term()
+
+
+def test_jobs_lost_in_a_bad_message_cost_no_credit(rig):
+    broker = BareBroker(rig)
+    worker = None
+    try:
+        worker = rig.spawn([os.path.join(BUILD, "bin", "otpq-worker"), "--config", rig.dir + "/other.yaml"])
+        broker.until(b"H")
+        capacity = broker.until(b"C")[0]["total"]
+        envelope, body = send_job("lost-1", "66818000001", route="ok", attempt=1, ttl_ms=10000, queued_ms=0)
+        broker.say(b"J", {"id": 7}, {}, envelope, body)
+        broker.until(b"H")  # whatever was sent comes again
+        assert broker.until(b"C")[0]["total"] == capacity
+        broker.say(b"J", envelope, body)
+        assert broker.until(b"R")[0]["code"] == "otp_sent"
+    finally:
+        if worker:
+            worker.kill()
+        broker.close()
