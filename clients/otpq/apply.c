@@ -37,7 +37,7 @@ struct apply {
     const char *config_path;    /* or NULL */
     bool prune;                 /* --prune */
     bool dry_run;               /* --dry-run */
-    bool json;                  /* --json */
+    struct voice voice;         /* --json is in it */
     struct record_texts wanted; /* of the file */
     struct record_texts stored; /* of the store */
     uint64_t version;           /* of the store when it was read */
@@ -151,7 +151,7 @@ static int read_wanted(struct apply *a)
     bool ok = root != NULL && record_file_parse(name, root, &a->wanted, &error);
     yaml_destroy(&root);
     if (!ok) {
-        (void)fprintf(stderr, "otpq apply: %s\n", error.text);
+        voice_error(&a->voice, "%s", error.text);
     }
     return ok ? OTPQ_EXIT_DONE : OTPQ_EXIT_USAGE;
 }
@@ -179,7 +179,7 @@ static int check_outcome(struct apply *a, const struct config *config)
     a->warnings = ok ? warnings_of(outcome, count, config) : NULL;
     free(outcome);
     if (!ok) {
-        (void)fprintf(stderr, "otpq apply: %s\n", error.text);
+        voice_error(&a->voice, "%s", error.text);
     }
     return ok ? OTPQ_EXIT_DONE : OTPQ_EXIT_USAGE;
 }
@@ -193,7 +193,7 @@ static int write_changes(const struct apply *a, struct records_access *access)
                                           count, a->version, why);
     free(changes);
     if (!ok) {
-        (void)fprintf(stderr, "otpq apply: %s\n", why);
+        voice_error(&a->voice, "%s", why);
     }
     return ok ? OTPQ_EXIT_DONE : OTPQ_EXIT_REFUSED;
 }
@@ -202,7 +202,7 @@ static int carry_out(struct apply *a, struct records_access *access)
 {
     char why[512];
     if (!records_load(access->redis, access->config.redis_prefix, &a->stored, &a->version, why)) {
-        (void)fprintf(stderr, "otpq apply: %s\n", why);
+        voice_error(&a->voice, "%s", why);
         return OTPQ_EXIT_REFUSED;
     }
     plan_make(&a->plan, &a->stored, &a->wanted, a->prune);
@@ -213,7 +213,7 @@ static int carry_out(struct apply *a, struct records_access *access)
     if (!a->dry_run) {
         code = write_changes(a, access);
     }
-    if (code == OTPQ_EXIT_DONE && a->json) {
+    if (code == OTPQ_EXIT_DONE && a->voice.json) {
         print_plan_json(a);
     } else if (code == OTPQ_EXIT_DONE) {
         print_plan(a);
@@ -228,7 +228,7 @@ static int apply(struct apply *a)
     if (code != OTPQ_EXIT_DONE) {
         return code;
     }
-    code = records_access_open(&access, "otpq apply", a->config_path);
+    code = records_access_open(&access, &a->voice, a->config_path);
     if (code == OTPQ_EXIT_DONE) {
         code = carry_out(a, &access);
         records_access_close(&access);
@@ -251,7 +251,7 @@ int cmd_apply(int argc, char **argv)
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    struct apply a = {0};
+    struct apply a = {.voice = {.command = "otpq apply"}};
     for (int o; (o = getopt_long(argc, argv, "f:pnjc:h", options, NULL)) != -1;) {
         switch (o) {
         case 'f':
@@ -264,7 +264,7 @@ int cmd_apply(int argc, char **argv)
             a.dry_run = true;
             break;
         case 'j':
-            a.json = true;
+            a.voice.json = true;
             break;
         case 'c':
             a.config_path = optarg;

@@ -38,7 +38,7 @@ static int print_json(const struct record_texts *texts, uint64_t version)
                                                                   : OTPQ_EXIT_REFUSED;
 }
 
-static int print_file(struct record_texts *texts)
+static int print_file(struct record_texts *texts, const struct voice *voice)
 {
     struct buf b;
     buf_init(&b, YAML_BYTES_MAX);
@@ -46,29 +46,29 @@ static int print_file(struct record_texts *texts)
     bool is_written =
         buf_ok(&b) && fwrite(buf_text(&b), 1, b.n, stdout) == b.n && fflush(stdout) == 0;
     if (!buf_ok(&b)) {
-        (void)fprintf(stderr, "otpq export: more than 8 MiB of records; use --json\n");
+        voice_error(voice, "more than 8 MiB of records; use --json");
     } else if (!is_written) {
-        (void)fprintf(stderr, "otpq export: %s\n", strerror(errno));
+        voice_error(voice, "%s", strerror(errno));
     }
     buf_free(&b);
     return is_written ? OTPQ_EXIT_DONE : OTPQ_EXIT_REFUSED;
 }
 
-static int export(const char *config_path, bool json)
+static int export(const char *config_path, const struct voice *voice)
 {
     struct records_access access;
     struct record_texts texts = {0};
     uint64_t version = 0;
     char why[512];
-    int code = records_access_open(&access, "otpq export", config_path);
+    int code = records_access_open(&access, voice, config_path);
     if (code != OTPQ_EXIT_DONE) {
         return code;
     }
     if (!records_load(access.redis, access.config.redis_prefix, &texts, &version, why)) {
-        (void)fprintf(stderr, "otpq export: %s\n", why);
+        voice_error(voice, "%s", why);
         code = OTPQ_EXIT_REFUSED;
     } else {
-        code = json ? print_json(&texts, version) : print_file(&texts);
+        code = voice->json ? print_json(&texts, version) : print_file(&texts, voice);
         record_texts_free(&texts);
     }
     records_access_close(&access);
@@ -84,10 +84,10 @@ int cmd_export(int argc, char **argv)
         {0},
     };
     const char *config_path = NULL;
-    bool json = false;
+    struct voice voice = {.command = "otpq export"};
     for (int o; (o = getopt_long(argc, argv, "jc:h", options, NULL)) != -1;) {
         if (o == 'j') {
-            json = true;
+            voice.json = true;
         } else if (o == 'c') {
             config_path = optarg;
         } else {
@@ -99,5 +99,5 @@ int cmd_export(int argc, char **argv)
         (void)fputs(usage, stderr);
         return OTPQ_EXIT_USAGE;
     }
-    return export(config_path, json);
+    return export(config_path, &voice);
 }

@@ -3,6 +3,7 @@
 #include "clients/otpq/client.h"
 #include "clients/otpq/commands.h"
 #include "clients/otpq/view.h"
+#include "clients/otpq/voice.h"
 
 static const char usage[] = "usage: otpq info [options]\n\n"
                             "Prints depth, age, jobs in flight and workers of a broker, and the "
@@ -33,7 +34,7 @@ int cmd_info(int argc, char **argv)
     buf_init(&text, 65536);
     code = view_read(q, args.timeout_ms, v, &answer, &why);
     if (code != 0) {
-        (void)fprintf(stderr, "otpq: %s\n", why);
+        voice_error(&(struct voice){"otpq info", args.json}, "%s", why);
     } else if (args.json) {
         view_put_json(&text, &answer);
     } else {

@@ -8,25 +8,26 @@
 #include "common/adapters/store.h"
 #include "common/adapters/store_access.h"
 
-int records_access_open(struct records_access *a, const char *command, const char *config_path)
+int records_access_open(struct records_access *a, const struct voice *voice,
+                        const char *config_path)
 {
     struct yaml_error error;
     char why[512];
     struct store_access redis;
     a->redis = NULL;
     if (!config_load(&a->config, config_path, &error)) {
-        (void)fprintf(stderr, "%s: %s\n", command, error.text);
+        voice_error(voice, "%s", error.text);
         return OTPQ_EXIT_USAGE;
     }
     if (!store_access_begin(&a->config, &redis, why)) {
-        (void)fprintf(stderr, "%s: %s\n", command, why);
+        voice_error(voice, "%s", why);
         records_access_close(a);
         return OTPQ_EXIT_USAGE;
     }
     a->redis = store_blocking(redis.address, redis.password, redis.timeout_ms, why);
     store_access_end(&redis);
     if (a->redis == NULL) {
-        (void)fprintf(stderr, "%s: %s\n", command, why);
+        voice_error(voice, "%s", why);
         records_access_close(a);
         return OTPQ_EXIT_REFUSED;
     }

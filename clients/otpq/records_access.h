@@ -8,6 +8,7 @@
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 
+#include "clients/otpq/voice.h"
 #include "common/meaning/config.h"
 #include "common/meaning/record.h"
 
@@ -16,9 +17,9 @@ struct records_access {
     redisContext *redis;  /* connected, blocking */
 };
 
-/* OTPQ_EXIT_DONE, or another exit code with the reason said on stderr (nothing to close then).
+/* OTPQ_EXIT_DONE, or another exit code with the reason said (nothing to close then).
  * config_path may be NULL. */
-MUST_CHECK int records_access_open(struct records_access *a, const char *command,
+MUST_CHECK int records_access_open(struct records_access *a, const struct voice *voice,
                                    const char *config_path);
 void records_access_close(struct records_access *a);
 

@@ -1,6 +1,7 @@
 /* `otpq sandbox`: an advertiser to try things with. What it does with which number is in
  * sandbox_numbers.c; docs/sandbox.md tells how to use it. */
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,13 +10,14 @@
 #include "clients/otpq/commands.h"
 #include "clients/otpq/sandbox_numbers.h"
 #include "clients/otpq/sandbox_server.h"
+#include "clients/otpq/voice.h"
 #include "common/base/log.h"
 #include "common/meaning/config.h"
 
 enum { DELAY_MS_MAX = 600000, TEXT_BYTES_MAX = 64 * 1024 };
 
 static const char usage[] =
-    "usage: otpq sandbox [--listen HOST:PORT] [--delay-ms N] [--config FILE]\n"
+    "usage: otpq sandbox [--listen HOST:PORT] [--delay-ms N] [--config FILE] [--json]\n"
     "       otpq sandbox --numbers [--json]\n"
     "\n"
     "Plays an advertiser over HTTP: takes OTPs, shows what arrived, verifies them, and misbehaves\n"
@@ -24,7 +26,8 @@ static const char usage[] =
     "  --listen HOST:PORT  where to serve (default: sandbox.listen of the configuration)\n"
     "  --delay-ms N        every answer after N ms\n"
     "  --config FILE       configuration\n"
-    "  --numbers           print how numbers behave, and end; --json: for programs\n";
+    "  --numbers           print how numbers behave, and end\n"
+    "  --json              for programs: the numbers, or {\"listen\": …} once it serves\n";
 
 struct arguments {
     const char *listen; /* NULL: the configuration's */
@@ -101,7 +104,18 @@ static void on_signal(evutil_socket_t fd, short what, void *context)
     (void)event_base_loopbreak(context);
 }
 
-static int serve(const struct sandbox_options *o)
+static void print_listen(const struct sandbox_options *o, const struct sandbox_server *server)
+{
+    json_t *said =
+        json_pack("{s:s, s:i}", "listen", o->listen, "port", (int)sandbox_server_port(server));
+    must(said != NULL);
+    (void)json_dumpf(said, stdout, JSON_COMPACT);
+    (void)putchar('\n');
+    (void)fflush(stdout);
+    json_decref(said);
+}
+
+static int serve(const struct sandbox_options *o, const struct voice *voice)
 {
     char error[256];
     struct event_base *base = event_base_new();
@@ -109,6 +123,9 @@ static int serve(const struct sandbox_options *o)
     struct sandbox_server *server = sandbox_server_new(base, o, error);
     if (server == NULL) {
         log_error("cannot start", "why", error, NULL);
+        if (voice->json) {
+            voice_error(voice, "%s", error);
+        }
         event_base_free(base);
         return OTPQ_EXIT_REFUSED;
     }
@@ -116,7 +133,11 @@ static int serve(const struct sandbox_options *o)
     struct event *interrupt = evsignal_new(base, SIGINT, on_signal, base);
     must(term != NULL && interrupt != NULL && event_add(term, NULL) == 0 &&
          event_add(interrupt, NULL) == 0);
-    print_numbers(false);
+    if (voice->json) {
+        print_listen(o, server);
+    } else {
+        print_numbers(false);
+    }
     log_info("ready", "listen", o->listen, "port", log_num(sandbox_server_port(server)), NULL);
     (void)sd_notify(0, "READY=1");
     (void)event_base_dispatch(base);
@@ -145,14 +166,15 @@ int cmd_sandbox(int argc, char **argv)
         }
         return OTPQ_EXIT_DONE;
     }
+    const struct voice voice = {.command = "otpq sandbox", .json = a.json};
     if (!config_load(&config, a.config, &error)) {
-        (void)fprintf(stderr, "otpq sandbox: %s\n", error.text);
+        voice_error(&voice, "%s", error.text);
         return OTPQ_EXIT_USAGE;
     }
     config_log_setup(&config, "sandbox");
     struct sandbox_options o = {.listen = a.listen != NULL ? a.listen : config.sandbox_listen,
                                 .delay_ms = a.delay_ms};
-    int code = serve(&o);
+    int code = serve(&o, &voice);
     config_free(&config);
     return code;
 }

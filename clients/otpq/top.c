@@ -9,6 +9,7 @@
 #include "clients/otpq/client.h"
 #include "clients/otpq/commands.h"
 #include "clients/otpq/view.h"
+#include "clients/otpq/voice.h"
 
 static const char usage[] =
     "usage: otpq top [options]\n\n"
@@ -134,7 +135,11 @@ static int look(struct top *t, otpq *q, struct buf *text, unsigned lines)
     int code = view_read(q, t->args.timeout_ms, v, &answer, &why);
     buf_clear(text);
     if (code != 0) {
-        buf_printf(text, "otpq: %s\n", why);
+        if (t->args.json) {
+            voice_error(&(struct voice){"otpq top", true}, "%s", why);
+        } else {
+            buf_printf(text, "otpq: %s\n", why);
+        }
         t->looks = 0; /* rates begin anew */
         return code;
     }

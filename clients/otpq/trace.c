@@ -50,7 +50,7 @@ struct trace {
     const char *request_id;
     const char *prefix;
     char tag[3];
-    bool json;                     /* --json */
+    struct voice voice;            /* --json is in it */
     int64_t now_ms;                /* Redis' clock, as in the scripts */
     char *session[SESSION_FIELDS]; /* NULL: no such field, or no session */
     size_t count;
@@ -106,14 +106,13 @@ static int compare_steps(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* The reply, or NULL with its reason on stderr. */
-static redisReply *answered(redisContext *c, redisReply *r)
+/* The reply, or NULL with its reason said. */
+static redisReply *answered(const struct trace *t, redisContext *c, redisReply *r)
 {
     if (r != NULL && r->type == REDIS_REPLY_ARRAY) {
         return r;
     }
-    (void)fprintf(stderr, "otpq trace: Redis: %s\n",
-                  r != NULL && r->str != NULL ? r->str : c->errstr);
+    voice_error(&t->voice, "Redis: %s", r != NULL && r->str != NULL ? r->str : c->errstr);
     if (r != NULL) {
         freeReplyObject(r);
     }
@@ -122,8 +121,8 @@ static redisReply *answered(redisContext *c, redisReply *r)
 
 static bool read_steps(struct trace *t, redisContext *c)
 {
-    redisReply *r =
-        answered(c, redisCommand(c, "LRANGE %st:{%s}:%s 0 -1", t->prefix, t->tag, t->request_id));
+    redisReply *r = answered(
+        t, c, redisCommand(c, "LRANGE %st:{%s}:%s 0 -1", t->prefix, t->tag, t->request_id));
     if (r == NULL) {
         return false;
     }
@@ -137,11 +136,11 @@ static bool read_steps(struct trace *t, redisContext *c)
 
 static bool read_session(struct trace *t, redisContext *c)
 {
-    redisReply *r =
-        answered(c, redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s", t->prefix, t->tag,
-                                 t->request_id, session_fields[0], session_fields[1],
-                                 session_fields[2], session_fields[3], session_fields[4],
-                                 session_fields[5], session_fields[6]));
+    redisReply *r = answered(t, c,
+                             redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s", t->prefix,
+                                          t->tag, t->request_id, session_fields[0],
+                                          session_fields[1], session_fields[2], session_fields[3],
+                                          session_fields[4], session_fields[5], session_fields[6]));
     if (r == NULL) {
         return false;
     }
@@ -156,7 +155,7 @@ static bool read_session(struct trace *t, redisContext *c)
 
 static bool read_clock(struct trace *t, redisContext *c)
 {
-    redisReply *r = answered(c, redisCommand(c, "TIME"));
+    redisReply *r = answered(t, c, redisCommand(c, "TIME"));
     if (r == NULL) {
         return false;
     }
@@ -278,11 +277,10 @@ static int trace_show(struct trace *t, redisContext *c)
         return OTPQ_EXIT_REFUSED;
     }
     if (t->count == 0 && t->session[FIELD_STATE] == NULL) {
-        (void)fprintf(stderr, "otpq trace: nothing is known of %s (session_keep_s is over?)\n",
-                      t->request_id);
+        voice_error(&t->voice, "nothing is known of %s (session_keep_s is over?)", t->request_id);
         return OTPQ_EXIT_REFUSED;
     }
-    if (t->json) {
+    if (t->voice.json) {
         print_json(t);
     } else {
         print_picture(t);
@@ -293,7 +291,7 @@ static int trace_show(struct trace *t, redisContext *c)
 static int trace_run(struct trace *t, const char *config_path)
 {
     struct records_access access;
-    int code = records_access_open(&access, "otpq trace", config_path);
+    int code = records_access_open(&access, &t->voice, config_path);
     if (code != OTPQ_EXIT_DONE) {
         return code;
     }
@@ -315,7 +313,7 @@ int cmd_trace(int argc, char **argv)
                                             {"config", required_argument, NULL, 'c'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    static struct trace t;
+    static struct trace t = {.voice = {.command = "otpq trace"}};
     const char *config_path = NULL;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'h') {
@@ -326,7 +324,7 @@ int cmd_trace(int argc, char **argv)
             (void)fputs(usage, stderr);
             return OTPQ_EXIT_USAGE;
         }
-        t.json = t.json || o == 'j';
+        t.voice.json = t.voice.json || o == 'j';
         config_path = o == 'c' ? optarg : config_path;
     }
     if (argc - optind != 1) {
@@ -335,10 +333,10 @@ int cmd_trace(int argc, char **argv)
     }
     t.request_id = argv[optind];
     if (!code_request_tag(slice_of(t.request_id), t.tag)) {
-        (void)fprintf(stderr,
-                      "otpq trace: \"%s\" is no request id of otpq (\"r\" and 22 more "
-                      "characters, from a result)\n",
-                      t.request_id);
+        voice_error(&t.voice,
+                    "\"%s\" is no request id of otpq (\"r\" and 22 more characters, from a "
+                    "result)",
+                    t.request_id);
         return OTPQ_EXIT_USAGE;
     }
     return trace_run(&t, config_path);

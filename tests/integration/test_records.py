@@ -151,6 +151,9 @@ def test_no_redis_is_said(store):
     store.env["OTPQ_REDIS_ADDRESS"] = "unix:%s/nowhere.sock" % store.dir
     code, out, err = store.run("export")
     assert code == 1 and out == "" and "nowhere.sock" in err
+    for argv in (("export",), ("apply", "-f", DEMO), ("trace", "r7fabcdefghijklmnopqrst")):
+        code, out, err = store.run(*argv, "--json")
+        assert code == 1 and err == "" and "nowhere.sock" in json.loads(out)["error"], argv
     password = os.path.join(store.dir, "password")
     with open(password, "w") as f:
         f.write("x\n")
