@@ -60,7 +60,8 @@ static bool read_text(struct pack *p, const struct field *f, void *member)
     struct slice s;
     if (!pack_read_str(p, &s) || s.n < f->min || s.n > f->max ||
         (f->kind == FIELD_ID && !fields_id_alphabet(s)) ||
-        (f->kind == FIELD_TEXT && s.n > 0 && memchr(s.p, '\0', s.n) != NULL)) {
+        (f->kind == FIELD_TEXT && s.n > 0 && memchr(s.p, '\0', s.n) != NULL) ||
+        (f->text_ok != NULL && s.n > 0 && !f->text_ok(s))) {
         return false;
     }
     *(struct slice *)member = s;

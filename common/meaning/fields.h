@@ -39,8 +39,9 @@ struct field {
     uint16_t offset; /* of the member */
     uint64_t min, max;
     const char *rule; /* said when it is broken: "pri: a whole number from 0 to 9" */
-    int (*of_word)(struct slice word); /* FIELD_WORD: -1 when there is no such word */
-    const char *(*word_of)(int value); /* FIELD_WORD */
+    bool (*text_ok)(struct slice text); /* FIELD_TEXT: a further rule for a text, or NULL */
+    int (*of_word)(struct slice word);  /* FIELD_WORD: -1 when there is no such word */
+    const char *(*word_of)(int value);  /* FIELD_WORD */
 };
 
 /* The first columns of a row. */

@@ -1,6 +1,7 @@
 #include "common/meaning/job.h"
 
 #include "common/meaning/fields.h"
+#include "common/meaning/params.h"
 
 /* ---- the body of send and verify ------------------------------------------------------------ */
 
@@ -10,15 +11,30 @@ struct body_read {
     struct slice params;
 };
 
+/* SMS texts have lines; otherwise the rule of all texts, over HTTP too. */
+static bool lines_ok(struct slice s)
+{
+    const char *end;
+    while (s.n > 0 && (end = memchr(s.p, '\n', s.n)) != NULL) {
+        size_t n = (size_t)(end - s.p);
+        if (!params_text_ok(slice_make(s.p, n))) {
+            return false;
+        }
+        s = slice_make(end + 1, s.n - n - 1);
+    }
+    return params_text_ok(s);
+}
+
+#define PLAIN " of UTF-8 without control characters"
 #define TEXT(member, max)                                                                          \
     {                                                                                              \
         FIELD(struct body_read, body.member, #member, FIELD_TEXT, 0), 0, max,                      \
-            #member ": a string of at most " #max " bytes"                                         \
+            #member ": a string of at most " #max " bytes" PLAIN, .text_ok = params_text_ok        \
     }
 #define MSISDN                                                                                     \
     {                                                                                              \
         FIELD(struct body_read, body.msisdn, "msisdn", FIELD_TEXT, FIELD_NEEDED), 1, 32,           \
-            "msisdn: needed, a string of 1 to 32 bytes"                                            \
+            "msisdn: needed, a string of 1 to 32 bytes" PLAIN, .text_ok = params_text_ok           \
     }
 #define AID                                                                                        \
     {                                                                                              \
@@ -38,14 +54,15 @@ static const struct field send_rows[] = {
     TEXT(ip, 64),
     TEXT(user_agent, 1024),
     TEXT(lang, 64),
-    TEXT(text, 2048),
+    {FIELD(struct body_read, body.text, "text", FIELD_TEXT, 0), 0, 2048,
+     "text: a string of at most 2048 bytes" PLAIN " but newlines", .text_ok = lines_ok},
     PARAMS,
 };
 
 static const struct field verify_rows[] = {
     MSISDN,
     {FIELD(struct body_read, body.otp, "otp", FIELD_TEXT, FIELD_NEEDED), 1, 64,
-     "otp: needed, a string of 1 to 64 bytes"},
+     "otp: needed, a string of 1 to 64 bytes" PLAIN, .text_ok = params_text_ok},
     TEXT(request_id, 64),
     AID,
     TEXT(user_id, 256),
@@ -71,9 +88,8 @@ static bool read_param(struct pack *p, struct job_param *param, const char **err
         *error = "params: a name has 1 to 64 bytes, a value at most 1024";
         return false;
     }
-    if (memchr(param->name.p, '\0', param->name.n) != NULL ||
-        memchr(param->value.p, '\0', param->value.n) != NULL) {
-        *error = "params: no NUL bytes";
+    if (!params_text_ok(param->name) || !params_text_ok(param->value)) {
+        *error = "params: names and values are UTF-8 without control characters";
         return false;
     }
     return true;

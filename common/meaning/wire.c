@@ -1,6 +1,7 @@
 #include "common/meaning/wire.h"
 
 #include "common/meaning/fields.h"
+#include "common/meaning/params.h"
 
 const struct wire_op_row wire_ops[WIRE_OPS] = {
     [WIRE_OP_SEND] = {"send", 5},
@@ -99,7 +100,9 @@ static const struct field submit_rows[] = {
      .word_of = op_word, .rule = "op: one of send, verify, flash.create, flash.query, callback"},
     {FIELD(struct wire_submit, route, "route", FIELD_ID, FIELD_NEEDED), 1, WIRE_ROUTE_BYTES_MAX,
      ROUTE_RULE},
-    ROW_TEXT(struct wire_submit, tenant, 64),
+    {FIELD(struct wire_submit, tenant, "tenant", FIELD_TEXT, 0), 0, WIRE_TENANT_BYTES_MAX,
+     "tenant: a string of at most 64 bytes of UTF-8 without control characters",
+     .text_ok = params_text_ok},
     {FIELD(struct wire_submit, pri, "pri", FIELD_U8, 0), 0, WIRE_PRI_MAX,
      "pri: a whole number from 0 to 9"},
     {FIELD(struct wire_submit, ttl_ms, "ttl_ms", FIELD_U32, 0), 1, WIRE_TTL_MAX_MS,

@@ -103,6 +103,37 @@ static void test_rules(void **state)
         {TEXT("\x82\xa6msisdn\xa1"
               "6\xa6params\x81\xa1k\xa1\0"),
          false, "params:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa6params\x81\xa1k\xa1\x7f"),
+         false, "params:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa6params\x81\xa1k\xa1\xff"),
+         false, "params:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa7user_id\xa4"
+              "a\r\nb"),
+         false, "user_id:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa7user_id\xa2\xc2\x85"),
+         false, "user_id:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa4lang\xa2\xc3("),
+         false, "lang:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa4text\xa4"
+              "a\nb\n"),
+         false, NULL},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa4text\xa3"
+              "a\tb"),
+         false, "text:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa4text\xa3\n\xff\n"),
+         false, "text:"},
+        {TEXT("\x82\xa6msisdn\xa1"
+              "6\xa3otp\xa2"
+              "1\n"),
+         true, "otp:"},
         {TEXT("\x81\xa6msisdn\xa1"
               "6\x80"),
          false, "bytes behind"},

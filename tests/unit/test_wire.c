@@ -310,6 +310,10 @@ static const struct rule_row rule_rows[] = {
      "ack:", "x"},
     {TEXT("\x84" IOR "\xa5trace\x80"), "trace:", "x"},
     {TEXT("\x84" IOR "\xa6tenant\xa3"
+          "a\tb"),
+     "tenant:", "x"},
+    {TEXT("\x84" IOR "\xa6tenant\xa1\xff"), "tenant:", "x"},
+    {TEXT("\x84" IOR "\xa6tenant\xa3"
           "a\0b"),
      "tenant:", "x"},
     {TEXT("\x84" IOR "\x05\x06"), "keys:", "x"},
