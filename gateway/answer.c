@@ -76,6 +76,17 @@ static uint32_t retry_after(int http, int64_t known_s)
     return http == 503 || http == 429 ? RETRY_AFTER_DEFAULT_S : 0;
 }
 
+/* A caller that did something wrong is always told what, be it in the vocabulary's words. */
+static void put_detail(json_t *root, enum result_code code, struct slice detail)
+{
+    if (detail.n == 0 && code == RESULT_INVALID_REQUEST) {
+        detail = slice_of(result_rows[code].meaning);
+    }
+    if (detail.n > 0) {
+        put(root, "detail", json_of(detail));
+    }
+}
+
 /* Into the body and, for the header, into the answer: the two never differ. */
 static void put_retry_after(struct answer *a, json_t *root, int64_t known_s)
 {
@@ -135,10 +146,7 @@ void answer_result(struct answer *a, enum answer_shape shape, enum result_code c
         return;
     }
     put(root, "error", json_string(result_name(code)));
-    struct slice why = detail[0] != '\0' ? slice_of(detail) : r->detail;
-    if (why.n > 0) {
-        put(root, "detail", json_of(why));
-    }
+    put_detail(root, code, detail[0] != '\0' ? slice_of(detail) : r->detail);
     put_number(root, "attempts_left", r->attempts_left);
     put_retry_after(a, root, r->retry_after_s);
     put_number(root, "expires_in", r->expires_in_s);
@@ -151,9 +159,7 @@ void answer_failure(struct answer *a, enum result_code code, int http, const cha
 {
     json_t *root = begin(a, http != 0 ? http : result_rows[code].http);
     put(root, "error", json_string(result_name(code)));
-    if (detail[0] != '\0') {
-        put(root, "detail", json_of(slice_of(detail)));
-    }
+    put_detail(root, code, slice_of(detail));
     put_retry_after(a, root, retry_after_s);
     finish(a, root);
 }
