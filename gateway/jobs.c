@@ -3,9 +3,8 @@
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
+#include "common/meaning/wire.h"
 #include "gateway/reply.h"
-
-enum { TRACEPARENT_BYTES = 55 };
 
 struct jobs {
     otpq *queue;         /* owned */
@@ -77,21 +76,21 @@ static void refuse(struct httpd_request *request, enum result_code code, const c
     answer_free(&answer);
 }
 
-/* W3C traceparent, copied when it looks like one: "00-…-…-01" in hex digits and dashes. */
-static const char *trace_of(const struct httpd_request *request, char out[TRACEPARENT_BYTES + 1])
+/* The caller's traceparent; one that is none is left out, as Trace Context wants it. */
+static const char *trace_of(const struct httpd_request *request, char out[WIRE_TRACE_BYTES + 1])
 {
     struct slice header = httpd_header(request, "traceparent");
-    if (header.n != TRACEPARENT_BYTES) {
+    if (!wire_trace_ok(header)) {
         return NULL;
     }
     memcpy(out, header.p, header.n);
     out[header.n] = '\0';
-    return strspn(out, "0123456789abcdef-") == header.n ? out : NULL;
+    return out;
 }
 
 static bool submit(struct jobs *j, struct job *job, const char *id, const struct intake *in)
 {
-    char trace[TRACEPARENT_BYTES + 1];
+    char trace[WIRE_TRACE_BYTES + 1];
     const char *error = "";
     const struct otpq_job o = {.id = id,
                                .op = in->verify ? "verify" : "send",

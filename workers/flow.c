@@ -62,6 +62,10 @@ static struct flow *flow_new(struct flows *all, struct link *from, const struct 
 {
     struct flow *f = xcalloc(1, sizeof *f);
     int64_t wall_ms = clock_wall_ms();
+    char trace[sizeof f->steps[0].detail] = "";
+    if (wire_trace_ok(job->trace)) {
+        (void)snprintf(trace, sizeof trace, "trace %.*s", SLICE_ARG(job->trace));
+    }
     f->all = all;
     f->from = from;
     f->arrived_ms = clock_mono_ms();
@@ -72,7 +76,7 @@ static struct flow *flow_new(struct flows *all, struct link *from, const struct 
     keep_job(f, job, body);
     f->records = records_ref(records_watch_now(all->watch));
     must(evtimer_assign(&f->timer, all->base, on_timer, f) == 0);
-    add_step(f, "accepted", wall_ms - job->queued_ms, "");
+    add_step(f, "accepted", wall_ms - job->queued_ms, trace);
     add_step(f, "dispatched", wall_ms, "");
     list_init(&f->turn);
     list_init(&f->link);

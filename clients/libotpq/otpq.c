@@ -119,8 +119,11 @@ static const char *fill_submit(struct wire_submit *s, const struct otpq_job *job
     if (!fill_op(s, job->op)) {
         return "op: one of send, verify, flash.create, flash.query, callback";
     }
-    if (s->tenant.n > WIRE_TENANT_BYTES_MAX || s->trace.n > WIRE_TRACE_BYTES_MAX) {
-        return "tenant, trace: at most 64 bytes";
+    if (s->tenant.n > WIRE_TENANT_BYTES_MAX) {
+        return "tenant: at most 64 bytes";
+    }
+    if (s->trace.n > 0 && !wire_trace_ok(s->trace)) {
+        return "trace: a W3C traceparent, 00-TRACE-PARENT-FLAGS in small hex digits";
     }
     if (s->ttl_ms > WIRE_TTL_MAX_MS || s->delay_ms > WIRE_TTL_MAX_MS) {
         return "ttl_ms, delay_ms: at most 86400000";

@@ -218,6 +218,13 @@ static void put_bar(int64_t from_ms, int64_t to_ms, int64_t whole_ms, char out[B
     out[BAR] = '\0';
 }
 
+/* What is too long for the rest of a terminal's line has a line of its own. */
+static const char *detail_gap(const char *detail)
+{
+    enum { DETAIL_COLUMNS = 80 - 62 };
+    return detail[0] == '\0' ? "" : strlen(detail) > DETAIL_COLUMNS ? "\n             " : " ";
+}
+
 static void print_job(const struct trace_step *s, size_t count)
 {
     int64_t begin = s[0].at_ms;
@@ -228,7 +235,7 @@ static void print_job(const struct trace_step *s, size_t count)
         int64_t before = i > 0 ? s[i - 1].at_ms - begin : 0;
         put_bar(before, s[i].at_ms - begin, whole, bar);
         (void)printf("  %+6" PRId64 " ms  [%s]  %-16s%s%s\n", s[i].at_ms - begin, bar, s[i].step,
-                     s[i].detail[0] != '\0' ? " " : "", s[i].detail);
+                     detail_gap(s[i].detail), s[i].detail);
     }
 }
 

@@ -14,6 +14,41 @@ const struct wire_op_row wire_ops[WIRE_OPS] = {
 static const char *const ack_names[WIRE_ACKS] = {
     [WIRE_ACK_RESULT] = "result", [WIRE_ACK_QUEUED] = "queued", [WIRE_ACK_STORED] = "stored"};
 
+/* ---- texts ---------------------------------------------------------------------------------- */
+
+/* Small hex digits, not all of them `never`. */
+static bool hex_ok(struct slice s, char never)
+{
+    bool other = false;
+    for (size_t i = 0; i < s.n; i++) {
+        bool digit = (s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f');
+        if (!digit) {
+            return false;
+        }
+        other |= s.p[i] != never;
+    }
+    return other;
+}
+
+/* Trace Context, 3.2.2: version (ff is forbidden), trace and parent (all zeroes are), flags. */
+bool wire_trace_ok(struct slice trace)
+{
+    static const struct {
+        uint8_t at, n;
+        char never;
+    } parts[] = {{0, 2, 'f'}, {3, 32, '0'}, {36, 16, '0'}, {53, 2, '\0'}};
+    if (trace.n != WIRE_TRACE_BYTES || trace.p[2] != '-' || trace.p[35] != '-' ||
+        trace.p[52] != '-') {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (!hex_ok(slice_make(trace.p + parts[i].at, parts[i].n), parts[i].never)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- words ---------------------------------------------------------------------------------- */
 
 static int op_of(struct slice word)
@@ -111,7 +146,9 @@ static const struct field submit_rows[] = {
      WIRE_TTL_MAX_MS, "delay_ms: milliseconds, from 0 to 86400000"},
     {FIELD(struct wire_submit, ack, "ack", FIELD_WORD, 0), .of_word = ack_of, .word_of = ack_word,
      .rule = "ack: one of result, queued, stored"},
-    ROW_TEXT(struct wire_submit, trace, 64),
+    {FIELD(struct wire_submit, trace, "trace", FIELD_TEXT, 0), 0, WIRE_TRACE_BYTES,
+     "trace: a W3C traceparent, 00-TRACE-PARENT-FLAGS in small hex digits",
+     .text_ok = wire_trace_ok},
     {FIELD(struct wire_submit, again, "again", FIELD_BOOL, FIELD_SKIP_ZERO),
      .rule = "again: true or false"},
 };

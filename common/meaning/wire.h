@@ -23,7 +23,7 @@ enum {
     WIRE_ID_BYTES_MAX = 64,
     WIRE_ROUTE_BYTES_MAX = 64,
     WIRE_TENANT_BYTES_MAX = 64,
-    WIRE_TRACE_BYTES_MAX = 64,
+    WIRE_TRACE_BYTES = 55,
     WIRE_INFO_ROUTES_MAX = 200,
     WIRE_TTL_DEFAULT_MS = 30000,
     WIRE_TTL_MAX_MS = 24 * 3600 * 1000,
@@ -244,6 +244,8 @@ void wire_put_credit(struct buf *b, uint64_t total);
 void wire_put_started(struct buf *b, struct slice id, uint32_t attempt);
 void wire_put_back(struct buf *b, const struct wire_give_back *g);
 
+/* True for a W3C traceparent. */
+MUST_CHECK bool wire_trace_ok(struct slice trace);
 /* True for [A-Za-z0-9_.:-]{1,max}. */
 MUST_CHECK bool wire_id_ok(struct slice id, size_t max);
 

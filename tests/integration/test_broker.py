@@ -314,7 +314,7 @@ INVALID = [
     (dict(JOB, pri=10), "pri"), (dict(JOB, pri=-1), "pri"), (dict(JOB, ttl_ms=0), "ttl_ms"),
     (dict(JOB, ttl_ms=86400001), "ttl_ms"), (dict(JOB, delay_ms=-5), "delay_ms"),
     (dict(JOB, delay_ms="1"), "delay_ms"), (dict(JOB, ack="maybe"), "ack"),
-    (dict(JOB, tenant="t" * 65), "tenant"), (dict(JOB, trace="x" * 65), "trace"),
+    (dict(JOB, tenant="t" * 65), "tenant"), (dict(JOB, trace="x" * 55), "trace"),
 ]
 
 

@@ -181,6 +181,22 @@ def test_trace_shows_every_step(node):
     assert "ms" in text and otp not in text and msisdn not in text
 
 
+def test_a_callers_trace_is_on_the_time_line(node):
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    def details(rid):
+        flow = json.loads(node.command("trace", rid, "--json").stdout)
+        return [s["detail"] for s in flow["steps"] if s["step"] == "accepted"]
+    with Client(node.clients) as client:
+        _, body = client.call(*send_job("traced-1", number("0012"), trace=trace))
+        assert details(body["request_id"]) == ["trace " + trace]
+        assert trace in node.command("trace", body["request_id"]).stdout.decode()
+    for header, wanted in ((trace, "trace " + trace), ("00-" + "0" * 32 + trace[35:], "")):
+        query = "key=demo-key-1001&aid=1001&mid=1&partner=demo&msisdn=%s&userId=u" % number("0013")
+        status, text, _ = http("%s/api/af/otp_gen?%s" % (node.gateway, query), headers={"traceparent": header})
+        assert status == 200, text
+        assert details(json.loads(text)["data"]) == [wanted]
+
+
 def test_records_change_within_a_second_and_come_back_as_they_were(node, tmp_path):
     before = node.command("export").stdout
     with open(os.path.join(node.dir, "demo.yaml"), "rb") as f:

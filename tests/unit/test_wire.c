@@ -26,6 +26,8 @@ static struct wire_reader open_ok(struct slice message, const char *magic)
 
 /* ---- there and back ------------------------------------------------------------------------- */
 
+#define TRACE "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 static void test_submit(void **state)
 {
     (void)state;
@@ -34,7 +36,7 @@ static void test_submit(void **state)
     struct wire_submit s = {.id = SLICE("o-1"),
                             .route = SLICE("demo"),
                             .tenant = SLICE("t 1"),
-                            .trace = SLICE("00-ab-cd-01"),
+                            .trace = SLICE(TRACE),
                             .op = WIRE_OP_VERIFY,
                             .ack = WIRE_ACK_QUEUED,
                             .pri = 0,
@@ -313,6 +315,9 @@ static const struct rule_row rule_rows[] = {
           "a\tb"),
      "tenant:", "x"},
     {TEXT("\x84" IOR "\xa6tenant\xa1\xff"), "tenant:", "x"},
+    {TEXT("\x84" IOR "\xa5trace\xa3"
+          "abc"),
+     "trace:", "x"},
     {TEXT("\x84" IOR "\xa6tenant\xa3"
           "a\0b"),
      "tenant:", "x"},
@@ -586,16 +591,38 @@ static void test_mutations(void **state)
     buf_free(&b);
 }
 
+static void test_traces(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+        TRACE "-",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736000f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
+        "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01",
+    };
+    assert_true(wire_trace_ok(SLICE(TRACE)));
+    assert_true(wire_trace_ok(SLICE("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_false(wire_trace_ok(slice_of(bad[i])));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_submit),         cmocka_unit_test(test_submit_defaults),
-        cmocka_unit_test(test_results),        cmocka_unit_test(test_worker_verbs),
-        cmocka_unit_test(test_client_answers), cmocka_unit_test(test_info_fits_a_body),
-        cmocka_unit_test(test_rules),          cmocka_unit_test(test_long_ones),
-        cmocka_unit_test(test_malformed),      cmocka_unit_test(test_openings),
-        cmocka_unit_test(test_thousand_pairs), cmocka_unit_test(test_strict_envelopes),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_traces),           cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_submit_defaults),  cmocka_unit_test(test_results),
+        cmocka_unit_test(test_worker_verbs),     cmocka_unit_test(test_client_answers),
+        cmocka_unit_test(test_info_fits_a_body), cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_long_ones),        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_openings),         cmocka_unit_test(test_thousand_pairs),
+        cmocka_unit_test(test_strict_envelopes), cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
