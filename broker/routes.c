@@ -5,9 +5,9 @@
 #include "common/base/log.h"
 
 struct routes {
-    struct core *core;             /* told of every change */
-    struct records_watch *watch;   /* where records come from */
-    struct records *told;          /* the snapshot that the core knows, or NULL */
+    struct core *core;           /* told of every change */
+    struct records_watch *watch; /* where records come from */
+    struct records *told;        /* the snapshot that the core knows, or NULL */
     void (*on_change)(void *context);
     void *context;
 };

@@ -346,8 +346,8 @@ static bool forgets_a_start(const struct job *j, enum result_code code)
     }
 }
 
-bool core_result(struct core *core, uint32_t worker, const struct wire_result *r,
-                 struct slice body, int64_t now_ms)
+bool core_result(struct core *core, uint32_t worker, const struct wire_result *r, struct slice body,
+                 int64_t now_ms)
 {
     core_tick(core, now_ms);
     struct job *j = find(core, r->id, hash32(core, r->id)).job;

@@ -1,9 +1,11 @@
 /*
- * core.h: the pure dispatch core of the broker. No clock, no socket, no thread: every function takes
- * now_ms and tells its effects through struct core_effects, so the simulator runs the same code.
+ * core.h: the pure dispatch core of the broker. No clock, no socket, no thread: every function
+ * takes now_ms and tells its effects through struct core_effects, so the simulator runs the same
+ * code.
  *
  * One job = one allocation (header, id, tenant-free; body and trace behind it). A queued 250-byte
- * job costs at most 400 bytes all in. All maps, heaps and caches have ceilings (struct core_limits).
+ * job costs at most 400 bytes all in. All maps, heaps and caches have ceilings (struct
+ * core_limits).
  *
  * The core knows five states from outside (enum core_state); where the job is in each of them
  * stands at enum job_state in internal.h.
@@ -27,25 +29,25 @@ struct core;
 struct job; /* opaque */
 
 struct core_limits {
-    uint32_t jobs_max;          /* live jobs */
-    uint64_t bytes_max;         /* memory of live jobs */
-    uint32_t route_jobs_max;    /* queued in one route */
-    uint32_t tenant_jobs_max;   /* queued of one tenant in one route */
+    uint32_t jobs_max;        /* live jobs */
+    uint64_t bytes_max;       /* memory of live jobs */
+    uint32_t route_jobs_max;  /* queued in one route */
+    uint32_t tenant_jobs_max; /* queued of one tenant in one route */
     uint32_t routes_max;
-    uint32_t tenants_max;       /* distinct names alive; and, counted apart, names with a weight */
+    uint32_t tenants_max; /* distinct names alive; and, counted apart, names with a weight */
     uint32_t workers_max;
-    uint32_t results_max;       /* ended jobs kept */
+    uint32_t results_max; /* ended jobs kept */
     uint64_t results_bytes_max;
     uint32_t result_ttl_ms;
-    uint32_t attempts_max;      /* dispatches of one job before it ends: refused, its last reason */
-    uint64_t seed;              /* random: clients must not be able to aim ids at one hash place */
+    uint32_t attempts_max; /* dispatches of one job before it ends: refused, its last reason */
+    uint64_t seed;         /* random: clients must not be able to aim ids at one hash place */
     bool unknown_routes_accepted; /* a route never heard of is made, without limits of its own */
 };
 
 /* What a route bears; from the integration's record. */
 struct core_route_policy {
-    bool known;                 /* there is such an integration; unknown routes answer integration_not_found */
-    bool paused;                /* its jobs wait */
+    bool known;  /* there is such an integration; unknown routes answer integration_not_found */
+    bool paused; /* its jobs wait */
     uint32_t calls_per_s;       /* token bucket, 0: no limit */
     uint32_t burst;             /* bucket size, 0: calls_per_s; never less than what 1 ms brings */
     uint32_t calls_at_once;     /* concurrency cap, 0: no limit */
@@ -76,10 +78,15 @@ struct core *core_new(const struct core_limits *limits, const struct core_effect
 void core_destroy(struct core **core);
 
 enum core_admit {
-    CORE_QUEUED,      /* new job, in memory */
-    CORE_DUPLICATE,   /* same id, same body: the client waits for (or just got) the first one's result */
-    CORE_CONFLICT,    /* same id, other body (or op or route) */
-    CORE_FULL_TOTAL, CORE_FULL_BYTES, CORE_FULL_ROUTE, CORE_FULL_TENANT, CORE_FULL_ROUTES,
+    CORE_QUEUED,    /* new job, in memory */
+    CORE_DUPLICATE, /* same id, same body: the client waits for (or just got) the first one's result
+                     */
+    CORE_CONFLICT,  /* same id, other body (or op or route) */
+    CORE_FULL_TOTAL,
+    CORE_FULL_BYTES,
+    CORE_FULL_ROUTE,
+    CORE_FULL_TENANT,
+    CORE_FULL_ROUTES,
     CORE_FULL_TENANTS,
     CORE_UNKNOWN_ROUTE
 };
@@ -100,20 +107,23 @@ enum core_state {
 /* G: the state; when ended, effects.answer(client) ran with the result; when live, the client now
  * waits for the result too. */
 enum core_state core_get(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
-/* X: QUEUED/DELAYED jobs that cannot have started end as cancelled (all waiters and `client` get R):
- * CORE_STATE_ENDED. For one that had ended before, `client` gets its result. Otherwise nothing
+/* X: QUEUED/DELAYED jobs that cannot have started end as cancelled (all waiters and `client` get
+ * R): CORE_STATE_ENDED. For one that had ended before, `client` gets its result. Otherwise nothing
  * happens and the state tells why. */
 enum core_state core_cancel(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
 
-/* Workers. `worker` is a small handle chosen by the shell, < workers_max, free to reuse after gone. */
+/* Workers. `worker` is a small handle chosen by the shell, < workers_max, free to reuse after gone.
+ */
 void core_worker_joined(struct core *core, uint32_t worker, int64_t now_ms);
-/* Cumulative credit since joined: total jobs that may have been dispatched to it. Never goes down. */
+/* Cumulative credit since joined: total jobs that may have been dispatched to it. Never goes down.
+ */
 void core_worker_credit(struct core *core, uint32_t worker, uint64_t total, int64_t now_ms);
-/* Death or goodbye: everything DISPATCHED there is queued again with attempt + 1, ahead of its lane;
- * what was STARTED goes to the next worker for settling (above). */
+/* Death or goodbye: everything DISPATCHED there is queued again with attempt + 1, ahead of its
+ * lane; what was STARTED goes to the next worker for settling (above). */
 void core_worker_gone(struct core *core, uint32_t worker, int64_t now_ms);
 
-/* Reports from a worker. Ignored (false) when the id is not with this worker or the attempt is old. */
+/* Reports from a worker. Ignored (false) when the id is not with this worker or the attempt is old.
+ */
 bool core_started(struct core *core, uint32_t worker, struct slice id, uint32_t attempt,
                   int64_t now_ms);
 /* Provably not sent. Counts against attempts_max unless the reason is none (drain) or
@@ -125,10 +135,11 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
 bool core_result(struct core *core, uint32_t worker, const struct wire_result *r, struct slice body,
                  int64_t now_ms);
 
-/* Replaces a route's policy; `known` false leaves queued jobs to end as refused/integration_not_found
- * in the next steps. False: a new route over routes_max; nothing was kept. */
-MUST_CHECK bool core_route_policy(struct core *core, struct slice route, const struct core_route_policy *p,
-                       int64_t now_ms);
+/* Replaces a route's policy; `known` false leaves queued jobs to end as
+ * refused/integration_not_found in the next steps. False: a new route over routes_max; nothing was
+ * kept. */
+MUST_CHECK bool core_route_policy(struct core *core, struct slice route,
+                                  const struct core_route_policy *p, int64_t now_ms);
 
 /* A tenant's part of a busy route, 1 to CORE_WEIGHT_MAX: while both have jobs in a band, it sends
  * `weight` jobs for each one of a tenant of weight 1. That is what a tenant has of whom nothing was
@@ -145,26 +156,27 @@ int64_t core_step(struct core *core, int64_t now_ms, uint32_t dispatch_max);
 /* For I, /metrics and top. */
 struct core_route_stats {
     struct slice name;
-    uint64_t queued, delayed, in_flight;   /* gauges */
-    int64_t oldest_ms;                     /* age of the oldest queued job, 0: none */
+    uint64_t queued, delayed, in_flight; /* gauges */
+    int64_t oldest_ms;                   /* age of the oldest queued job, 0: none */
     uint64_t accepted, done, refused, unknown, expired, cancelled, redispatched; /* counters */
     bool paused;
-    int breaker;                           /* 0 closed, 1 half open, 2 open */
+    int breaker; /* 0 closed, 1 half open, 2 open */
 };
 struct core_stats {
     uint64_t queued, delayed, in_flight, results_kept, results_bytes, bytes; /* gauges */
     int64_t oldest_ms;
     uint64_t accepted, duplicates, conflicts, refused_full; /* counters */
-    uint64_t ended[JOB_ENDS];              /* counters */
-    uint64_t redispatched;                 /* counter: jobs taken back from dead workers */
-    uint32_t workers, routes, tenants;     /* gauges; tenants alive */
-    uint64_t credit_free;                  /* jobs that workers would still take */
+    uint64_t ended[JOB_ENDS];                               /* counters */
+    uint64_t redispatched;             /* counter: jobs taken back from dead workers */
+    uint32_t workers, routes, tenants; /* gauges; tenants alive */
+    uint64_t credit_free;              /* jobs that workers would still take */
 };
 void core_stats(const struct core *core, int64_t now_ms, struct core_stats *out);
 /* Walks the routes: *at = 0 to begin, false at the end. */
 MUST_CHECK bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
                                  struct core_route_stats *out);
-/* Checks every internal invariant, slowly: for the simulator and tests. Crashes when one is broken. */
+/* Checks every internal invariant, slowly: for the simulator and tests. Crashes when one is broken.
+ */
 void core_check(const struct core *core, int64_t now_ms);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * index.h: a hash table from 32-bit hashes to 32-bit references, which the owner compares. Eight
- * bytes a place, linear probing; it grows a few places with every addition, so no single submit pays
- * for moving a million. Floor 2, private to the core.
+ * bytes a place, linear probing; it grows a few places with every addition, so no single submit
+ * pays for moving a million. Floor 2, private to the core.
  */
 #ifndef OTPQ_BROKER_CORE_INDEX_H
 #define OTPQ_BROKER_CORE_INDEX_H
@@ -17,12 +17,12 @@ struct index_place {
 };
 
 struct index {
-    struct index_place *places;     /* where additions go */
-    struct index_place *old;        /* table being moved, or NULL */
-    uint32_t cap;                   /* of places, a power of two */
-    uint32_t old_cap;               /* of old */
-    uint32_t moved;                 /* places of old that are empty or moved already */
-    uint32_t count;                 /* entries in both */
+    struct index_place *places; /* where additions go */
+    struct index_place *old;    /* table being moved, or NULL */
+    uint32_t cap;               /* of places, a power of two */
+    uint32_t old_cap;           /* of old */
+    uint32_t moved;             /* places of old that are empty or moved already */
+    uint32_t count;             /* entries in both */
 };
 
 /* A search: every reference whose hash is the same, one after the other. */
@@ -36,7 +36,8 @@ struct index_walk {
 void index_init(struct index *ix);
 void index_free(struct index *ix);
 struct index_walk index_walk(const struct index *ix, uint32_t hash);
-/* A large table is not in the processor's cache: fetches the place of a hash that is needed soon. */
+/* A large table is not in the processor's cache: fetches the place of a hash that is needed soon.
+ */
 static inline void index_expect(const struct index *ix, uint32_t hash)
 {
     __builtin_prefetch(&ix->places[hash & (ix->cap - 1)]);

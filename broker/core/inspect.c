@@ -43,7 +43,7 @@ bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
 {
     const struct route *r = NULL;
     while (r == NULL && *at < core->routes.used) {
-        r = table_at(&core->routes, (uint32_t)++*at);
+        r = table_at(&core->routes, (uint32_t)++ * at);
     }
     if (r == NULL) {
         return false;
@@ -133,8 +133,8 @@ static uint32_t check_flow(const struct core *core, const struct flow *f)
     uint32_t queued = 0;
     for (uint32_t band = 0; band < CORE_BANDS; band++) {
         const struct lane *lane = &f->lanes[band];
-        uint32_t jobs = check_heap(core, &lane->jobs, JOB_QUEUED) +
-                        check_heap(core, &lane->ahead, JOB_QUEUED);
+        uint32_t jobs =
+            check_heap(core, &lane->jobs, JOB_QUEUED) + check_heap(core, &lane->ahead, JOB_QUEUED);
         must(jobs == lane_count(lane));
         must((jobs == 0) == list_empty(&lane->turn));
         must(lane->deficit < CORE_WEIGHT_MAX);

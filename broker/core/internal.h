@@ -22,18 +22,18 @@
 #include "common/base/list.h"
 
 enum {
-    SETTLE_MS = 120 * 1000,      /* a job that may have started: then it ends as unknown */
-    OVERDUE_MS = 10 * 1000,      /* past its deadline in flight: its result was lost on the way */
-    SWEEP_MS = 1000,             /* how often jobs in flight are looked at for that */
-    SWEEP_JOBS = 256,            /* of one worker, each time */
-    STEP_EXPIRES_MAX = 10000,    /* ends by time in one step */
-    FLOWS_IDLE_MAX = 1024,       /* empty flows kept, so that one job at a time allocates nothing */
-    CREDIT_MAX = 1000 * 1000,    /* of one worker at a time */
-    STORE_RETRY_MS = 50,         /* a job given back for want of a store: at least */
-    PROBES_TO_CLOSE = 3,         /* good probes in a row that close a breaker */
+    SETTLE_MS = 120 * 1000,   /* a job that may have started: then it ends as unknown */
+    OVERDUE_MS = 10 * 1000,   /* past its deadline in flight: its result was lost on the way */
+    SWEEP_MS = 1000,          /* how often jobs in flight are looked at for that */
+    SWEEP_JOBS = 256,         /* of one worker, each time */
+    STEP_EXPIRES_MAX = 10000, /* ends by time in one step */
+    FLOWS_IDLE_MAX = 1024,    /* empty flows kept, so that one job at a time allocates nothing */
+    CREDIT_MAX = 1000 * 1000, /* of one worker at a time */
+    STORE_RETRY_MS = 50,      /* a job given back for want of a store: at least */
+    PROBES_TO_CLOSE = 3,      /* good probes in a row that close a breaker */
     BREAKER_OPEN_MAX_MS = 24 * 3600 * 1000,
-    JOB_OVERHEAD_BYTES = 48,     /* of the allocator, the index, the table and a heap */
-    NO_JOB = 0,                  /* table places begin with 1 */
+    JOB_OVERHEAD_BYTES = 48, /* of the allocator, the index, the table and a heap */
+    NO_JOB = 0,              /* table places begin with 1 */
     NO_WORKER = UINT16_MAX
 };
 
@@ -50,15 +50,15 @@ enum job_state {
 };
 
 enum job_flag {
-    JOB_AHEAD = 1,          /* was with a worker that died: ahead of its lane */
-    JOB_MAYBE_STARTED = 2,  /* a worker or another broker had it: only the store knows */
-    JOB_WAS_STARTED = 4,    /* a worker said that the call began, and died */
-    JOB_SETTLE = 8,         /* goes out with ttl 0: to ask the store, not to call */
-    JOB_PROBE = 16          /* the one probe of a half-open breaker */
+    JOB_AHEAD = 1,         /* was with a worker that died: ahead of its lane */
+    JOB_MAYBE_STARTED = 2, /* a worker or another broker had it: only the store knows */
+    JOB_WAS_STARTED = 4,   /* a worker said that the call began, and died */
+    JOB_SETTLE = 8,        /* goes out with ttl 0: to ask the store, not to call */
+    JOB_PROBE = 16         /* the one probe of a half-open breaker */
 };
 
 struct waiters {
-    uint32_t count;                        /* used */
+    uint32_t count;                         /* used */
     uint64_t clients[CORE_WAITERS_MAX - 1]; /* oldest first, younger than job->client */
 };
 
@@ -159,35 +159,35 @@ struct breaker {
 };
 
 struct route {
-    char *name;                       /* owned */
-    uint32_t name_n;                  /* bytes */
-    uint32_t hash;                    /* of the name */
-    uint32_t slot;                    /* number in core->routes */
-    struct core_route_policy policy;  /* as set */
-    struct list turn;                 /* in the list that `where` names, or alone */
-    enum route_where where;           /* as route_refresh decided */
-    struct band bands[CORE_BANDS];    /* by priority, highest first */
-    struct job_list waiting;          /* QUEUED, in order of arrival: for the oldest age */
-    struct breaker breaker;           /* errors and time-outs */
-    int64_t tokens;                   /* thousandths of a call */
-    uint32_t refilled;                /* when tokens was right */
-    uint32_t run_ms;                  /* usual run time, smoothed */
-    uint32_t delayed;                 /* jobs */
-    uint32_t calls;                   /* jobs in flight that may call: what calls_at_once counts */
-    uint32_t settling;                /* jobs in flight or waiting that only ask the store */
-    uint32_t flows;                   /* that belong to it */
-    struct meter drain;               /* ends */
-    uint64_t accepted;                /* counter */
-    uint64_t ended[JOB_ENDS];         /* counters */
-    uint64_t redispatched;            /* counter */
+    char *name;                      /* owned */
+    uint32_t name_n;                 /* bytes */
+    uint32_t hash;                   /* of the name */
+    uint32_t slot;                   /* number in core->routes */
+    struct core_route_policy policy; /* as set */
+    struct list turn;                /* in the list that `where` names, or alone */
+    enum route_where where;          /* as route_refresh decided */
+    struct band bands[CORE_BANDS];   /* by priority, highest first */
+    struct job_list waiting;         /* QUEUED, in order of arrival: for the oldest age */
+    struct breaker breaker;          /* errors and time-outs */
+    int64_t tokens;                  /* thousandths of a call */
+    uint32_t refilled;               /* when tokens was right */
+    uint32_t run_ms;                 /* usual run time, smoothed */
+    uint32_t delayed;                /* jobs */
+    uint32_t calls;                  /* jobs in flight that may call: what calls_at_once counts */
+    uint32_t settling;               /* jobs in flight or waiting that only ask the store */
+    uint32_t flows;                  /* that belong to it */
+    struct meter drain;              /* ends */
+    uint64_t accepted;               /* counter */
+    uint64_t ended[JOB_ENDS];        /* counters */
+    uint64_t redispatched;           /* counter */
 };
 
 struct worker {
-    struct list free;      /* in core->free_workers while it has credit */
-    struct job_list jobs;  /* DISPATCHED and STARTED */
-    uint64_t credit;       /* cumulative, as it said */
-    uint64_t dispatched;   /* cumulative */
-    bool alive;            /* joined and not gone */
+    struct list free;     /* in core->free_workers while it has credit */
+    struct job_list jobs; /* DISPATCHED and STARTED */
+    uint64_t credit;      /* cumulative, as it said */
+    uint64_t dispatched;  /* cumulative */
+    bool alive;           /* joined and not gone */
 };
 
 /* A kept result. */
@@ -221,52 +221,52 @@ struct results {
 };
 
 struct core {
-    struct core_limits limits;    /* as given */
-    struct core_effects effects;  /* as given */
-    int64_t now_ms;               /* the latest time given */
-    uint32_t now;                 /* its low 32 bits */
+    struct core_limits limits;   /* as given */
+    struct core_effects effects; /* as given */
+    int64_t now_ms;              /* the latest time given */
+    uint32_t now;                /* its low 32 bits */
 
-    struct index ids;             /* jobs by slot, results by reference */
-    struct job **slots;           /* jobs by place; NULL: a hole in a heap holds the place */
-    uint32_t slots_used;          /* places ever used, 1 .. slots_used */
-    uint32_t slots_cap;           /* allocated */
-    uint32_t free_slot;           /* chain of free places */
-    uint32_t live;                /* jobs */
-    uint64_t bytes;               /* of live jobs */
+    struct index ids;    /* jobs by slot, results by reference */
+    struct job **slots;  /* jobs by place; NULL: a hole in a heap holds the place */
+    uint32_t slots_used; /* places ever used, 1 .. slots_used */
+    uint32_t slots_cap;  /* allocated */
+    uint32_t free_slot;  /* chain of free places */
+    uint32_t live;       /* jobs */
+    uint64_t bytes;      /* of live jobs */
 
-    struct table routes;          /* struct route */
-    struct index route_names;     /* number by name */
-    struct table tenants;         /* struct tenant */
-    struct index tenant_names;    /* number by name */
-    uint32_t tenants_busy;        /* with flows */
-    uint32_t tenants_weighted;    /* with a weight above 1 */
-    struct table flows;           /* struct flow */
-    struct index flow_pairs;      /* number by route and tenant */
-    struct list idle_flows;       /* without jobs, oldest first */
-    uint32_t idle_flow_count;     /* of them */
+    struct table routes;       /* struct route */
+    struct index route_names;  /* number by name */
+    struct table tenants;      /* struct tenant */
+    struct index tenant_names; /* number by name */
+    uint32_t tenants_busy;     /* with flows */
+    uint32_t tenants_weighted; /* with a weight above 1 */
+    struct table flows;        /* struct flow */
+    struct index flow_pairs;   /* number by route and tenant */
+    struct list idle_flows;    /* without jobs, oldest first */
+    uint32_t idle_flow_count;  /* of them */
 
-    struct worker *workers;       /* by handle, workers_max */
-    uint32_t worker_count;        /* alive */
-    uint64_t in_flight;           /* jobs with workers */
-    struct list free_workers;     /* with credit, in turn */
-    uint64_t credit_free;         /* sum of their credit */
+    struct worker *workers;   /* by handle, workers_max */
+    uint32_t worker_count;    /* alive */
+    uint64_t in_flight;       /* jobs with workers */
+    struct list free_workers; /* with credit, in turn */
+    uint64_t credit_free;     /* sum of their credit */
 
-    struct list ready;            /* routes that can go, in turn */
-    struct list doomed;           /* routes unknown by now that still have jobs queued */
-    struct job_heap settling;     /* SETTLING, by when they end as unknown */
-    struct job_heap delayed;      /* DELAYED */
-    struct heap expiries;         /* lanes, by when their first job ends by time, or earlier */
-    struct heap wakeups;          /* routes, by when time alone lets them go */
-    uint32_t sweep;               /* when jobs in flight are looked at again */
+    struct list ready;        /* routes that can go, in turn */
+    struct list doomed;       /* routes unknown by now that still have jobs queued */
+    struct job_heap settling; /* SETTLING, by when they end as unknown */
+    struct job_heap delayed;  /* DELAYED */
+    struct heap expiries;     /* lanes, by when their first job ends by time, or earlier */
+    struct heap wakeups;      /* routes, by when time alone lets them go */
+    uint32_t sweep;           /* when jobs in flight are looked at again */
 
-    struct results results;       /* ended jobs */
-    struct meter drain;           /* ends */
-    uint64_t accepted;            /* counter */
-    uint64_t duplicates;          /* counter */
-    uint64_t conflicts;           /* counter */
-    uint64_t refused_full;        /* counter */
-    uint64_t ended[JOB_ENDS];     /* counters */
-    uint64_t redispatched;        /* counter */
+    struct results results;   /* ended jobs */
+    struct meter drain;       /* ends */
+    uint64_t accepted;        /* counter */
+    uint64_t duplicates;      /* counter */
+    uint64_t conflicts;       /* counter */
+    uint64_t refused_full;    /* counter */
+    uint64_t ended[JOB_ENDS]; /* counters */
+    uint64_t redispatched;    /* counter */
 };
 
 /* Every entry of the core begins with it. */
@@ -323,7 +323,8 @@ void job_list_remove(struct core *core, struct job_list *l, struct job *j);
 void job_heap_push(struct job_heap *h, uint32_t at, const struct job *j);
 /* The earliest, or NULL. */
 struct job *job_heap_top(const struct core *core, const struct job_heap *h);
-/* Takes it out: from the top, or as a hole when the job ends elsewhere (keeps its slot reserved). */
+/* Takes it out: from the top, or as a hole when the job ends elsewhere (keeps its slot reserved).
+ */
 void job_heap_leave(struct core *core, struct job_heap *h, struct job *j);
 
 /* ---- lane.c ---- */

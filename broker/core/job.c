@@ -8,8 +8,8 @@ static const uint8_t legal_edges[JOB_STATES] = {
     [JOB_DELAYED] = 1 << JOB_QUEUED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
     [JOB_QUEUED] = 1 << JOB_DISPATCHED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
     [JOB_SETTLING] = 1 << JOB_DISPATCHED | 1 << JOB_ENDED,
-    [JOB_DISPATCHED] = 1 << JOB_STARTED | 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING |
-                       1 << JOB_ENDED,
+    [JOB_DISPATCHED] =
+        1 << JOB_STARTED | 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
     [JOB_STARTED] = 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
     [JOB_ENDED] = 0,
 };
@@ -32,8 +32,8 @@ static uint32_t slot_take(struct core *core)
     core->slots_used++;
     must(core->slots_used < RESULT_REF);
     if (core->slots_used >= core->slots_cap) {
-        core->slots_cap = core->slots_cap == 0 ? SLOTS_FIRST
-                                               : core->slots_cap + core->slots_cap / 2;
+        core->slots_cap =
+            core->slots_cap == 0 ? SLOTS_FIRST : core->slots_cap + core->slots_cap / 2;
         core->slots = xrealloc(core->slots, (size_t)core->slots_cap * sizeof(*core->slots));
     }
     return core->slots_used;

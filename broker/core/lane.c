@@ -178,7 +178,8 @@ void flow_job_gone(struct core *core, struct flow *f)
 
 void flows_forget_route(struct core *core, const struct route *route)
 {
-    list_each (it, &core->idle_flows) {
+    list_each(it, &core->idle_flows)
+    {
         struct flow *f = list_owner(it, struct flow, idle);
         if (f->route == route) {
             flow_free(core, f);

@@ -2,14 +2,14 @@
 
 enum {
     CHUNK_BYTES = 256 * 1024,
-    UNIT_BYTES = 8,                             /* of offsets in references */
-    OFFSET_BITS = 15,                           /* CHUNK_BYTES / UNIT_BYTES */
+    UNIT_BYTES = 8,   /* of offsets in references */
+    OFFSET_BITS = 15, /* CHUNK_BYTES / UNIT_BYTES */
     CHUNKS_MAX = 1 << (31 - OFFSET_BITS),
     ENTRY_BYTES_MAX = WIRE_BODY_BYTES_MAX + WIRE_ID_BYTES_MAX + 64
 };
 
 struct result_chunk {
-    uint32_t used;           /* bytes written */
+    uint32_t used;                       /* bytes written */
     _Alignas(8) char bytes[CHUNK_BYTES]; /* entries, one after the other */
 };
 

@@ -62,7 +62,7 @@ struct fetch_call {
     bool too_large;
     bool late;           /* begin_by_ms was over when the request was about to be written */
     int64_t begin_by_ms; /* mono; of the limits */
-    bool expected_idle; /* the shard was chosen for a connection believed idle */
+    bool expected_idle;  /* the shard was chosen for a connection believed idle */
     fetch_callback *done;
     void *context;
     char error[CURL_ERROR_SIZE];

@@ -36,7 +36,7 @@ void fetch_destroy(struct fetch **f);
 uint32_t fetch_in_flight(const struct fetch *f);
 
 enum fetch_end {
-    FETCH_ANSWERED,  /* status and body are there */
+    FETCH_ANSWERED, /* status and body are there */
     /* provably nothing left for the peer: resolve, connect, TLS failed, or begin_by was over */
     FETCH_NOT_SENT,
     FETCH_FORBIDDEN, /* address refused by the operator's rules; nothing left */

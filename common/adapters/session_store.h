@@ -52,8 +52,8 @@ struct session_job {
     uint32_t lease_ms; /* call time-out + 2 s: after it a started claim is unknown */
     size_t step_count; /* steps known before the claim (accepted, dispatched): written only */
     const struct session_step *steps; /* when the claim itself ends the job (refused, checked) */
-    bool settle; /* no time left: what another run may have sent is not sent again, whatever the
-                    route says, but ends as unknown */
+    bool settle;    /* no time left: what another run may have sent is not sent again, whatever the
+                       route says, but ends as unknown */
     uint64_t token; /* 0 before the first claim, which sets it: asking again is the same
                        claim, while a second copy of the job in this process is not */
 };
@@ -124,7 +124,7 @@ enum finish_outcome {
     FINISH_LOST, /* the claim is no longer ours (lease over, ended by another): answer what is there
                   */
     FINISH_ELSEWHERE, /* the claim is another run's, which has not ended yet: nothing to answer */
-    FINISH_NO_STORE /* outcome happened but is not on record: tried again until the lease's end */
+    FINISH_NO_STORE   /* outcome happened but is not on record: tried again until the lease's end */
 };
 struct finish {
     enum finish_outcome outcome;

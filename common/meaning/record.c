@@ -369,8 +369,9 @@ static bool check_otpq_codes(const struct rule *r, const struct integration *i)
 static bool check_advertiser_codes(const struct rule *r, const struct integration *i)
 {
     if (!i->dialect->has(i->settings, DIALECT_VERIFY)) {
-        return broken(r, "verify", "verify is missing: the advertiser makes the code and checks it "
-                                   "(or set maker: otpq)");
+        return broken(r, "verify",
+                      "verify is missing: the advertiser makes the code and checks it "
+                      "(or set maker: otpq)");
     }
     if (!i->dialect->uses(i->settings, DIALECT_VERIFY, MACRO_MSISDN)) {
         return broken(r, "verify", "verify must carry {msisdn}");
@@ -379,8 +380,9 @@ static bool check_advertiser_codes(const struct rule *r, const struct integratio
         return broken(r, "verify", "verify must carry {otp}");
     }
     if (i->dialect->uses(i->settings, DIALECT_SEND, MACRO_OTP)) {
-        return broken(r, "send", "send cannot carry {otp}: the advertiser makes the code (or set "
-                                 "maker: otpq)");
+        return broken(r, "send",
+                      "send cannot carry {otp}: the advertiser makes the code (or set "
+                      "maker: otpq)");
     }
     return i->text[0] == '\0' ||
            broken(r, "text", "text is for codes that otpq makes (maker: otpq)");

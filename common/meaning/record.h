@@ -17,8 +17,13 @@
 #include "common/meaning/dialect.h"
 #include "common/meaning/yaml.h"
 
-enum record_kind { RECORD_NETWORK, RECORD_AFFILIATE, RECORD_INTEGRATION, RECORD_ENDPOINT,
-                   RECORD_KINDS };
+enum record_kind {
+    RECORD_NETWORK,
+    RECORD_AFFILIATE,
+    RECORD_INTEGRATION,
+    RECORD_ENDPOINT,
+    RECORD_KINDS
+};
 
 /* "network", "affiliates", "integrations", "endpoints": sections of the file, fields in Redis. */
 extern const char *const record_sections[RECORD_KINDS];
@@ -47,23 +52,23 @@ enum record_type {
 
 /* One key of a record. */
 struct record_key {
-    const char *name;      /* "page_title" */
+    const char *name; /* "page_title" */
     enum record_type type;
-    const char *fallback;  /* default as text; NULL: the key must be there */
-    const char *choices;   /* RECORD_CHOICE: "advertiser|otpq" */
-    uint64_t min;          /* of the number, or bytes of the text */
+    const char *fallback; /* default as text; NULL: the key must be there */
+    const char *choices;  /* RECORD_CHOICE: "advertiser|otpq" */
+    uint64_t min;         /* of the number, or bytes of the text */
     uint64_t max;
-    const char *unit;      /* "s", "ms", "calls", … or "" */
-    const char *meaning;   /* one sentence for docs */
-    size_t offset;         /* of the member in the record's struct */
+    const char *unit;    /* "s", "ms", "calls", … or "" */
+    const char *meaning; /* one sentence for docs */
+    size_t offset;       /* of the member in the record's struct */
 };
 
 struct record_schema {
-    const char *section;   /* "affiliates": in files and in Redis */
-    const char *one;       /* "affiliate": in messages */
+    const char *section; /* "affiliates": in files and in Redis */
+    const char *one;     /* "affiliate": in messages */
     const struct record_key *keys;
     size_t key_count;
-    size_t size;           /* of the record's struct */
+    size_t size; /* of the record's struct */
 };
 extern const struct record_schema record_schemas[RECORD_KINDS];
 
@@ -72,45 +77,45 @@ enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
 
 /* The network that the affiliates belong to. */
 struct network {
-    uint64_t mid;      /* its id; 0 in a snapshot without one */
+    uint64_t mid; /* its id; 0 in a snapshot without one */
 };
 
 struct affiliate {
-    uint64_t id;       /* aid */
+    uint64_t id; /* aid */
     char *name;
-    char *key;         /* API key; compare with record_key_equal */
+    char *key; /* API key; compare with record_key_equal */
     bool api_access;
-    uint32_t weight;   /* jobs a turn in a busy route, 1..100, 1 */
+    uint32_t weight; /* jobs a turn in a busy route, 1..100, 1 */
 };
 
 /* A route: how to reach one advertiser, and what it bears. */
 struct integration {
-    char *name;                /* route and `partner`; [A-Za-z0-9_.:-]{1,64} */
+    char *name; /* route and `partner`; [A-Za-z0-9_.:-]{1,64} */
     bool paused;
-    char *country_code;        /* default country code, digits, or "" */
+    char *country_code; /* default country code, digits, or "" */
     enum code_maker maker;
-    uint32_t code_digits;      /* 4..10, 6 */
-    uint32_t code_valid_s;     /* otpq's codes 300 (max 600); advertiser's sessions 600 */
-    uint32_t code_checks;      /* 5 */
-    uint32_t resend_after_s;   /* cooldown 30 */
-    uint32_t sends_max;        /* per window and number, 3 */
-    uint32_t sends_window_s;   /* 600 */
-    char *text;                /* SMS text with {otp}; otpq's codes only */
-    uint32_t calls_per_s;      /* token bucket, 0: no limit */
-    uint32_t burst;            /* bucket size; 0: calls_per_s */
-    uint32_t calls_at_once;    /* concurrency cap, 0: no limit */
-    uint32_t breaker_percent;  /* failures in the window that open it, 0: off; 50 */
-    uint32_t breaker_calls;    /* at least this many calls in the window, 20 */
+    uint32_t code_digits;       /* 4..10, 6 */
+    uint32_t code_valid_s;      /* otpq's codes 300 (max 600); advertiser's sessions 600 */
+    uint32_t code_checks;       /* 5 */
+    uint32_t resend_after_s;    /* cooldown 30 */
+    uint32_t sends_max;         /* per window and number, 3 */
+    uint32_t sends_window_s;    /* 600 */
+    char *text;                 /* SMS text with {otp}; otpq's codes only */
+    uint32_t calls_per_s;       /* token bucket, 0: no limit */
+    uint32_t burst;             /* bucket size; 0: calls_per_s */
+    uint32_t calls_at_once;     /* concurrency cap, 0: no limit */
+    uint32_t breaker_percent;   /* failures in the window that open it, 0: off; 50 */
+    uint32_t breaker_calls;     /* at least this many calls in the window, 20 */
     uint32_t breaker_window_ms; /* 10000 */
-    uint32_t breaker_open_ms;  /* 5000, then probes */
+    uint32_t breaker_open_ms;   /* 5000, then probes */
     enum on_unknown on_unknown;
     const struct dialect *dialect;
-    void *settings;            /* the dialect's own, owned */
+    void *settings; /* the dialect's own, owned */
 };
 
 /* A generated pair of API addresses and a landing page: integration x affiliate. */
 struct endpoint {
-    char *name;                /* /e/{name}/… */
+    char *name; /* /e/{name}/… */
     char *integration;
     uint64_t affiliate;
     char *page_title;
@@ -119,11 +124,11 @@ struct endpoint {
 /* An immutable snapshot of all records. Shared by reference count, within one thread. */
 struct records {
     unsigned refs;
-    uint64_t version;          /* of the store; goes up with each apply, by any number */
-    uint64_t mid;              /* the network's id, 0: none yet */
-    struct map *affiliates;    /* "1001" → struct affiliate */
-    struct map *integrations;  /* name → struct integration */
-    struct map *endpoints;     /* name → struct endpoint */
+    uint64_t version;         /* of the store; goes up with each apply, by any number */
+    uint64_t mid;             /* the network's id, 0: none yet */
+    struct map *affiliates;   /* "1001" → struct affiliate */
+    struct map *integrations; /* name → struct integration */
+    struct map *endpoints;    /* name → struct endpoint */
 };
 
 struct records *records_new(void);
@@ -137,9 +142,9 @@ const struct endpoint *records_endpoint(const struct records *r, struct slice na
 /* One record of a kind, as text: what Redis holds and apply compares. */
 struct record_text {
     enum record_kind kind;
-    char *name;   /* key inside the kind; "network" for the network */
-    char *text;   /* canonical YAML: schema order, defaults left out, no comments */
-    int line;     /* where it stands in its file; 0: it comes from the store */
+    char *name; /* key inside the kind; "network" for the network */
+    char *text; /* canonical YAML: schema order, defaults left out, no comments */
+    int line;   /* where it stands in its file; 0: it comes from the store */
     int column;
 };
 struct record_texts {

@@ -78,7 +78,10 @@ static const struct record_key endpoint_keys[] = {
      AT(endpoint, page_title)},
 };
 
-#define SCHEMA(section, one, keys, type) {section, one, keys, ARRAY_LEN(keys), sizeof(struct type)}
+#define SCHEMA(section, one, keys, type)                                                           \
+    {                                                                                              \
+        section, one, keys, ARRAY_LEN(keys), sizeof(struct type)                                   \
+    }
 
 const struct record_schema record_schemas[RECORD_KINDS] = {
     [RECORD_NETWORK] = SCHEMA("network", "network", network_keys, network),

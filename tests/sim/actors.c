@@ -9,8 +9,8 @@ static bool alive_as(const struct world *w, const struct event *e)
 
 /* ---- messages to the broker ------------------------------------------------------------------ */
 
-static void tell(struct world *w, const struct event *cause, enum message message,
-                 enum job_end end, enum result_code code)
+static void tell(struct world *w, const struct event *cause, enum message message, enum job_end end,
+                 enum result_code code)
 {
     struct event e = *cause;
     e.kind = EVENT_MESSAGE;
@@ -25,8 +25,11 @@ static void tell_credit(struct world *w, const struct event *cause)
 {
     struct sim_worker *s = &w->workers[cause->worker];
     s->earned++;
-    struct event e = {.kind = EVENT_MESSAGE, .message = MESSAGE_CREDIT, .worker = cause->worker,
-                      .life = cause->life, .credit = s->earned};
+    struct event e = {.kind = EVENT_MESSAGE,
+                      .message = MESSAGE_CREDIT,
+                      .worker = cause->worker,
+                      .life = cause->life,
+                      .credit = s->earned};
     world_plan(w, below(w, 2 * SIM_LATENCY_MS), &e);
 }
 
@@ -73,8 +76,8 @@ static void store_end(struct model *m, enum job_end end, enum result_code code)
 
 static bool claim_is_mine(const struct model *m, const struct event *e)
 {
-    return m->claim == CLAIM_STARTED && m->claim_worker == e->worker &&
-           m->claim_life == e->life && m->claim_attempt == e->attempt;
+    return m->claim == CLAIM_STARTED && m->claim_worker == e->worker && m->claim_life == e->life &&
+           m->claim_attempt == e->attempt;
 }
 
 /* Worker side: asks for the claim, and acts on the answer. */
@@ -223,8 +226,10 @@ void worker_life(struct world *w, const struct event *e)
 
 static void message_back(struct world *w, const struct event *e, struct model *m)
 {
-    struct wire_give_back b = {.id = model_id(e->job), .attempt = e->attempt,
-                               .attempt_seen = m->claim_attempt, .delay_ms = e->delay_ms,
+    struct wire_give_back b = {.id = model_id(e->job),
+                               .attempt = e->attempt,
+                               .attempt_seen = m->claim_attempt,
+                               .delay_ms = e->delay_ms,
                                .code = e->code};
     bool mine = m->calling && m->worker == e->worker && m->attempt == e->attempt;
     if (core_given_back(w->core, e->worker, &b, w->now) && mine) {

@@ -113,12 +113,15 @@ void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, str
     struct sim_worker *s = &w->workers[worker];
     must(m->live);
     must(s->joined && s->received < s->credit);
-    must(slice_eq(body, job->id)); /* every body is its id, so that none can be mixed up */
+    must(slice_eq(body, job->id));        /* every body is its id, so that none can be mixed up */
     must(job->attempt > m->sent_attempt); /* or the store takes it for an old one */
     m->sent_attempt = job->attempt;
     s->received++;
     model_call_over(w, m); /* had it been elsewhere: the broker gave that up */
-    struct event e = {.kind = EVENT_RECEIVE, .worker = worker, .life = s->life, .job = m->number,
+    struct event e = {.kind = EVENT_RECEIVE,
+                      .worker = worker,
+                      .life = s->life,
+                      .job = m->number,
                       .attempt = job->attempt};
     if (job->ttl_ms == 0) {
         w->settled++;

@@ -4,16 +4,20 @@
 static const uint32_t ttls_ms[] = {50, 300, 1000, 3000, 10000, 30000};
 
 static enum core_admit submit(struct world *w, const struct model *m, struct slice body,
-                              uint64_t client, uint32_t ttl_ms, uint32_t delay_ms,
-                              bool again)
+                              uint64_t client, uint32_t ttl_ms, uint32_t delay_ms, bool again)
 {
     char id[32];
     char tenant[4];
     (void)snprintf(id, sizeof(id), "%.*s", SLICE_ARG(model_id(m->number)));
     (void)snprintf(tenant, sizeof(tenant), "t%u", m->tenant % 10);
-    struct wire_submit s = {.id = slice_of(id), .route = route_name(m->route),
-                            .tenant = slice_of(tenant), .op = WIRE_OP_SEND, .pri = m->pri,
-                            .ttl_ms = ttl_ms, .delay_ms = delay_ms, .again = again};
+    struct wire_submit s = {.id = slice_of(id),
+                            .route = route_name(m->route),
+                            .tenant = slice_of(tenant),
+                            .op = WIRE_OP_SEND,
+                            .pri = m->pri,
+                            .ttl_ms = ttl_ms,
+                            .delay_ms = delay_ms,
+                            .again = again};
     uint32_t retry = 0;
     w->direct_client = client;
     enum core_admit a = core_submit(w->core, &s, body, client, w->now, &retry);
@@ -67,7 +71,8 @@ static void new_job(struct world *w, uint64_t client)
     if (m->live) {
         return;
     }
-    *m = (struct model){.number = w->next_job++, .tenant = some_tenant(w),
+    *m = (struct model){.number = w->next_job++,
+                        .tenant = some_tenant(w),
                         .pri = (uint8_t)below(w, WIRE_PRI_MAX + 1)};
     /* a few routes carry most */
     m->route = one_in(w, 2) ? 0 : below(w, SIM_ROUTES);

@@ -30,14 +30,10 @@ void world_plan(struct world *w, uint32_t in_ms, const struct event *e)
 static void happen(struct world *w, const struct event *e)
 {
     static void (*const acts[EVENT_KINDS])(struct world *, const struct event *) = {
-        [EVENT_CLIENT] = client_acts,
-        [EVENT_OPERATOR] = operator_acts,
-        [EVENT_WORKER_LIFE] = worker_life,
-        [EVENT_WORKER_GONE] = worker_found_gone,
-        [EVENT_STORE] = store_toggle,
-        [EVENT_RECEIVE] = worker_receive,
-        [EVENT_CALL_END] = worker_call_end,
-        [EVENT_MESSAGE] = broker_message,
+        [EVENT_CLIENT] = client_acts,       [EVENT_OPERATOR] = operator_acts,
+        [EVENT_WORKER_LIFE] = worker_life,  [EVENT_WORKER_GONE] = worker_found_gone,
+        [EVENT_STORE] = store_toggle,       [EVENT_RECEIVE] = worker_receive,
+        [EVENT_CALL_END] = worker_call_end, [EVENT_MESSAGE] = broker_message,
         [EVENT_LOST] = result_lost,
     };
     acts[e->kind](w, e);
@@ -81,10 +77,18 @@ static void world_start(struct world *w, uint64_t seed)
     }
     heap_init(&w->queue);
     struct core_limits limits = {
-        .jobs_max = 700, .bytes_max = 120000, .route_jobs_max = 400, .tenant_jobs_max = 100,
-        .routes_max = SIM_ROUTES, .tenants_max = SIM_TENANTS_MAX, .workers_max = SIM_WORKERS,
-        .results_max = 1000, .results_bytes_max = 60000, .result_ttl_ms = 20000,
-        .attempts_max = 4, .seed = seed,
+        .jobs_max = 700,
+        .bytes_max = 120000,
+        .route_jobs_max = 400,
+        .tenant_jobs_max = 100,
+        .routes_max = SIM_ROUTES,
+        .tenants_max = SIM_TENANTS_MAX,
+        .workers_max = SIM_WORKERS,
+        .results_max = 1000,
+        .results_bytes_max = 60000,
+        .result_ttl_ms = 20000,
+        .attempts_max = 4,
+        .seed = seed,
     };
     struct core_effects effects = {w, on_dispatch, on_answer};
     w->core = core_new(&limits, &effects, w->now);
@@ -96,8 +100,7 @@ static void world_start(struct world *w, uint64_t seed)
     }
     for (uint32_t worker = 0; worker < SIM_WORKERS; worker++) {
         w->workers[worker].capacity = 1 + below(w, 60);
-        world_plan(w, below(w, 3000), &(struct event){.kind = EVENT_WORKER_LIFE,
-                                                      .worker = worker});
+        world_plan(w, below(w, 3000), &(struct event){.kind = EVENT_WORKER_LIFE, .worker = worker});
     }
     world_plan(w, 0, &(struct event){.kind = EVENT_CLIENT});
     world_plan(w, 0, &(struct event){.kind = EVENT_OPERATOR});
@@ -165,8 +168,8 @@ static void run(uint64_t seed, uint64_t steps)
     printf("sim: ok seed=%" PRIu64 " steps=%" PRIu64 " simulated_s=%" PRId64 " jobs=%" PRIu64
            " done=%" PRIu64 " refused=%" PRIu64 " unknown=%" PRIu64 " expired=%" PRIu64
            " cancelled=%" PRIu64 " starts=%" PRIu64 " deaths=%" PRIu64 " lost=%" PRIu64
-           " settled=%" PRIu64 " repeats=%" PRIu64 " conflicts=%" PRIu64
-           " longest_backlog=%" PRIu64 "\n",
+           " settled=%" PRIu64 " repeats=%" PRIu64 " conflicts=%" PRIu64 " longest_backlog=%" PRIu64
+           "\n",
            seed, w->step, (w->now - began) / 1000, w->accepted, w->ended[JOB_END_DONE],
            w->ended[JOB_END_REFUSED], w->ended[JOB_END_UNKNOWN], w->ended[JOB_END_EXPIRED],
            w->ended[JOB_END_CANCELLED], w->starts, w->deaths, w->lost, w->settled, w->repeats,

@@ -45,47 +45,47 @@ enum event_kind {
 enum message { MESSAGE_STARTED, MESSAGE_RESULT, MESSAGE_BACK, MESSAGE_CREDIT };
 
 struct event {
-    enum event_kind kind;    /* what happens */
-    enum message message;    /* EVENT_MESSAGE: which */
-    uint32_t worker;         /* whose */
-    uint32_t life;           /* of that worker: what a dead one planned does not happen */
-    uint64_t job;            /* number */
-    uint32_t attempt;        /* of the dispatch */
-    uint32_t delay_ms;       /* MESSAGE_BACK */
-    enum job_end end;        /* MESSAGE_RESULT, EVENT_CALL_END */
-    enum result_code code;   /* … and MESSAGE_BACK */
-    int64_t deadline;        /* EVENT_RECEIVE: as the worker knows it; 0: only to settle */
-    uint64_t credit;         /* MESSAGE_CREDIT */
+    enum event_kind kind;  /* what happens */
+    enum message message;  /* EVENT_MESSAGE: which */
+    uint32_t worker;       /* whose */
+    uint32_t life;         /* of that worker: what a dead one planned does not happen */
+    uint64_t job;          /* number */
+    uint32_t attempt;      /* of the dispatch */
+    uint32_t delay_ms;     /* MESSAGE_BACK */
+    enum job_end end;      /* MESSAGE_RESULT, EVENT_CALL_END */
+    enum result_code code; /* … and MESSAGE_BACK */
+    int64_t deadline;      /* EVENT_RECEIVE: as the worker knows it; 0: only to settle */
+    uint64_t credit;       /* MESSAGE_CREDIT */
 };
 
 enum claim_state { CLAIM_FREE, CLAIM_STARTED, CLAIM_ENDED };
 
 /* A job as the world knows it. */
 struct model {
-    uint64_t number;             /* its name is j<number>; 0: place unused */
-    uint32_t route;              /* index */
-    uint32_t tenant;             /* index */
-    uint8_t pri;                 /* as submitted */
-    bool live;                   /* accepted by the core and not ended */
-    bool ended;                  /* its result was answered */
-    bool broker_end;             /* ended without the store: it must never start */
-    int64_t deadline;            /* accepted + ttl */
-    enum job_end end;            /* how it ended */
-    enum result_code code;       /* … */
+    uint64_t number;                    /* its name is j<number>; 0: place unused */
+    uint32_t route;                     /* index */
+    uint32_t tenant;                    /* index */
+    uint8_t pri;                        /* as submitted */
+    bool live;                          /* accepted by the core and not ended */
+    bool ended;                         /* its result was answered */
+    bool broker_end;                    /* ended without the store: it must never start */
+    int64_t deadline;                   /* accepted + ttl */
+    enum job_end end;                   /* how it ended */
+    enum result_code code;              /* … */
     uint64_t waiting[CORE_WAITERS_MAX]; /* clients to be told, oldest first */
-    uint32_t waiting_n;          /* of them */
-    uint32_t starts;             /* the advertiser's ledger */
-    bool calling;                /* counted in its route's calls */
-    uint32_t sent_attempt;       /* of the latest dispatch since it was accepted */
-    uint32_t worker;             /* calling: whose dispatch */
-    uint32_t attempt;            /* calling: … */
-    enum claim_state claim;      /* in the store */
-    uint32_t claim_attempt;      /* highest seen by the store */
-    int64_t lease_until;         /* CLAIM_STARTED */
-    uint32_t claim_worker;       /* CLAIM_STARTED: owner */
-    uint32_t claim_life;         /* … its life */
-    enum job_end claim_end;      /* CLAIM_ENDED */
-    enum result_code claim_code; /* … */
+    uint32_t waiting_n;                 /* of them */
+    uint32_t starts;                    /* the advertiser's ledger */
+    bool calling;                       /* counted in its route's calls */
+    uint32_t sent_attempt;              /* of the latest dispatch since it was accepted */
+    uint32_t worker;                    /* calling: whose dispatch */
+    uint32_t attempt;                   /* calling: … */
+    enum claim_state claim;             /* in the store */
+    uint32_t claim_attempt;             /* highest seen by the store */
+    int64_t lease_until;                /* CLAIM_STARTED */
+    uint32_t claim_worker;              /* CLAIM_STARTED: owner */
+    uint32_t claim_life;                /* … its life */
+    enum job_end claim_end;             /* CLAIM_ENDED */
+    enum result_code claim_code;        /* … */
 };
 
 struct sim_worker {
@@ -99,44 +99,44 @@ struct sim_worker {
 };
 
 struct sim_route {
-    struct core_route_policy policy; /* as set */
-    double tokens;                   /* own idea of the bucket: an upper bound */
-    int64_t refilled;                /* when */
-    uint32_t calls;                  /* dispatched to call and not known to be over */
-    int64_t open_until;              /* its breaker, as last seen; 0: not open */
+    struct core_route_policy policy;  /* as set */
+    double tokens;                    /* own idea of the bucket: an upper bound */
+    int64_t refilled;                 /* when */
+    uint32_t calls;                   /* dispatched to call and not known to be over */
+    int64_t open_until;               /* its breaker, as last seen; 0: not open */
     uint32_t band_passed[CORE_BANDS]; /* turns since it was served, having jobs */
     /* [band][a][b]: jobs that a sent since both a and b have had jobs, and their weights */
     uint32_t sent[CORE_BANDS][SIM_TENANTS][SIM_TENANTS];
 };
 
 struct world {
-    uint64_t seed;                        /* all follows from it */
-    struct rng rng;                       /* chance */
-    struct core *core;                    /* the real one */
-    int64_t now;                          /* the clock */
-    uint64_t step;                        /* events done */
-    bool closing;                         /* no new jobs, all gates open: everything must end */
-    bool store_up;                        /* the claim store answers */
-    uint64_t next_job;                    /* number of the next new job */
-    uint64_t live;                        /* models live */
-    uint64_t direct_client;               /* who may be answered at once in this call; 0: nobody */
+    uint64_t seed;          /* all follows from it */
+    struct rng rng;         /* chance */
+    struct core *core;      /* the real one */
+    int64_t now;            /* the clock */
+    uint64_t step;          /* events done */
+    bool closing;           /* no new jobs, all gates open: everything must end */
+    bool store_up;          /* the claim store answers */
+    uint64_t next_job;      /* number of the next new job */
+    uint64_t live;          /* models live */
+    uint64_t direct_client; /* who may be answered at once in this call; 0: nobody */
     struct sim_worker workers[SIM_WORKERS];
     struct sim_route routes[SIM_ROUTES];
-    uint32_t weights[SIM_TENANTS];        /* as set */
-    struct heap queue;                    /* events by time */
-    struct event *events;                 /* SIM_EVENTS_MAX */
-    uint32_t *free_events;                /* stack */
-    uint32_t free_event_count;            /* of them */
-    struct model *models;                 /* SIM_JOBS */
-    uint64_t accepted;                    /* counters for the summary and the balance */
-    uint64_t ended[JOB_ENDS];             /* … */
-    uint64_t starts;                      /* … calls at the advertiser */
-    uint64_t deaths;                      /* … of workers */
-    uint64_t repeats;                     /* … */
-    uint64_t conflicts;                   /* … */
-    uint64_t lost;                        /* … results lost on the way */
-    uint64_t settled;                     /* … dispatches only to ask the store */
-    uint64_t longest_backlog;             /* … jobs of two tenants that both had more */
+    uint32_t weights[SIM_TENANTS]; /* as set */
+    struct heap queue;             /* events by time */
+    struct event *events;          /* SIM_EVENTS_MAX */
+    uint32_t *free_events;         /* stack */
+    uint32_t free_event_count;     /* of them */
+    struct model *models;          /* SIM_JOBS */
+    uint64_t accepted;             /* counters for the summary and the balance */
+    uint64_t ended[JOB_ENDS];      /* … */
+    uint64_t starts;               /* … calls at the advertiser */
+    uint64_t deaths;               /* … of workers */
+    uint64_t repeats;              /* … */
+    uint64_t conflicts;            /* … */
+    uint64_t lost;                 /* … results lost on the way */
+    uint64_t settled;              /* … dispatches only to ask the store */
+    uint64_t longest_backlog;      /* … jobs of two tenants that both had more */
 };
 
 /* ---- chance ---- */

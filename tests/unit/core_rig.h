@@ -1,6 +1,6 @@
 /*
- * core_rig.h: a dispatch core with its clock and ears in the hands of a test: what it dispatched and
- * answered is kept in order. Used by test_core_*.c only.
+ * core_rig.h: a dispatch core with its clock and ears in the hands of a test: what it dispatched
+ * and answered is kept in order. Used by test_core_*.c only.
  */
 #ifndef OTPQ_TESTS_CORE_RIG_H
 #define OTPQ_TESTS_CORE_RIG_H
@@ -38,14 +38,14 @@ struct rig_answer {
 };
 
 struct rig {
-    struct core *core;                            /* under test */
-    struct core_limits limits;                    /* as made */
-    int64_t now;                                  /* the core's clock, ms */
-    uint32_t sent_n;                              /* used of sent */
-    uint32_t answer_n;                            /* used of answers */
-    struct rig_sent sent[RIG_EVENTS_MAX];         /* dispatches in order */
-    struct rig_answer answers[RIG_EVENTS_MAX];    /* answers in order */
-    uint64_t credit;                              /* of worker 1 */
+    struct core *core;                         /* under test */
+    struct core_limits limits;                 /* as made */
+    int64_t now;                               /* the core's clock, ms */
+    uint32_t sent_n;                           /* used of sent */
+    uint32_t answer_n;                         /* used of answers */
+    struct rig_sent sent[RIG_EVENTS_MAX];      /* dispatches in order */
+    struct rig_answer answers[RIG_EVENTS_MAX]; /* answers in order */
+    uint64_t credit;                           /* of worker 1 */
 };
 
 static inline void rig_copy(char *to, struct slice s)
@@ -63,8 +63,11 @@ static inline void rig_on_dispatch(void *context, uint32_t worker, const struct 
     struct rig *g = context;
     must(g->sent_n < RIG_EVENTS_MAX);
     struct rig_sent *s = &g->sent[g->sent_n++];
-    *s = (struct rig_sent){.worker = worker, .attempt = job->attempt, .ttl_ms = job->ttl_ms,
-                           .queued_ms = job->queued_ms, .body_n = body.n};
+    *s = (struct rig_sent){.worker = worker,
+                           .attempt = job->attempt,
+                           .ttl_ms = job->ttl_ms,
+                           .queued_ms = job->queued_ms,
+                           .body_n = body.n};
     rig_copy(s->id, job->id);
     rig_copy(s->tenant, job->tenant);
     rig_copy(s->route, job->route);
@@ -85,10 +88,18 @@ static inline void rig_on_answer(void *context, uint64_t client, const struct wi
 static inline struct core_limits rig_limits(void)
 {
     return (struct core_limits){
-        .jobs_max = 10000, .bytes_max = 100 << 20, .route_jobs_max = 10000,
-        .tenant_jobs_max = 10000, .routes_max = 100, .tenants_max = 1000, .workers_max = 16,
-        .results_max = 1000, .results_bytes_max = 1 << 20, .result_ttl_ms = 600000,
-        .attempts_max = 3, .seed = 7,
+        .jobs_max = 10000,
+        .bytes_max = 100 << 20,
+        .route_jobs_max = 10000,
+        .tenant_jobs_max = 10000,
+        .routes_max = 100,
+        .tenants_max = 1000,
+        .workers_max = 16,
+        .results_max = 1000,
+        .results_bytes_max = 1 << 20,
+        .result_ttl_ms = 600000,
+        .attempts_max = 3,
+        .seed = 7,
     };
 }
 
@@ -119,8 +130,8 @@ static inline void rig_stop(struct rig *g)
 /* One job with everything said; the short forms below change what a test is about. */
 static inline struct wire_submit rig_job(const char *id)
 {
-    return (struct wire_submit){.id = slice_of(id), .route = SLICE("r"), .op = WIRE_OP_SEND,
-                                .pri = 5, .ttl_ms = 30000};
+    return (struct wire_submit){
+        .id = slice_of(id), .route = SLICE("r"), .op = WIRE_OP_SEND, .pri = 5, .ttl_ms = 30000};
 }
 
 static inline enum core_admit rig_submit_as(struct rig *g, const struct wire_submit *s,

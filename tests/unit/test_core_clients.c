@@ -93,11 +93,11 @@ static void every_limit_says_its_name(void **state)
         const char *id, *route, *tenant;
         enum core_admit expected;
     } rows[] = {
-        {"a", "r", "t1", CORE_QUEUED},      {"b", "r", "t1", CORE_QUEUED},
-        {"c", "r", "t1", CORE_FULL_TENANT}, {"d", "r", "t2", CORE_QUEUED},
-        {"e", "r", "t3", CORE_QUEUED},      {"f", "r", "t3", CORE_FULL_ROUTE},
+        {"a", "r", "t1", CORE_QUEUED},       {"b", "r", "t1", CORE_QUEUED},
+        {"c", "r", "t1", CORE_FULL_TENANT},  {"d", "r", "t2", CORE_QUEUED},
+        {"e", "r", "t3", CORE_QUEUED},       {"f", "r", "t3", CORE_FULL_ROUTE},
         {"g", "q", "t4", CORE_FULL_TENANTS}, {"h", "q", "t1", CORE_QUEUED},
-        {"i", "q", "t1", CORE_QUEUED},      {"k", "q", "t2", CORE_FULL_TOTAL},
+        {"i", "q", "t1", CORE_QUEUED},       {"k", "q", "t2", CORE_FULL_TOTAL},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct wire_submit s = rig_job(rows[i].id);

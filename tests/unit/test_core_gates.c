@@ -74,8 +74,8 @@ static void a_paused_route_waits_and_goes_on(void **state)
 static void a_blocked_route_costs_others_nothing(void **state)
 {
     struct rig *g = *state;
-    assert_true(rig_policy(g, "slow", (struct core_route_policy){.known = true,
-                                                                 .calls_at_once = 1}));
+    assert_true(
+        rig_policy(g, "slow", (struct core_route_policy){.known = true, .calls_at_once = 1}));
     put_many(g, "slow", 100);
     put_many(g, "r", 20);
     rig_credit(g, 21);
@@ -84,7 +84,10 @@ static void a_blocked_route_costs_others_nothing(void **state)
 }
 
 static const struct core_route_policy with_breaker = {
-    .known = true, .breaker_percent = 50, .breaker_calls = 4, .breaker_window_ms = 10000,
+    .known = true,
+    .breaker_percent = 50,
+    .breaker_calls = 4,
+    .breaker_window_ms = 10000,
     .breaker_open_ms = 5000,
 };
 

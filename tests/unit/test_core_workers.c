@@ -212,9 +212,9 @@ static void not_sent_is_never_said_of_what_was_started(void **state)
 {
     struct rig *g = *state;
     static const enum result_code own[] = {
-        RESULT_ADVERTISER_UNREACHABLE, RESULT_INVALID_REQUEST, RESULT_INTERNAL_ERROR,
-        RESULT_INTEGRATION_NOT_FOUND, RESULT_INTEGRATION_PAUSED, RESULT_STORE_UNAVAILABLE,
-        RESULT_TOO_MANY_SENDS, RESULT_RESEND_TOO_SOON, RESULT_INVALID_MSISDN};
+        RESULT_ADVERTISER_UNREACHABLE, RESULT_INVALID_REQUEST,    RESULT_INTERNAL_ERROR,
+        RESULT_INTEGRATION_NOT_FOUND,  RESULT_INTEGRATION_PAUSED, RESULT_STORE_UNAVAILABLE,
+        RESULT_TOO_MANY_SENDS,         RESULT_RESEND_TOO_SOON,    RESULT_INVALID_MSISDN};
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {
         assert_int_equal(end_after_a_start(g, result_name(own[i]), own[i]), JOB_END_UNKNOWN);
         rig_expect_end(g, result_name(own[i]), JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);

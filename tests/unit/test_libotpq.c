@@ -24,10 +24,10 @@ struct fake {
     char last_id[65];
     uint8_t peer[16]; /* who sent last */
     size_t peer_bytes;
-    bool deaf;   /* reads nothing */
-    bool quiet;  /* reads and says nothing */
-    bool drains; /* takes nothing new */
-    bool full;   /* … for want of room */
+    bool deaf;      /* reads nothing */
+    bool quiet;     /* reads and says nothing */
+    bool drains;    /* takes nothing new */
+    bool full;      /* … for want of room */
     unsigned again; /* jobs that came marked as sent before */
 };
 
