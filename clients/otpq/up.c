@@ -594,8 +594,10 @@ int cmd_up(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (!config_load(&n.config, n.config_path, &error)) {
+    if (!config_load(&n.config, n.config_path, &error) ||
+        !config_check_files(&n.config, "otpq", &error)) {
         (void)fprintf(stderr, "otpq up: %s\n", error.text);
+        config_free(&n.config);
         return OTPQ_EXIT_USAGE;
     }
     if (n.check) {
