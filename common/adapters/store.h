@@ -72,8 +72,9 @@ void store_eval(struct store *s, enum store_script script, store_callback *done,
 /* The whole source: shared part and script. Lives as long as the process. */
 struct slice store_script_source(enum store_script script);
 
-/* Checks at start what the store must be: reachable, maxmemory-policy noeviction. Blocking, for
- * main(); false: *error (512 bytes) says what to change. Appendonly off is a warning in the log. */
+/* Checks at start what the store must be: reachable, 7.0 or newer, maxmemory-policy noeviction.
+ * Blocking, for main(); false: *error (512 bytes) says what to change. Appendonly off is a warning
+ * in the log. */
 MUST_CHECK bool store_check(const char *address, const char *password, uint32_t timeout_ms,
                             char error[512]);
 /* A blocking connection for commands (apply, export, trace); NULL: error filled. hiredis owned by

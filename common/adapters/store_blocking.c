@@ -1,9 +1,12 @@
 #include "common/adapters/store_inside.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/time.h>
 
 #include "common/base/log.h"
+
+enum { REDIS_VERSION_LEAST = 7 /* major */ };
 
 /* Runs a command whose answer is only good or bad. */
 static bool blocking_ok(redisContext *c, const char *what, redisReply *reply, char error[512])
@@ -85,6 +88,23 @@ static bool check_eviction(redisContext *c, const char *address, char error[512]
     return ok;
 }
 
+/* Claims ask with SET … NX GET, which is of Redis 7.0. */
+static bool check_version(redisContext *c, const char *address, char error[512])
+{
+    char version[32] = "";
+    redisReply *r = redisCommand(c, "INFO server");
+    info_value(r, "redis_version:", version);
+    bool ok = strtol(version, NULL, 10) >= REDIS_VERSION_LEAST;
+    if (!ok) {
+        (void)snprintf(error, 512, "Redis at %s is of version \"%s\"; otpq needs 7.0 or newer",
+                       address, version);
+    }
+    if (r != NULL) {
+        freeReplyObject(r);
+    }
+    return ok;
+}
+
 /* A warning only: who replicates may have reasons. */
 static void warn_of_forgetting(redisContext *c, const char *address)
 {
@@ -107,7 +127,7 @@ bool store_check(const char *address, const char *password, uint32_t timeout_ms,
     if (c == NULL) {
         return false;
     }
-    bool ok = check_eviction(c, address, error);
+    bool ok = check_eviction(c, address, error) && check_version(c, address, error);
     if (ok) {
         warn_of_forgetting(c, address);
     }
