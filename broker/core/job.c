@@ -331,9 +331,14 @@ void job_end(struct core *core, struct job *j, const struct wire_result *r, stru
     full.run_ms = in_flight ? core->now - j->at : 0;
     full.attempts = j->dispatches;
     full.trace_id = (struct slice){NULL, 0}; /* between worker and broker only */
-    uint32_t slot = j->slot;
-    uint32_t ref = results_put(core, j, &full, body);
-    index_replace(&core->ids, j->hash, slot, ref);
+    if (full.code ==
+        RESULT_CONFLICT) { /* the id is another job's: its result is not ours to keep */
+        index_remove(&core->ids, j->hash, j->slot);
+    } else {
+        uint32_t slot = j->slot;
+        uint32_t ref = results_put(core, j, &full, body);
+        index_replace(&core->ids, j->hash, slot, ref);
+    }
     route->ended[full.end]++;
     core->ended[full.end]++;
     meter_count(core, &route->drain);

@@ -55,6 +55,23 @@ static void an_ended_repetition_gets_the_first_result(void **state)
     assert_int_equal(rig_stats(g).duplicates, 1);
 }
 
+/* The store knew the id with another body, this broker did not: the id stays the other job's. */
+static void a_conflict_that_the_store_found_is_not_kept(void **state)
+{
+    struct rig *g = *state;
+    struct wire_submit s = rig_job("known");
+    rig_put(g, s);
+    rig_credit(g, 2);
+    rig_step(g);
+    assert_true(rig_result(g, 1, "known", JOB_END_REFUSED, RESULT_CONFLICT));
+    rig_expect_end(g, "known", JOB_END_REFUSED, RESULT_CONFLICT);
+    assert_int_equal(core_get(g->core, SLICE("known"), 7, g->now), CORE_STATE_NONE);
+    assert_int_equal(rig_submit_as(g, &s, "the first body", 8), CORE_QUEUED);
+    rig_step(g);
+    assert_true(rig_done(g, "known"));
+    assert_int_equal(core_get(g->core, SLICE("known"), 7, g->now), CORE_STATE_ENDED);
+}
+
 static void another_body_op_or_route_is_a_conflict(void **state)
 {
     struct rig *g = *state;
@@ -335,6 +352,7 @@ int main(void)
         RIG_TEST(a_live_repetition_waits_too_and_all_are_told_once),
         RIG_TEST(too_many_waiters_drop_the_oldest),
         RIG_TEST(an_ended_repetition_gets_the_first_result),
+        RIG_TEST(a_conflict_that_the_store_found_is_not_kept),
         RIG_TEST(another_body_op_or_route_is_a_conflict),
         cmocka_unit_test(every_limit_says_its_name),
         cmocka_unit_test(bytes_have_a_limit),
