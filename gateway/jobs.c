@@ -176,11 +176,6 @@ void jobs_destroy(struct jobs **jp)
     free(j);
 }
 
-size_t jobs_in_flight(const struct jobs *j)
-{
-    return j->count;
-}
-
 size_t jobs_brokers_up(const struct jobs *j)
 {
     return otpq_brokers_up(j->queue);

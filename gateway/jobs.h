@@ -31,7 +31,6 @@ void jobs_destroy(struct jobs **j);
  * request's; in is only read. */
 void jobs_start(struct jobs *j, struct httpd_request *request, const char *id,
                 const struct intake *in);
-size_t jobs_in_flight(const struct jobs *j);
 size_t jobs_brokers_up(const struct jobs *j);
 
 #endif

@@ -256,7 +256,6 @@ static void write_outcome(struct flow *f)
         .user_id = f->body.user_id,
         .code_mac = slice_of(f->code_mac),
         .result = &f->result,
-        .run_ms = (uint32_t)(clock_mono_ms() - f->arrived_ms),
         .step_count = f->step_count,
         .steps = f->steps,
     };

@@ -115,7 +115,6 @@ struct session_finish {
     struct slice code_mac;           /* otpq codes, send: hex; else empty */
     const struct job_result *result; /* request_id, attempts_left and expires_in are set by the
                                         store when they are absent; then it is encoded */
-    uint32_t run_ms;
     size_t step_count;
     const struct session_step *steps;
 };

@@ -2,10 +2,10 @@
 
 const struct dialect *const dialects[] = {&dialect_template, NULL};
 
-const struct dialect *dialect_find(const char *name)
+const struct dialect *dialect_find(struct slice name)
 {
     for (size_t i = 0; dialects[i] != NULL; i++) {
-        if (strcmp(dialects[i]->name, name) == 0) {
+        if (slice_is(name, dialects[i]->name)) {
             return dialects[i];
         }
     }

@@ -76,7 +76,7 @@ struct dialect {
 extern const struct dialect dialect_template;
 /* All dialects, NULL-terminated. */
 extern const struct dialect *const dialects[];
-const struct dialect *dialect_find(const char *name);
+const struct dialect *dialect_find(struct slice name);
 
 /* Appends the request as a person reads it: method and URL, headers, an empty line, the body. */
 void dialect_request_write(const struct dialect_request *r, struct buf *out);

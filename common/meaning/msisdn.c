@@ -94,9 +94,8 @@ struct msisdn_masked msisdn_mask(struct slice digits)
     return m;
 }
 
-struct slice msisdn_national(const struct msisdn *m, const char *country_code)
+struct slice msisdn_national(struct slice digits, const char *country_code)
 {
-    struct slice digits = slice_of(m->digits);
     struct slice prefix = slice_of(country_code);
     if (prefix.n < digits.n && slice_eq(slice_make(digits.p, prefix.n), prefix)) {
         return slice_make(digits.p + prefix.n, digits.n - prefix.n);

@@ -29,7 +29,7 @@ struct msisdn_masked {
 struct msisdn_masked msisdn_mask(struct slice digits);
 
 /* National form: the digits without country_code, or all of them when it does not begin with it. */
-struct slice msisdn_national(const struct msisdn *m, const char *country_code);
+struct slice msisdn_national(struct slice digits, const char *country_code);
 
 /* Redis hash tag of everything that belongs to this number: two hex digits (256 tags), so that no
  * script touches two cluster slots. */

@@ -113,14 +113,14 @@ static bool set_bool(void *record, const struct record_key *k, struct slice valu
 
 static bool set_dialect(void *record, const struct record_key *k, struct slice value, char why[256])
 {
+    const struct dialect *found = dialect_find(value);
+    if (found != NULL) {
+        *(const struct dialect **)member_of(record, k) = found;
+        return true;
+    }
     struct buf known;
     buf_init(&known, 200);
     for (size_t i = 0; dialects[i] != NULL; i++) {
-        if (slice_is(value, dialects[i]->name)) {
-            *(const struct dialect **)member_of(record, k) = dialects[i];
-            buf_free(&known);
-            return true;
-        }
         buf_printf(&known, "%s%s", i > 0 ? ", " : "", dialects[i]->name);
     }
     (void)snprintf(why, 256, "%s must be one of %s", k->name, buf_text(&known));

@@ -3,6 +3,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "common/meaning/msisdn.h"
+
 const struct template_filter_row template_filters[FILTERS] = {
     [FILTER_NATIONAL] = {"national", NULL,
                          "without \"+\" and without the integration's country code"},
@@ -58,11 +60,7 @@ static void put_national(struct slice value, const char *country_code, struct bu
     if (value.n > 0 && value.p[0] == '+') {
         value = slice_make(value.p + 1, value.n - 1);
     }
-    struct slice prefix = slice_of(country_code);
-    if (prefix.n < value.n && slice_eq(slice_make(value.p, prefix.n), prefix)) {
-        value = slice_make(value.p + prefix.n, value.n - prefix.n);
-    }
-    buf_put_slice(out, value);
+    buf_put_slice(out, msisdn_national(value, country_code));
 }
 
 static void put_case(struct slice value, char first, char last, struct buf *out)

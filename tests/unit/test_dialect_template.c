@@ -311,8 +311,8 @@ static void a_preview_shows_no_secret(void **state)
 static void dialects_are_found_by_name(void **state)
 {
     (void)state;
-    assert_ptr_equal(dialect_find("template"), &dialect_template);
-    assert_null(dialect_find("templates"));
+    assert_ptr_equal(dialect_find(SLICE("template")), &dialect_template);
+    assert_null(dialect_find(SLICE("templates")));
 }
 
 int main(void)
