@@ -1,12 +1,17 @@
 /* System 2, the affiliate OTP API: one address for all, everything comes as parameters. */
-#include "gateway/system.h"
+#include "gateway/otp_system.h"
 
-static bool af_bind(const struct records *records, struct slice name, struct binding *out)
+static void take(struct intake *p, const struct records *records, const struct router_match *m,
+                 const struct intake_input *in)
 {
-    (void)records;
-    (void)name;
-    *out = (struct binding){.bound = false};
-    return true;
+    static const struct binding nobody = {.bound = false};
+    otp_take(p, records, &nobody, m->row->op == ROUTE_VERIFY, in);
 }
 
-const struct system system_af = {.name = "af", .shape = ANSWER_AF, .bind = af_bind};
+static void tell(struct answer *a, const void *kept, const struct otpq_answer *from)
+{
+    (void)kept;
+    otp_tell(a, ANSWER_AF, from);
+}
+
+const struct system system_af = {.name = "af", .take = take, .tell = tell, .fail = otp_fail};

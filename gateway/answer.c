@@ -46,8 +46,7 @@ static json_t *begin(struct answer *a, int http)
     char status[12];
     json_t *root = json_object();
     must(root != NULL);
-    a->http = http;
-    a->retry_after_s = 0;
+    *a = (struct answer){.http = http};
     (void)snprintf(status, sizeof(status), "%d", http);
     put(root, "status", json_string(status));
     return root;
@@ -162,6 +161,22 @@ void answer_failure(struct answer *a, enum result_code code, int http, const cha
     put_detail(root, code, slice_of(detail));
     put_retry_after(a, root, retry_after_s);
     finish(a, root);
+}
+
+void answer_header(struct answer *a, const char *name, const char *value)
+{
+    size_t n = strlen(value);
+    if (n >= ANSWER_HEADER_BYTES || a->header_count == ANSWER_HEADERS_MAX) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)value[i] < ' ' || value[i] == 0x7f) {
+            return;
+        }
+    }
+    struct answer_header *h = &a->headers[a->header_count++];
+    h->name = name;
+    memcpy(h->value, value, n + 1);
 }
 
 void answer_free(struct answer *a)

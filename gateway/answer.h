@@ -18,13 +18,24 @@ enum answer_shape {
     ANSWER_AF        /* system 2: otp_sent with "data" */
 };
 
-enum { ANSWER_BYTES_MAX = 32 * 1024 };
+enum { ANSWER_BYTES_MAX = 32 * 1024, ANSWER_HEADERS_MAX = 6, ANSWER_HEADER_BYTES = 320 };
+
+struct answer_header {
+    const char *name;                /* static */
+    char value[ANSWER_HEADER_BYTES]; /* clean: no CR, no LF */
+};
 
 struct answer {
     int http;               /* status; the body's "status" is the same */
     uint32_t retry_after_s; /* for the Retry-After header; 0: none */
-    struct buf body;        /* JSON, owned */
+    struct buf body;        /* owned */
+    const char *type;       /* media type, static; NULL: application/json */
+    uint32_t header_count;  /* of headers */
+    struct answer_header headers[ANSWER_HEADERS_MAX]; /* beside Retry-After and X-Request-Id */
 };
+
+/* Adds a header; a value that does not fit or is not clean is left out. */
+void answer_header(struct answer *a, const char *name, const char *value);
 
 /* Everything about a result but its code; the defaults of job_result_init mean "does not apply".
  * detail: the gateway's own words, or "" for the result's. */

@@ -29,6 +29,7 @@ enum {
 
 struct gateway {
     const struct config *config;    /* borrowed */
+    char *public_url;               /* without a "/" at its end */
     struct event_base *base;        /* the loop */
     struct store *store;            /* Redis: records */
     struct records_watch *watch;    /* the records */
@@ -77,20 +78,18 @@ static void answer_health(const struct gateway *g, struct httpd_request *r)
 }
 
 /* Without records nobody can be known: not the caller's fault. */
-static void answer_not_loaded(struct httpd_request *r)
+static void answer_not_loaded(struct httpd_request *r, const struct intake *in)
 {
     struct answer a;
-    answer_failure(&a, RESULT_STORE_UNAVAILABLE, 0, "the records are not loaded yet", 0);
+    in->system->fail(&a, in->kept, RESULT_STORE_UNAVAILABLE, 0, "the records are not loaded yet",
+                     0);
     reply_send(r, &a);
     answer_free(&a);
 }
 
-static void answer_now(struct httpd_request *r, const struct intake *in)
+static struct slice header_of(void *context, const char *name)
 {
-    if (in->allow != NULL) {
-        httpd_set_header(r, "Allow", in->allow);
-    }
-    reply_send(r, &in->answer);
+    return httpd_header(context, name);
 }
 
 static void on_request(void *context, struct httpd_request *r)
@@ -106,16 +105,20 @@ static void on_request(void *context, struct httpd_request *r)
         .body = httpd_body(r),
         .caller = {.ip = httpd_peer(r),
                    .user_agent = httpd_header(r, "User-Agent"),
-                   .accept_language = httpd_header(r, "Accept-Language")}};
+                   .accept_language = httpd_header(r, "Accept-Language")},
+        .header = header_of,
+        .context = r,
+        .public_url = g->public_url,
+        .wall_ms = clock_wall_ms()};
     rng_secure_text(id + 2, ID_RANDOM);
     httpd_set_header(r, "X-Request-Id", id);
     intake_make(&intake, records_watch_now(g->watch), &in);
     if (intake.kind == INTAKE_HEALTH) {
         answer_health(g, r);
     } else if (intake.system != NULL && !g->loaded) {
-        answer_not_loaded(r);
+        answer_not_loaded(r, &intake);
     } else if (intake.kind == INTAKE_ANSWER) {
-        answer_now(r, &intake);
+        reply_send(r, &intake.answer);
     } else {
         jobs_start(g->jobs, r, id, &intake);
     }
@@ -263,6 +266,18 @@ static bool open_httpd(struct gateway *g, char error[512])
     return g->httpd != NULL;
 }
 
+/* Where others reach this gateway, as far as it can know by itself. */
+static char *public_url(const struct config *c)
+{
+    struct buf b;
+    if (c->gateway_public_url[0] != '\0') {
+        return slice_dup(slice_of(c->gateway_public_url));
+    }
+    buf_init(&b, 512);
+    buf_printf(&b, "http://%s", c->gateway_listen);
+    return buf_take(&b);
+}
+
 static void open_loop(struct gateway *g)
 {
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
@@ -280,6 +295,7 @@ struct gateway *gateway_new(const struct config *config, char error[512])
 {
     struct gateway *g = xcalloc(1, sizeof(*g));
     g->config = config;
+    g->public_url = public_url(config);
     open_loop(g);
     if (open_store(g, error) && open_jobs(g, error) && open_httpd(g, error)) {
         return g;
@@ -312,5 +328,6 @@ void gateway_destroy(struct gateway **gp)
         event_free(g->signals[i]);
     }
     event_base_free(g->base);
+    free(g->public_url);
     free(g);
 }

@@ -5,12 +5,20 @@
 #ifndef OTPQ_GATEWAY_INTAKE_H
 #define OTPQ_GATEWAY_INTAKE_H
 
-#include <otpq.h>
 #include <stdbool.h>
 
+#include "common/meaning/wire.h"
 #include "gateway/answer.h"
-#include "gateway/otp_request.h"
 #include "gateway/router.h"
+#include "gateway/system.h"
+
+/* What the connection tells, for where the parameters do not tell of the user. X-Forwarded-For is
+ * not among it: anybody can write one. */
+struct otp_caller {
+    struct slice ip;              /* of the peer: "192.0.2.7" */
+    struct slice user_agent;      /* the header's value, may be empty */
+    struct slice accept_language; /* the header's value, may be empty */
+};
 
 struct intake_input {
     struct slice method;
@@ -19,25 +27,40 @@ struct intake_input {
     struct slice content_type; /* the header's value or empty */
     struct slice body;
     struct otp_caller caller;
+    /* any other header's value; empty when it is not there */
+    struct slice (*header)(void *context, const char *name);
+    void *context;
+    const char *public_url; /* where users reach this gateway, without a "/" at its end */
+    int64_t wall_ms;        /* now */
 };
 
 enum intake_kind { INTAKE_ANSWER, INTAKE_JOB, INTAKE_HEALTH };
 
+enum {
+    INTAKE_TENANT_BYTES = WIRE_TENANT_BYTES_MAX + 1,
+    INTAKE_ROUTE_BYTES = WIRE_ROUTE_BYTES_MAX + 1
+};
+
 struct intake {
     enum intake_kind kind;
-    struct answer answer;        /* ANSWER: to be sent now */
-    const char *allow;           /* ANSWER with 405: for the Allow header; else NULL */
-    const struct system *system; /* JOB: whose words the result is told in */
-    bool verify;                 /* JOB: op "verify", else "send" */
-    const char *route;           /* JOB: borrowed from the records */
-    char tenant[24];             /* JOB */
-    struct buf body;             /* JOB: msgpack map, owned */
+    struct answer answer;             /* ANSWER: to be sent now */
+    const struct system *system;      /* whose words; NULL: none was found */
+    void *kept;                       /* the system's own, owned; or NULL */
+    enum wire_op op;                  /* JOB */
+    char route[INTAKE_ROUTE_BYTES];   /* JOB */
+    char tenant[INTAKE_TENANT_BYTES]; /* JOB */
+    struct buf body;                  /* JOB: msgpack map, owned */
 };
 
 void intake_make(struct intake *p, const struct records *records, const struct intake_input *in);
 void intake_free(struct intake *p);
 
-/* What the queue said, in the system's words. */
-void intake_outcome(struct answer *a, const struct system *system, const struct otpq_answer *from);
+/* For systems: the failure is the answer, in the words of p->system. */
+void intake_fail(struct intake *p, enum result_code code, int http, const char *detail);
+/* For systems: p becomes this job; its body is written into p->body, which is ready for it, by the
+ * caller afterwards. Texts are copied and must fit. */
+void intake_job(struct intake *p, enum wire_op op, struct slice route, struct slice tenant);
+/* For systems: after the body was written. False: it was too large, and that is the answer now. */
+bool intake_job_fits(struct intake *p);
 
 #endif

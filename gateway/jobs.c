@@ -21,6 +21,7 @@ struct job {
     struct jobs *owner;
     struct httpd_request *request; /* to be answered */
     const struct system *system;   /* whose words */
+    void *kept;                    /* the system's own of the request, owned */
     int64_t began_ms;              /* when it was queued */
 };
 
@@ -52,6 +53,7 @@ static void job_end(struct job *job, const struct answer *answer)
     reply_send(job->request, answer);
     list_remove(&job->node);
     job->owner->count--;
+    free(job->kept);
     free(job);
 }
 
@@ -59,7 +61,7 @@ static void on_done(void *context, const struct otpq_answer *from)
 {
     struct job *job = context;
     struct answer answer;
-    intake_outcome(&answer, job->system, from);
+    job->system->tell(&answer, job->kept, from);
     log_debug("answered", "id", from->id, "system", job->system->name, "code", from->code, "detail",
               from->detail, "http", log_num(answer.http), "ms",
               log_num(clock_mono_ms() - job->began_ms), "client_gone",
@@ -68,10 +70,11 @@ static void on_done(void *context, const struct otpq_answer *from)
     answer_free(&answer);
 }
 
-static void refuse(struct httpd_request *request, enum result_code code, const char *detail)
+static void refuse(struct httpd_request *request, const struct intake *in, enum result_code code,
+                   const char *detail)
 {
     struct answer answer;
-    answer_failure(&answer, code, 0, detail, 0);
+    in->system->fail(&answer, in->kept, code, 0, detail, 0);
     reply_send(request, &answer);
     answer_free(&answer);
 }
@@ -93,7 +96,7 @@ static bool submit(struct jobs *j, struct job *job, const char *id, const struct
     char trace[WIRE_TRACE_BYTES + 1];
     const char *error = "";
     const struct otpq_job o = {.id = id,
-                               .op = in->verify ? "verify" : "send",
+                               .op = wire_ops[in->op].name,
                                .route = in->route,
                                .tenant = in->tenant,
                                .trace = trace_of(job->request, trace),
@@ -108,15 +111,14 @@ static bool submit(struct jobs *j, struct job *job, const char *id, const struct
     return true;
 }
 
-void jobs_start(struct jobs *j, struct httpd_request *request, const char *id,
-                const struct intake *in)
+void jobs_start(struct jobs *j, struct httpd_request *request, const char *id, struct intake *in)
 {
     if (j->count >= j->inflight_max) {
-        refuse(request, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
+        refuse(request, in, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
         return;
     }
     if (!otpq_connected(j->queue)) {
-        refuse(request, RESULT_QUEUE_FULL, "no broker answers");
+        refuse(request, in, RESULT_QUEUE_FULL, "no broker answers");
         return;
     }
     struct job *job = xcalloc(1, sizeof(*job));
@@ -127,9 +129,11 @@ void jobs_start(struct jobs *j, struct httpd_request *request, const char *id,
     list_init(&job->node);
     if (!submit(j, job, id, in)) {
         free(job);
-        refuse(request, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
+        refuse(request, in, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
         return;
     }
+    job->kept = in->kept;
+    in->kept = NULL;
     list_push(&j->waiting, &job->node);
     j->count++;
 }
@@ -163,13 +167,15 @@ void jobs_destroy(struct jobs **jp)
         return;
     }
     *jp = NULL;
-    struct answer answer;
-    answer_failure(&answer, RESULT_OUTCOME_UNKNOWN, 0, "this gateway was ended", 0);
     list_each(it, &j->waiting)
     {
-        job_end(list_owner(it, struct job, node), &answer);
+        struct job *job = list_owner(it, struct job, node);
+        struct answer answer;
+        job->system->fail(&answer, job->kept, RESULT_OUTCOME_UNKNOWN, 0, "this gateway was ended",
+                          0);
+        job_end(job, &answer);
+        answer_free(&answer);
     }
-    answer_free(&answer);
     event_free(j->ready);
     event_free(j->timer);
     otpq_destroy(&j->queue);

@@ -28,9 +28,8 @@ MUST_CHECK struct jobs *jobs_new(const struct jobs_options *o, const char **erro
 void jobs_destroy(struct jobs **j);
 
 /* Takes the request over and answers it, at once when it cannot be queued. id is the job's and the
- * request's; in is only read. */
-void jobs_start(struct jobs *j, struct httpd_request *request, const char *id,
-                const struct intake *in);
+ * request's; in->kept moves here when it was queued. */
+void jobs_start(struct jobs *j, struct httpd_request *request, const char *id, struct intake *in);
 size_t jobs_brokers_up(const struct jobs *j);
 
 #endif

@@ -12,16 +12,16 @@
 #include "common/meaning/record.h"
 #include "common/meaning/result.h"
 #include "common/meaning/params.h"
-#include "gateway/system.h"
+#include "gateway/intake.h"
 
 enum { OTP_AGENT_BYTES_MAX = 256, OTP_LANG_BYTES_MAX = 35, OTP_DETAIL_BYTES = 128 };
 
-/* What the connection tells, for where the parameters do not tell of the user. X-Forwarded-For is
- * not among it: anybody can write one. */
-struct otp_caller {
-    struct slice ip;              /* of the peer: "192.0.2.7" */
-    struct slice user_agent;      /* the header's value, may be empty */
-    struct slice accept_language; /* the header's value, may be empty */
+/* What the address itself says; parameters may repeat it and must not contradict it. */
+struct binding {
+    bool bound;           /* false: everything comes as parameters */
+    uint64_t aid;         /* affiliate */
+    uint64_t mid;         /* network */
+    struct slice partner; /* integration; borrowed from the records */
 };
 
 /* Slices of body borrow from the params, the caller and msisdn: keep them until it is encoded. */

@@ -10,7 +10,11 @@ void reply_send(struct httpd_request *request, const struct answer *answer)
         (void)snprintf(seconds, sizeof(seconds), "%" PRIu32, answer->retry_after_s);
         httpd_set_header(request, "Retry-After", seconds);
     }
+    for (uint32_t i = 0; i < answer->header_count; i++) {
+        httpd_set_header(request, answer->headers[i].name, answer->headers[i].value);
+    }
     /* Answers carry request ids: no cache may keep them. */
     httpd_set_header(request, "Cache-Control", "no-store");
-    httpd_answer(request, answer->http, "application/json", buf_slice(&answer->body));
+    httpd_answer(request, answer->http, answer->type != NULL ? answer->type : "application/json",
+                 buf_slice(&answer->body));
 }

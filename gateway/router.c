@@ -17,18 +17,20 @@ static bool name_char(char c)
            (c != '\0' && strchr("_.:-", c) != NULL);
 }
 
-static bool matches(const char *pattern, struct slice path, struct slice *name)
+static bool matches(const char *pattern, struct slice path, struct slice names[ROUTER_NAMES_MAX])
 {
     size_t at = 0;
-    *name = (struct slice){NULL, 0};
+    size_t count = 0;
+    memset(names, 0, ROUTER_NAMES_MAX * sizeof(names[0]));
     for (const char *p = pattern; *p != '\0'; p++) {
         if (p[0] == '{' && p[1] == '}') {
             size_t from = at;
             while (at < path.n && name_char(path.p[at])) {
                 at++;
             }
-            *name = slice_make(path.p + from, at - from);
-            if (name->n == 0) {
+            must(count < ROUTER_NAMES_MAX);
+            names[count++] = slice_make(path.p + from, at - from);
+            if (at == from) {
                 return false;
             }
             p++;
@@ -58,7 +60,7 @@ struct router_match router_find(struct slice method, struct slice path)
 {
     struct router_match m = {.outcome = ROUTE_UNKNOWN};
     for (unsigned i = 0; i < router_count; i++) {
-        if (matches(router_rows[i].pattern, path, &m.name)) {
+        if (matches(router_rows[i].pattern, path, m.names)) {
             m.row = &router_rows[i];
             m.outcome = allowed(m.row->methods, method) ? ROUTE_FOUND : ROUTE_WRONG_METHOD;
             return m;

@@ -10,7 +10,10 @@
 #include "common/base/slice.h"
 #include "gateway/system.h"
 
+/* What is asked, where a system has several addresses. */
 enum route_op { ROUTE_GEN, ROUTE_VERIFY, ROUTE_HEALTH };
+
+enum { ROUTER_NAMES_MAX = 2 };
 
 struct router_row {
     const char *pattern;         /* "/e/{}/otp_gen" */
@@ -25,8 +28,8 @@ enum route_outcome { ROUTE_FOUND, ROUTE_UNKNOWN /* 404 */, ROUTE_WRONG_METHOD /*
 
 struct router_match {
     enum route_outcome outcome;
-    const struct router_row *row; /* FOUND and WRONG_METHOD */
-    struct slice name;            /* what "{}" took; else empty */
+    const struct router_row *row;         /* FOUND and WRONG_METHOD */
+    struct slice names[ROUTER_NAMES_MAX]; /* what each "{}" took; else empty */
 };
 
 struct router_match router_find(struct slice method, struct slice path);

@@ -1,29 +1,32 @@
 /*
- * system.h: a served system: its name, its words, and what an address of it settles before any
- * parameter is read. One file a system. Floor 4.
+ * system.h: a served system: how a request to one of its addresses becomes a job, and how the
+ * job's result, or a failure without a job, is told in the system's own words. One file a system;
+ * values in, values out. Floor 4.
  */
 #ifndef OTPQ_GATEWAY_SYSTEM_H
 #define OTPQ_GATEWAY_SYSTEM_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <otpq.h>
 
 #include "common/meaning/record.h"
 #include "gateway/answer.h"
 
-/* What the address itself says; parameters may repeat it and must not contradict it. */
-struct binding {
-    bool bound;           /* false: everything comes as parameters */
-    uint64_t aid;         /* affiliate */
-    uint64_t mid;         /* network */
-    struct slice partner; /* integration; borrowed from the records */
-};
+struct intake;
+struct intake_input;
+struct router_match;
 
 struct system {
-    const char *name;        /* for logs */
-    enum answer_shape shape; /* of its answers */
-    /* False: there is no such address. name is what the path's "{}" took. */
-    bool (*bind)(const struct records *records, struct slice name, struct binding *out);
+    const char *name; /* for logs */
+    /* Fills p: an answer at once (intake_answer), or a job (intake_job). What tell needs to know of
+     * the request goes into p->kept, one allocation that free() ends. */
+    void (*take)(struct intake *p, const struct records *records, const struct router_match *m,
+                 const struct intake_input *in);
+    /* The job's result, or why there is none (outcome.h reads it). */
+    void (*tell)(struct answer *a, const void *kept, const struct otpq_answer *from);
+    /* A failure that never became a job. kept is NULL when take was not reached. http 0: the code's
+     * own status. detail may be "". */
+    void (*fail)(struct answer *a, const void *kept, enum result_code code, int http,
+                 const char *detail, uint32_t retry_after_s);
 };
 
 extern const struct system system_af;       /* af.c: system 2, the affiliate OTP API */

@@ -32,6 +32,7 @@ enum config_shape {
     CONFIG_REDIS,    /* unix:/path or tcp://host:port, or empty */
     CONFIG_ALLOW,    /* entry of an allow list */
     CONFIG_PROXY,    /* http://host:port, or empty */
+    CONFIG_URL,      /* http:// or https://, host, perhaps a path, no "/" at its end; or empty */
     CONFIG_SHAPES
 };
 
@@ -100,6 +101,7 @@ struct config {
     uint64_t worker_drain_ms;
 
     char *gateway_listen;               /* host:port */
+    char *gateway_public_url;           /* "" = http://<gateway_listen> */
     struct config_list gateway_brokers; /* clients' addresses of brokers */
     uint64_t gateway_request_ms;        /* time a request may take to arrive, 10000 */
     uint64_t gateway_inflight_max;

@@ -1,6 +1,7 @@
 #include "common/meaning/config_shape.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/meaning/netaddr.h"
 
@@ -52,6 +53,21 @@ static const char *proxy_wrong(const char *text)
     return netaddr_proxy(text, &a) ? NULL : "must be http://host:port, without path or password";
 }
 
+/* Paths are put behind it, so it ends without a slash. */
+static const char *url_wrong(const char *text)
+{
+    size_t scheme = strncmp(text, "https://", 8) == 0 ? 8 : 7;
+    size_t n = strlen(text);
+    bool ok = (scheme == 8 || strncmp(text, "http://", 7) == 0) && n > scheme && n <= 256 &&
+              text[scheme] != '/' && text[n - 1] != '/';
+    for (size_t i = 0; ok && i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        ok = c > ' ' && c < 0x7f && strchr("\"'<>?#@\\", c) == NULL;
+    }
+    return ok ? NULL
+              : "must be http:// or https://, a host and perhaps a path, without / at its end";
+}
+
 const struct config_shape_row config_shapes[CONFIG_SHAPES] = {
     [CONFIG_ANY] = {"", true, NULL},
     [CONFIG_LISTEN] = {"host:port", false, listen_wrong},
@@ -60,6 +76,7 @@ const struct config_shape_row config_shapes[CONFIG_SHAPES] = {
     [CONFIG_REDIS] = {"unix:/path or tcp://host:port", true, redis_wrong},
     [CONFIG_ALLOW] = {"host, host:port, address or network", false, allow_wrong},
     [CONFIG_PROXY] = {"http://host:port", true, proxy_wrong},
+    [CONFIG_URL] = {"http:// or https:// URL", true, url_wrong},
 };
 
 const char *config_shape_wrong(enum config_shape shape, const char *text)

@@ -94,6 +94,9 @@ const struct config_option config_options[] = {
 
     TEXT("gateway.listen", "127.0.0.1:8080", CONFIG_LISTEN, gateway_listen,
          "Where the HTTP APIs are served."),
+    TEXT("gateway.public_url", "", CONFIG_URL, gateway_public_url,
+         "Where users and advertisers reach the gateway, for links and callback addresses; empty: "
+         "http:// and gateway.listen."),
     LIST("gateway.brokers", "tcp://127.0.0.1:5560", 1, CONFIG_ENDPOINT, gateway_brokers,
          "The broker.clients addresses of all brokers."),
     UINT("gateway.request_ms", "10000", 100, 600000, "ms", gateway_request_ms,

@@ -13,7 +13,7 @@ static void expect(const char *method, const char *path, enum route_outcome want
     assert_int_equal(m.outcome, wanted);
     if (wanted == ROUTE_FOUND) {
         assert_int_equal(m.row->op, op);
-        assert_true(slice_is(m.name, name));
+        assert_true(slice_is(m.names[0], name));
     }
 }
 
