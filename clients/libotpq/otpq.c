@@ -117,7 +117,7 @@ static const char *fill_submit(struct wire_submit *s, const struct otpq_job *job
         return "route: 1 to 64 bytes of A-Z a-z 0-9 _ . : -";
     }
     if (!fill_op(s, job->op)) {
-        return "op: one of send, verify, flash.create, flash.query, callback";
+        return "op: one of send, verify, flash.create, flash.query, callback, report";
     }
     if (s->tenant.n > WIRE_TENANT_BYTES_MAX) {
         return "tenant: at most 64 bytes";

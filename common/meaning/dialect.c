@@ -12,6 +12,11 @@ const struct dialect *dialect_find(struct slice name)
     return NULL;
 }
 
+unsigned dialect_traits(const struct dialect *d, const void *settings)
+{
+    return d->traits != NULL ? d->traits(settings) : 0;
+}
+
 void dialect_request_init(struct dialect_request *r)
 {
     *r = (struct dialect_request){.method = "GET"};

@@ -10,13 +10,14 @@
 
 #include "common/base/buf.h"
 #include "common/base/slice.h"
+#include "common/meaning/params.h"
 #include "common/meaning/result.h"
 #include "common/meaning/template.h"
 #include "common/meaning/yaml.h"
 
 enum dialect_call { DIALECT_SEND, DIALECT_VERIFY, DIALECT_CALLS };
 
-enum { DIALECT_HEADERS_MAX = 24, DIALECT_REQUEST_BYTES_MAX = 128 * 1024 };
+enum { DIALECT_HEADERS_MAX = 24, DIALECT_REQUEST_BYTES_MAX = 128 * 1024, DIALECT_URL_BYTES = 1024 };
 
 /* A request, ready for the HTTP client. */
 struct dialect_request {
@@ -37,13 +38,40 @@ struct dialect_answer {
     struct slice body; /* capped */
 };
 
+/* The SMS that a user sent (FOTP). All may be "". */
+struct dialect_message {
+    char mobile[24];       /* digits of the user's number */
+    char sender[24];       /* the number it was sent to, as FOTP calls it */
+    char send_time[24];    /* YYYY-MM-DD HH:MM:SS */
+    char deliver_time[24]; /* the same */
+};
+
 /* What the answer means. */
 struct dialect_verdict {
     enum job_end end; /* JOB_END_DONE, JOB_END_REFUSED or JOB_END_UNKNOWN */
     enum result_code code;
     bool retry; /* the mapping says: refused, and repeating it is safe and useful */
     char advertiser_request_id[128]; /* "" when there is none */
+    char url[DIALECT_URL_BYTES];     /* the link that the user opens, of a link dialect; or "" */
+    struct dialect_message mo;       /* what the user sent, where the answer tells it */
 };
+
+enum dialect_event { DIALECT_DELIVERY, DIALECT_VERIFICATION, DIALECT_MO };
+
+/* Something that the advertiser tells by itself: a callback taken in. */
+struct dialect_report {
+    enum dialect_event event;
+    enum result_code code;           /* what it says: otp_sent, otp_verified, wrong_otp, … */
+    char request_id[65];             /* ours, where it is told; or "" */
+    char advertiser_request_id[128]; /* theirs; or "" */
+    char otp[16];                    /* MO: the code in it; or "" */
+    struct dialect_message mo;
+};
+
+/* What a link dialect is: send answers with a link, the user answers it by an SMS, and verify asks
+ * for the state, as often as one likes. It sends a code of ours that no other live request of the
+ * integration has. */
+enum dialect_trait { DIALECT_LINK = 1, DIALECT_REPORTS = 2 /* tells deliveries by callbacks */ };
 
 /* One key of a dialect's settings, for its reader, its documentation and the wizard. */
 struct dialect_setting {
@@ -71,7 +99,16 @@ struct dialect {
                   bool masked, struct dialect_request *out, struct template_error *error);
     void (*parse)(const void *settings, enum dialect_call call, const struct dialect_answer *a,
                   struct dialect_verdict *out);
+    /* enum dialect_trait, ORed. NULL: none. */
+    unsigned (*traits)(const void *settings);
+    /* A callback taken in, its parameters merged. False: *why says what is missing. NULL: the
+     * advertiser has no callbacks. */
+    bool (*report)(const void *settings, const struct params *params, struct dialect_report *out,
+                   const char **why);
+    const char *report_answer; /* what a callback is answered with, 200; "" for an empty body */
 };
+
+unsigned dialect_traits(const struct dialect *d, const void *settings);
 
 extern const struct dialect dialect_template;
 /* All dialects, NULL-terminated. */

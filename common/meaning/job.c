@@ -1,6 +1,6 @@
 #include "common/meaning/job.h"
 
-#include "common/meaning/fields.h"
+#include "common/meaning/job_read.h"
 #include "common/meaning/params.h"
 
 /* ---- the body of send and verify ------------------------------------------------------------ */
@@ -46,9 +46,39 @@ static bool lines_ok(struct slice s)
         FIELD(struct body_read, params, "params", FIELD_RAW, 0), .rule = "params: a map"           \
     }
 
+#define PARTY                                                                                      \
+    {                                                                                              \
+        FIELD(struct body_read, body.party, "party", FIELD_ID, 0), 1, 64,                          \
+            "party: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"                                          \
+    }
+
+static const char *const id_forms[JOB_ID_FORMS] = {
+    [JOB_ID_TEXT] = NULL, [JOB_ID_NUMBER] = "number", [JOB_ID_TOKEN] = "token"};
+
+static int id_form_of(struct slice word)
+{
+    for (int i = 1; i < JOB_ID_FORMS; i++) {
+        if (slice_is(word, id_forms[i])) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static const char *id_form_word(int form)
+{
+    return id_forms[form];
+}
+
 static const struct field send_rows[] = {
     MSISDN,
     AID,
+    PARTY,
+    {FIELD(struct body_read, body.id_as, "id_as", FIELD_WORD, 0), .of_word = id_form_of,
+     .word_of = id_form_word, .rule = "id_as: number or token"},
+    TEXT(eid, 128),
+    TEXT(lane, 64),
+    TEXT(ft_id, 64),
     TEXT(user_id, 256),
     TEXT(type, 64),
     TEXT(ip, 64),
@@ -60,11 +90,15 @@ static const struct field send_rows[] = {
 };
 
 static const struct field verify_rows[] = {
-    MSISDN,
+    {FIELD(struct body_read, body.msisdn, "msisdn", FIELD_TEXT, 0), 1, 32,
+     "msisdn: a string of 1 to 32 bytes" PLAIN, .text_ok = params_text_ok},
     {FIELD(struct body_read, body.otp, "otp", FIELD_TEXT, FIELD_NEEDED), 1, 64,
      "otp: needed, a string of 1 to 64 bytes" PLAIN, .text_ok = params_text_ok},
     TEXT(request_id, 64),
     AID,
+    PARTY,
+    TEXT(sender, 24),
+    TEXT(send_time, 24),
     TEXT(user_id, 256),
     TEXT(type, 64),
     TEXT(ip, 64),
@@ -95,7 +129,7 @@ static bool read_param(struct pack *p, struct job_param *param, const char **err
     return true;
 }
 
-static bool read_params(struct slice raw, struct job_params *out, const char **error)
+bool job_read_params(struct slice raw, struct job_params *out, const char **error)
 {
     struct pack p = pack_over(raw);
     uint32_t pairs = 0;
@@ -117,7 +151,7 @@ static bool read_params(struct slice raw, struct job_params *out, const char **e
 }
 
 /* A whole body: one map and nothing behind it. */
-static bool read_whole(struct slice bytes, const struct fields *t, void *out, const char **error)
+bool job_read_whole(struct slice bytes, const struct fields *t, void *out, const char **error)
 {
     struct pack p = pack_over(bytes);
     if (fields_read(&p, t, PACK_DEPTH_MAX - 1, out, error) == FIELDS_OK && p.at == p.end) {
@@ -138,8 +172,12 @@ bool job_body_decode(struct slice bytes, bool verify, struct job_body *out, cons
     /* Not the 1 KiB of params, which count guards. */
     memset(&read.body, 0, offsetof(struct job_body, params.at));
     read.params = (struct slice){0};
-    if (!read_whole(bytes, &t, &read, error) ||
-        !read_params(read.params, &read.body.params, error)) {
+    if (!job_read_whole(bytes, &t, &read, error) ||
+        !job_read_params(read.params, &read.body.params, error)) {
+        return false;
+    }
+    if (verify && read.body.msisdn.n == 0 && read.body.request_id.n == 0) {
+        *error = "msisdn: needed, unless request_id says which request is meant";
         return false;
     }
     memcpy(out, &read.body,
@@ -148,22 +186,28 @@ bool job_body_decode(struct slice bytes, bool verify, struct job_body *out, cons
     return true;
 }
 
+void job_put_params(struct buf *b, const struct job_params *params)
+{
+    must(params->count <= JOB_PARAMS_MAX);
+    if (params->count == 0) {
+        return;
+    }
+    pack_put_map(b, params->count);
+    for (uint32_t i = 0; i < params->count; i++) {
+        pack_put_str(b, params->at[i].name);
+        pack_put_str(b, params->at[i].value);
+    }
+}
+
 void job_body_encode(struct buf *b, const struct job_body *body, bool verify)
 {
     struct body_read from = {.body = *body};
     struct fields t = body_fields(verify);
     struct buf params;
     buf_init(&params, JOB_PARAMS_MAX * (JOB_PARAM_BYTES_MAX + 128));
-    if (body->params.count > 0) {
-        must(body->params.count <= JOB_PARAMS_MAX);
-        pack_put_map(&params, body->params.count);
-        for (uint32_t i = 0; i < body->params.count; i++) {
-            pack_put_str(&params, body->params.at[i].name);
-            pack_put_str(&params, body->params.at[i].value);
-        }
-        b->overflow |= !buf_ok(&params);
-        from.params = buf_slice(&params);
-    }
+    job_put_params(&params, &body->params);
+    b->overflow |= !buf_ok(&params);
+    from.params = buf_slice(&params);
     fields_put(b, &t, &from);
     buf_free(&params);
 }
@@ -173,6 +217,7 @@ void job_body_encode(struct buf *b, const struct job_body *body, bool verify)
 struct result_read {
     struct job_result result;
     struct slice advertiser; /* {http, body, ms}, raw */
+    struct slice flash;      /* {message_id, …}, raw */
 };
 
 #define RESULT_TEXT(member, max)                                                                   \
@@ -196,8 +241,23 @@ static const struct field answer_rows[] = {
     RESULT_NUMBER(attempts_left, "attempts_left"),
     RESULT_NUMBER(retry_after_s, "retry_after"),
     RESULT_NUMBER(expires_in_s, "expires_in"),
+    RESULT_TEXT(eid, 128),
     {FIELD(struct result_read, advertiser, "advertiser", FIELD_RAW, 0),
      .rule = "advertiser: a map"},
+    {FIELD(struct result_read, flash, "flash", FIELD_RAW, 0), .rule = "flash: a map"},
+};
+
+#define FLASH_TEXT(member, max)                                                                    \
+    {                                                                                              \
+        FIELD(struct job_flash, member, #member, FIELD_TEXT, 0), 0, max,                           \
+            "flash." #member ": a string of at most " #max " bytes"                                \
+    }
+
+static const struct field flash_rows[] = {
+    FLASH_TEXT(message_id, 32), FLASH_TEXT(code, 16),         FLASH_TEXT(sealed, 128),
+    FLASH_TEXT(status, 4),      FLASH_TEXT(mobile, 24),       FLASH_TEXT(sender, 24),
+    FLASH_TEXT(send_time, 24),  FLASH_TEXT(deliver_time, 24), FLASH_TEXT(ft_id, 64),
+    FLASH_TEXT(receiver, 24),   FLASH_TEXT(text, 512),
 };
 
 static const struct field advertiser_rows[] = {
@@ -232,9 +292,11 @@ bool job_result_decode(struct slice bytes, struct job_result *out, const char **
 {
     struct result_read read = {0};
     job_result_init(&read.result);
-    if (!read_whole(bytes, &FIELDS(answer_rows), &read, error) ||
+    if (!job_read_whole(bytes, &FIELDS(answer_rows), &read, error) ||
         (read.advertiser.n > 0 &&
-         !read_whole(read.advertiser, &FIELDS(advertiser_rows), &read.result, error))) {
+         !job_read_whole(read.advertiser, &FIELDS(advertiser_rows), &read.result, error)) ||
+        (read.flash.n > 0 &&
+         !job_read_whole(read.flash, &FIELDS(flash_rows), &read.result.flash, error))) {
         return false;
     }
     *out = read.result;
@@ -245,7 +307,14 @@ void job_result_encode(struct buf *b, const struct job_result *r)
 {
     struct result_read from = {.result = *r};
     struct buf advertiser;
+    struct buf flash;
     buf_init(&advertiser, JOB_ADVERTISER_BODY_BYTES_MAX + 256);
+    buf_init(&flash, 4096);
+    if (r->flash.status.n > 0) {
+        fields_put(&flash, &FIELDS(flash_rows), &r->flash);
+        must(buf_ok(&flash));
+        from.flash = buf_slice(&flash);
+    }
     if (r->advertiser_http >= 0) {
         must(r->advertiser_body.n <= JOB_ADVERTISER_BODY_BYTES_MAX);
         fields_put(&advertiser, &FIELDS(advertiser_rows), r);
@@ -253,4 +322,5 @@ void job_result_encode(struct buf *b, const struct job_result *r)
     }
     fields_put(b, &FIELDS(answer_rows), &from);
     buf_free(&advertiser);
+    buf_free(&flash);
 }

@@ -128,6 +128,46 @@ static bool set_dialect(void *record, const struct record_key *k, struct slice v
     return false;
 }
 
+static void free_list(struct record_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        free(list->at[i]);
+    }
+    *list = (struct record_list){0};
+}
+
+static bool add_word(struct record_list *list, const struct record_key *k, struct slice word,
+                     char why[256])
+{
+    if (list->count == RECORD_LIST_MAX || word.n < k->min || word.n > k->max ||
+        !fields_id_alphabet(word)) {
+        (void)snprintf(why, 256,
+                       "%s must be a list of at most %d names, each of %" PRIu64 " to %" PRIu64
+                       " %s",
+                       k->name, RECORD_LIST_MAX, k->min, k->max, k->unit);
+        return false;
+    }
+    list->at[list->count++] = slice_dup(word);
+    return true;
+}
+
+/* As words with one space between them: "" is the empty list. */
+static bool set_list(void *record, const struct record_key *k, struct slice value, char why[256])
+{
+    struct record_list *list = member_of(record, k);
+    free_list(list);
+    while (value.n > 0) {
+        const char *space = memchr(value.p, ' ', value.n);
+        size_t n = space != NULL ? (size_t)(space - value.p) : value.n;
+        if (!add_word(list, k, slice_make(value.p, n), why)) {
+            return false;
+        }
+        n += space != NULL ? 1 : 0;
+        value = slice_make(value.p + n, value.n - n);
+    }
+    return true;
+}
+
 static bool set_member(void *record, const struct record_key *k, struct slice value, char why[256])
 {
     switch (k->type) {
@@ -140,8 +180,17 @@ static bool set_member(void *record, const struct record_key *k, struct slice va
         return set_choice(record, k, value, why);
     case RECORD_DIALECT:
         return set_dialect(record, k, value, why);
+    case RECORD_LIST:
+        return set_list(record, k, value, why);
     default:
         return set_text(record, k, value, why);
+    }
+}
+
+static void put_list(const struct record_list *list, struct buf *out)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        buf_printf(out, "%s%s", i > 0 ? " " : "", list->at[i]);
     }
 }
 
@@ -165,6 +214,9 @@ static void put_member(const void *record, const struct record_key *k, struct bu
         break;
     case RECORD_DIALECT:
         buf_puts(out, (*(const struct dialect *const *)member)->name);
+        break;
+    case RECORD_LIST:
+        put_list(member, out);
         break;
     default:
         buf_puts(out, *(char *const *)member);
@@ -195,10 +247,36 @@ static const struct record_key *find_key(const struct record_schema *schema, con
     return NULL;
 }
 
+static bool read_list(const char *file, const struct record_key *k, void *record,
+                      const struct yaml_node *value, struct yaml_error *error)
+{
+    struct record_list *list = member_of(record, k);
+    char why[256];
+    if (value->kind != YAML_LIST || value->count == 0) {
+        yaml_error_at(error, file, value->line, value->column,
+                      "%s is a list: [one, two]; leave the line out for none", k->name);
+        return false;
+    }
+    free_list(list);
+    for (size_t i = 0; i < value->count; i++) {
+        const struct yaml_node *item = value->items[i];
+        bool word = item->kind == YAML_SCALAR && add_word(list, k, slice_of(item->text), why);
+        if (!word) {
+            yaml_error_at(error, file, item->line, item->column, "%s",
+                          item->kind == YAML_SCALAR ? why : "a word is wanted here");
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool read_value(const char *file, const struct record_key *k, void *record,
                        const struct yaml_node *value, struct yaml_error *error)
 {
     char why[256];
+    if (k->type == RECORD_LIST) {
+        return read_list(file, k, record, value, error);
+    }
     if (value->kind != YAML_SCALAR) {
         yaml_error_at(error, file, value->line, value->column, "%s is one value, not a %s", k->name,
                       value->kind == YAML_MAP ? "map" : "list");
@@ -404,6 +482,31 @@ static bool finish_integration(struct integration *i, const char *file,
 
 /* ---- one record ------------------------------------------------------------------------------ */
 
+/* Where a record keeps what it is called by. */
+static char **name_of(enum record_kind kind, void *record)
+{
+    switch (kind) {
+    case RECORD_INTEGRATION:
+        return &((struct integration *)record)->name;
+    case RECORD_ENDPOINT:
+        return &((struct endpoint *)record)->name;
+    case RECORD_ACCOUNT:
+        return &((struct account *)record)->name;
+    case RECORD_FLASH_TEMPLATE:
+        return &((struct flash_template *)record)->name;
+    case RECORD_API_TOKEN:
+        return &((struct api_token *)record)->name;
+    case RECORD_MO_SOURCE:
+        return &((struct mo_source *)record)->name;
+    case RECORD_NETWORK:
+    case RECORD_AFFILIATE:
+    case RECORD_KINDS:
+        break;
+    }
+    must(false); /* these have no name of their own */
+    return NULL;
+}
+
 static bool set_name(enum record_kind kind, void *record, const char *file,
                      const struct yaml_pair *pair, struct yaml_error *error)
 {
@@ -427,9 +530,7 @@ static bool set_name(enum record_kind kind, void *record, const char *file,
                       record_schemas[kind].one, RECORD_NAME_BYTES_MAX);
         return false;
     }
-    char **to = kind == RECORD_INTEGRATION ? &((struct integration *)record)->name
-                                           : &((struct endpoint *)record)->name;
-    *to = slice_dup(name);
+    *name_of(kind, record) = slice_dup(name);
     return true;
 }
 
@@ -465,6 +566,8 @@ void record_destroy(enum record_kind kind, void *record)
     for (size_t i = 0; i < schema->key_count; i++) {
         if (is_text_type(schema->keys[i].type)) {
             free(*(char **)member_of(record, &schema->keys[i]));
+        } else if (schema->keys[i].type == RECORD_LIST) {
+            free_list(member_of(record, &schema->keys[i]));
         }
     }
     if (kind == RECORD_INTEGRATION) {
@@ -473,10 +576,28 @@ void record_destroy(enum record_kind kind, void *record)
         if (i->settings != NULL) {
             i->dialect->release(i->settings);
         }
-    } else if (kind == RECORD_ENDPOINT) {
-        free(((struct endpoint *)record)->name);
+    } else if (kind != RECORD_NETWORK && kind != RECORD_AFFILIATE) {
+        free(*name_of(kind, record));
     }
     free(record);
+}
+
+static void write_value(struct buf *out, const void *record, const struct record_key *k,
+                        struct slice text)
+{
+    if (k->type != RECORD_LIST) {
+        buf_putc(out, ' ');
+        yaml_put_scalar(out, text, is_text_type(k->type));
+        buf_putc(out, '\n');
+        return;
+    }
+    const struct record_list *list = member_of(record, k);
+    buf_putc(out, '\n');
+    for (uint32_t i = 0; i < list->count; i++) {
+        buf_puts(out, "  - ");
+        yaml_put_scalar(out, slice_of(list->at[i]), true);
+        buf_putc(out, '\n');
+    }
 }
 
 void record_write(enum record_kind kind, const void *record, const struct yaml_node *node,
@@ -490,9 +611,7 @@ void record_write(enum record_kind kind, const void *record, const struct yaml_n
         put_member(record, k, &value);
         if (k->fallback == NULL || strcmp(buf_text(&value), k->fallback) != 0) {
             yaml_put_key(out, k->name, 0);
-            buf_putc(out, ' ');
-            yaml_put_scalar(out, buf_slice(&value), is_text_type(k->type));
-            buf_putc(out, '\n');
+            write_value(out, record, k, buf_slice(&value));
         }
         buf_free(&value);
     }

@@ -1,5 +1,6 @@
 /*
- * record.h: what operators configure at run time: the network, affiliates, integrations, endpoints.
+ * record.h: what operators configure at run time: the network, affiliates, integrations, endpoints,
+ * accounts, flash templates, API tokens, sources of MOs.
  * They come from a YAML file (`otpq apply`), live in Redis as canonical YAML texts, one a record,
  * and are parsed by the same code in every process. Floor 1.
  *
@@ -22,6 +23,10 @@ enum record_kind {
     RECORD_AFFILIATE,
     RECORD_INTEGRATION,
     RECORD_ENDPOINT,
+    RECORD_ACCOUNT,
+    RECORD_FLASH_TEMPLATE,
+    RECORD_API_TOKEN,
+    RECORD_MO_SOURCE,
     RECORD_KINDS
 };
 
@@ -46,6 +51,7 @@ enum record_type {
     RECORD_U32,    /* uint32_t, min to max */
     RECORD_U64,    /* uint64_t, min to max */
     RECORD_BOOL,   /* bool: true or false */
+    RECORD_LIST,   /* struct record_list: names (or digits), each min to max bytes */
     RECORD_CHOICE, /* an enum: the place of the word in choices */
     RECORD_DIALECT /* const struct dialect *: its name */
 };
@@ -72,8 +78,19 @@ struct record_schema {
 };
 extern const struct record_schema record_schemas[RECORD_KINDS];
 
+enum { RECORD_LIST_MAX = 8 };
+
+/* A list of words, owned. */
+struct record_list {
+    uint32_t count;
+    char *at[RECORD_LIST_MAX];
+};
+
 enum code_maker { CODE_BY_ADVERTISER, CODE_BY_OTPQ };
 enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
+enum numbers_rule { NUMBERS_VALID, NUMBERS_POSSIBLE };
+/* How a customer signs its requests (system 4). */
+enum sign_strategy { SIGN_MD5_SORTED, SIGN_HMAC_SHA256_SORTED, SIGN_STATIC, SIGN_NONE };
 
 /* The network that the affiliates belong to. */
 struct network {
@@ -85,7 +102,9 @@ struct affiliate {
     char *name;
     char *key; /* API key; compare with record_key_equal */
     bool api_access;
-    uint32_t weight; /* jobs a turn in a busy route, 1..100, 1 */
+    uint32_t weight;       /* jobs a turn in a busy route, 1..100, 1 */
+    char *postback_url;    /* template, called on each conversion; or "" */
+    char *callback_secret; /* key of webhook-signature on postbacks; or "": not signed */
 };
 
 /* A route: how to reach one advertiser, and what it bears. */
@@ -109,6 +128,10 @@ struct integration {
     uint32_t breaker_window_ms; /* 10000 */
     uint32_t breaker_open_ms;   /* 5000, then probes */
     enum on_unknown on_unknown;
+    struct record_list fallback; /* integrations to try, in order, when provably nothing was sent */
+    enum numbers_rule numbers;   /* which numbers are taken: valid ones, or all possible ones */
+    char *callback_token; /* in /cb/{dialect}/{name}/{token}; "": no callbacks are taken in */
+    char *payout;         /* what a conversion pays, for the macro; or "" */
     const struct dialect *dialect;
     void *settings; /* the dialect's own, owned */
 };
@@ -121,14 +144,63 @@ struct endpoint {
     char *page_title;
 };
 
+/* A customer of systems 3 and 4. */
+struct account {
+    char *name;              /* username; [A-Za-z0-9_.-]{1,48} */
+    char *password_hash;     /* system 3, crypt(5): "$6$…"; or "": no system 3 */
+    bool active;             /* false: 412 */
+    char *integration;       /* system 3: what carries the SMS; or "" */
+    char *text;              /* system 3: SMS text with {otp}; "": the integration's */
+    char *callback_url;      /* system 3: both callbacks; or "" */
+    char *callback_secret;   /* key of webhook-signature; or "": not signed */
+    enum sign_strategy sign; /* system 4 */
+    char *secret;            /* system 4: of the signature, or static's value; or "" */
+    char *header_account;    /* system 4: names of the headers; account, nonce, sign */
+    char *header_nonce;
+    char *header_sign;
+    char *time_zone; /* system 4: of times in pushes and queries, "UTC", "Asia/Bangkok" */
+};
+
+/* A flash template of system 4: what the user is asked to send, and to where. */
+struct flash_template {
+    char *name;                   /* ftId */
+    char *title;                  /* what people call it */
+    char *account;                /* whose it is */
+    struct record_list receivers; /* numbers that the MO may go to, digits; the first is shown */
+    char *content;                /* with {code} */
+    char *callback_url;           /* pushes; or "" */
+    uint32_t code_digits;         /* 4..6, 4 */
+    uint32_t valid_min;           /* 1..10, 5 */
+    struct record_list languages; /* of the redirect page: "zh", "en"; empty: the browser's */
+    char *integration; /* "": otpq makes the code and matches the MO; a link dialect's: its link is
+                          handed on; another: the advertiser makes the code (docs/flash.md) */
+};
+
+/* A bearer of system 5. */
+struct api_token {
+    char *name;
+    char *token;
+    char *integration; /* what carries the SMS */
+};
+
+/* Who may hand in MOs: an SMSC connection's secret, /flash/opt/mo/{token}. */
+struct mo_source {
+    char *name;
+    char *token;
+};
+
 /* An immutable snapshot of all records. Shared by reference count, within one thread. */
 struct records {
     unsigned refs;
-    uint64_t version;         /* of the store; goes up with each apply, by any number */
-    uint64_t mid;             /* the network's id, 0: none yet */
-    struct map *affiliates;   /* "1001" → struct affiliate */
-    struct map *integrations; /* name → struct integration */
-    struct map *endpoints;    /* name → struct endpoint */
+    uint64_t version;            /* of the store; goes up with each apply, by any number */
+    uint64_t mid;                /* the network's id, 0: none yet */
+    struct map *affiliates;      /* "1001" → struct affiliate */
+    struct map *integrations;    /* name → struct integration */
+    struct map *endpoints;       /* name → struct endpoint */
+    struct map *accounts;        /* username → struct account */
+    struct map *flash_templates; /* ftId → struct flash_template */
+    struct map *api_tokens;      /* name → struct api_token */
+    struct map *mo_sources;      /* name → struct mo_source */
 };
 
 struct records *records_new(void);
@@ -138,6 +210,11 @@ void records_unref(struct records **r);
 const struct affiliate *records_affiliate(const struct records *r, uint64_t aid);
 const struct integration *records_integration(const struct records *r, struct slice name);
 const struct endpoint *records_endpoint(const struct records *r, struct slice name);
+const struct account *records_account(const struct records *r, struct slice username);
+const struct flash_template *records_flash_template(const struct records *r, struct slice ft_id);
+/* By the secret; every one is compared in constant time. NULL: nobody has it. */
+const struct api_token *records_api_token(const struct records *r, struct slice token);
+const struct mo_source *records_mo_source(const struct records *r, struct slice token);
 
 /* One record of a kind, as text: what Redis holds and apply compares. */
 struct record_text {

@@ -19,6 +19,11 @@ static const struct record_key affiliate_keys[] = {
      "Its part of a route that is busy: one of weight 3 sends 3 jobs for each that one of weight 1 "
      "sends.",
      AT(affiliate, weight)},
+    {"postback_url", RECORD_TEXT, "", NULL, 0, 2000, "bytes",
+     "Address that is called on each conversion, with macros.", AT(affiliate, postback_url)},
+    {"callback_secret", RECORD_TOKEN, "", NULL, 0, 128, "characters",
+     "Key of webhook-signature on postbacks; without it they are not signed.",
+     AT(affiliate, callback_secret)},
 };
 
 static const struct record_key integration_keys[] = {
@@ -67,6 +72,18 @@ static const struct record_key integration_keys[] = {
     {"on_unknown", RECORD_CHOICE, "fail", "fail|retry", 0, 0, "",
      "What follows when the outcome of a send is unknown; retry can send a second message.",
      AT(integration, on_unknown)},
+    {"fallback", RECORD_LIST, "", NULL, 1, RECORD_NAME_BYTES_MAX, "characters",
+     "Integrations to try, in this order, when the answer proves that nothing was sent or taken.",
+     AT(integration, fallback)},
+    {"numbers", RECORD_CHOICE, "valid", "valid|possible", 0, 0, "",
+     "Which phone numbers are taken: valid ones, or all of a possible length.",
+     AT(integration, numbers)},
+    {"callback_token", RECORD_TOKEN, "", NULL, 0, 128, "characters",
+     "Unguessable part of the address at which the advertiser's callbacks are taken in; without it "
+     "none are.",
+     AT(integration, callback_token)},
+    {"payout", RECORD_TEXT, "", NULL, 0, 32, "bytes",
+     "What a conversion pays; postbacks carry it as {payout}.", AT(integration, payout)},
 };
 
 static const struct record_key endpoint_keys[] = {
@@ -76,6 +93,75 @@ static const struct record_key endpoint_keys[] = {
      "Number of the affiliate it is made for.", AT(endpoint, affiliate)},
     {"page_title", RECORD_TEXT, "", NULL, 0, 200, "bytes", "Title of the landing page.",
      AT(endpoint, page_title)},
+};
+
+static const struct record_key account_keys[] = {
+    {"active", RECORD_BOOL, "true", NULL, 0, 0, "",
+     "Whether the account may send; one that is not is answered 412.", AT(account, active)},
+    {"password_hash", RECORD_TOKEN, "", NULL, 0, 200, "characters",
+     "Password of the OTP Service API as `otpq hash-password` prints it; without it the account "
+     "has "
+     "no access there.",
+     AT(account, password_hash)},
+    {"integration", RECORD_NAME, "", NULL, 0, RECORD_NAME_BYTES_MAX, "characters",
+     "OTP Service API: integration that carries the SMS.", AT(account, integration)},
+    {"text", RECORD_LINES, "", NULL, 0, 1000, "bytes",
+     "OTP Service API: text of the SMS with {otp}; empty: the integration's.", AT(account, text)},
+    {"callback_url", RECORD_TEXT, "", NULL, 0, 2000, "bytes",
+     "OTP Service API: address of both callbacks.", AT(account, callback_url)},
+    {"callback_secret", RECORD_TOKEN, "", NULL, 0, 128, "characters",
+     "Key of webhook-signature on callbacks; without it they are not signed.",
+     AT(account, callback_secret)},
+    {"sign", RECORD_CHOICE, "md5-sorted", "md5-sorted|hmac-sha256-sorted|static|none", 0, 0, "",
+     "FOTP: how requests are signed; none is for loopback alone.", AT(account, sign)},
+    {"secret", RECORD_TOKEN, "", NULL, 0, 128, "characters",
+     "FOTP: secret of the signature; without it the account has no access there, unless sign is "
+     "none.",
+     AT(account, secret)},
+    {"header_account", RECORD_NAME, "account", NULL, 1, 64, "characters",
+     "FOTP: name of the header with the account.", AT(account, header_account)},
+    {"header_nonce", RECORD_NAME, "nonce", NULL, 1, 64, "characters",
+     "FOTP: name of the header with the nonce.", AT(account, header_nonce)},
+    {"header_sign", RECORD_NAME, "sign", NULL, 1, 64, "characters",
+     "FOTP: name of the header with the signature.", AT(account, header_sign)},
+    {"time_zone", RECORD_TEXT, "UTC", NULL, 1, 64, "bytes",
+     "FOTP: time zone of times in pushes and queries, as Asia/Bangkok.", AT(account, time_zone)},
+};
+
+static const struct record_key flash_template_keys[] = {
+    {"title", RECORD_TEXT, "", NULL, 0, 200, "bytes", "What people call the template.",
+     AT(flash_template, title)},
+    {"account", RECORD_NAME, NULL, NULL, 1, 48, "characters", "Account whose template it is.",
+     AT(flash_template, account)},
+    {"receivers", RECORD_LIST, NULL, NULL, 3, 15, "digits",
+     "Numbers that the SMS may go to; the user is shown the first.", AT(flash_template, receivers)},
+    {"content", RECORD_TEXT, NULL, NULL, 6, 300, "bytes",
+     "Text of the SMS with {code}; the word around {code} must be in the SMS that comes.",
+     AT(flash_template, content)},
+    {"callback_url", RECORD_TEXT, "", NULL, 0, 2000, "bytes", "Address of pushes.",
+     AT(flash_template, callback_url)},
+    {"code_digits", RECORD_U32, "4", NULL, 4, 6, "digits", "Length of a code that is made here.",
+     AT(flash_template, code_digits)},
+    {"valid_min", RECORD_U32, "5", NULL, 1, 10, "minutes",
+     "How long a link lives when the request does not say.", AT(flash_template, valid_min)},
+    {"languages", RECORD_LIST, "", NULL, 2, 8, "characters",
+     "Languages of the redirect page, of zh and en; empty: all, as the browser asks.",
+     AT(flash_template, languages)},
+    {"integration", RECORD_NAME, "", NULL, 0, RECORD_NAME_BYTES_MAX, "characters",
+     "Integration behind the template; empty: otpq makes the code and matches the SMS itself.",
+     AT(flash_template, integration)},
+};
+
+static const struct record_key api_token_keys[] = {
+    {"token", RECORD_TOKEN, NULL, NULL, 8, 128, "characters", "The bearer token.",
+     AT(api_token, token)},
+    {"integration", RECORD_NAME, NULL, NULL, 1, RECORD_NAME_BYTES_MAX, "characters",
+     "Integration that carries the SMS.", AT(api_token, integration)},
+};
+
+static const struct record_key mo_source_keys[] = {
+    {"token", RECORD_TOKEN, NULL, NULL, 6, 128, "characters",
+     "Unguessable part of the address that the SMSC's messages come to.", AT(mo_source, token)},
 };
 
 #define SCHEMA(section, one, keys, type)                                                           \
@@ -88,11 +174,16 @@ const struct record_schema record_schemas[RECORD_KINDS] = {
     [RECORD_AFFILIATE] = SCHEMA("affiliates", "affiliate", affiliate_keys, affiliate),
     [RECORD_INTEGRATION] = SCHEMA("integrations", "integration", integration_keys, integration),
     [RECORD_ENDPOINT] = SCHEMA("endpoints", "endpoint", endpoint_keys, endpoint),
+    [RECORD_ACCOUNT] = SCHEMA("accounts", "account", account_keys, account),
+    [RECORD_FLASH_TEMPLATE] =
+        SCHEMA("flash_templates", "flash template", flash_template_keys, flash_template),
+    [RECORD_API_TOKEN] = SCHEMA("api_tokens", "API token", api_token_keys, api_token),
+    [RECORD_MO_SOURCE] = SCHEMA("mo_sources", "MO source", mo_source_keys, mo_source),
 };
 
 const char *const record_sections[RECORD_KINDS] = {
-    [RECORD_NETWORK] = "network",
-    [RECORD_AFFILIATE] = "affiliates",
-    [RECORD_INTEGRATION] = "integrations",
-    [RECORD_ENDPOINT] = "endpoints",
+    [RECORD_NETWORK] = "network",          [RECORD_AFFILIATE] = "affiliates",
+    [RECORD_INTEGRATION] = "integrations", [RECORD_ENDPOINT] = "endpoints",
+    [RECORD_ACCOUNT] = "accounts",         [RECORD_FLASH_TEMPLATE] = "flash_templates",
+    [RECORD_API_TOKEN] = "api_tokens",     [RECORD_MO_SOURCE] = "mo_sources",
 };

@@ -16,6 +16,10 @@ struct records *records_new(void)
     r->affiliates = map_new(RECORDS_MAX);
     r->integrations = map_new(RECORDS_MAX);
     r->endpoints = map_new(RECORDS_MAX);
+    r->accounts = map_new(RECORDS_MAX);
+    r->flash_templates = map_new(RECORDS_MAX);
+    r->api_tokens = map_new(RECORDS_MAX);
+    r->mo_sources = map_new(RECORDS_MAX);
     return r;
 }
 
@@ -41,6 +45,26 @@ static void destroy_endpoint(void *record)
     record_destroy(RECORD_ENDPOINT, record);
 }
 
+static void destroy_account(void *record)
+{
+    record_destroy(RECORD_ACCOUNT, record);
+}
+
+static void destroy_flash_template(void *record)
+{
+    record_destroy(RECORD_FLASH_TEMPLATE, record);
+}
+
+static void destroy_api_token(void *record)
+{
+    record_destroy(RECORD_API_TOKEN, record);
+}
+
+static void destroy_mo_source(void *record)
+{
+    record_destroy(RECORD_MO_SOURCE, record);
+}
+
 void records_unref(struct records **rp)
 {
     struct records *r = *rp;
@@ -55,6 +79,10 @@ void records_unref(struct records **rp)
     map_destroy(&r->affiliates, destroy_affiliate);
     map_destroy(&r->integrations, destroy_integration);
     map_destroy(&r->endpoints, destroy_endpoint);
+    map_destroy(&r->accounts, destroy_account);
+    map_destroy(&r->flash_templates, destroy_flash_template);
+    map_destroy(&r->api_tokens, destroy_api_token);
+    map_destroy(&r->mo_sources, destroy_mo_source);
     free(r);
 }
 
@@ -75,13 +103,57 @@ const struct endpoint *records_endpoint(const struct records *r, struct slice na
     return map_get(r->endpoints, name);
 }
 
+const struct account *records_account(const struct records *r, struct slice username)
+{
+    return map_get(r->accounts, username);
+}
+
+const struct flash_template *records_flash_template(const struct records *r, struct slice ft_id)
+{
+    return map_get(r->flash_templates, ft_id);
+}
+
+const struct api_token *records_api_token(const struct records *r, struct slice token)
+{
+    const struct api_token *found = NULL;
+    size_t at = 0;
+    struct slice name;
+    void *value;
+    while (map_next(r->api_tokens, &at, &name, &value)) {
+        const struct api_token *t = value;
+        found = record_key_equal(token, t->token) ? t : found;
+    }
+    return found;
+}
+
+const struct mo_source *records_mo_source(const struct records *r, struct slice token)
+{
+    const struct mo_source *found = NULL;
+    size_t at = 0;
+    struct slice name;
+    void *value;
+    while (map_next(r->mo_sources, &at, &name, &value)) {
+        const struct mo_source *s = value;
+        found = record_key_equal(token, s->token) ? s : found;
+    }
+    return found;
+}
+
 /* ---- building -------------------------------------------------------------------------------- */
 
 static struct map *map_of(const struct records *r, enum record_kind kind)
 {
-    return kind == RECORD_AFFILIATE     ? r->affiliates
-           : kind == RECORD_INTEGRATION ? r->integrations
-                                        : r->endpoints;
+    struct map *const maps[RECORD_KINDS] = {
+        [RECORD_AFFILIATE] = r->affiliates,
+        [RECORD_INTEGRATION] = r->integrations,
+        [RECORD_ENDPOINT] = r->endpoints,
+        [RECORD_ACCOUNT] = r->accounts,
+        [RECORD_FLASH_TEMPLATE] = r->flash_templates,
+        [RECORD_API_TOKEN] = r->api_tokens,
+        [RECORD_MO_SOURCE] = r->mo_sources,
+    };
+    must(maps[kind] != NULL);
+    return maps[kind];
 }
 
 /* Takes the record over. */

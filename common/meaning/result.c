@@ -57,6 +57,8 @@ const struct result_row result_rows[RESULT_CODES] = {
     [RESULT_CANCELLED] = {"cancelled", false, 400, "cancelled before it started", 0},
     [RESULT_CONFLICT] = {"conflict", false, 400, "the same id was used with another body", 0},
     [RESULT_INTERNAL_ERROR] = {"internal_error", false, 500, "otpq failed; see its log", 0},
+    [RESULT_DELIVERED] = {"delivered", false, 200, "a callback was received, or a report taken in",
+                          0},
 };
 
 const char *const job_end_names[JOB_ENDS] = {

@@ -9,6 +9,7 @@ const struct wire_op_row wire_ops[WIRE_OPS] = {
     [WIRE_OP_FLASH_CREATE] = {"flash.create", 5},
     [WIRE_OP_FLASH_QUERY] = {"flash.query", 5},
     [WIRE_OP_CALLBACK] = {"callback", 3},
+    [WIRE_OP_REPORT] = {"report", 7},
 };
 
 static const char *const ack_names[WIRE_ACKS] = {
@@ -107,8 +108,10 @@ static const char *code_word(int code)
 
 /* ---- envelopes ------------------------------------------------------------------------------ */
 
+#define OP_RULE         "op: one of send, verify, flash.create, flash.query, callback, report"
 #define ID_RULE         "id: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"
 #define ROUTE_RULE      "route: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"
+#define VIA_RULE        "via: 1 to 64 bytes of A-Z a-z 0-9 _ . : -"
 #define COUNT_RULE(key) key ": a whole number, at most 4294967295"
 #define ROW_ID(type, flags)                                                                        \
     {                                                                                              \
@@ -132,7 +135,7 @@ static const char *code_word(int code)
 static const struct field submit_rows[] = {
     ROW_ID(struct wire_submit, FIELD_NEEDED),
     {FIELD(struct wire_submit, op, "op", FIELD_WORD, FIELD_NEEDED), .of_word = op_of,
-     .word_of = op_word, .rule = "op: one of send, verify, flash.create, flash.query, callback"},
+     .word_of = op_word, .rule = OP_RULE},
     {FIELD(struct wire_submit, route, "route", FIELD_ID, FIELD_NEEDED), 1, WIRE_ROUTE_BYTES_MAX,
      ROUTE_RULE},
     {FIELD(struct wire_submit, tenant, "tenant", FIELD_TEXT, 0), 0, WIRE_TENANT_BYTES_MAX,
@@ -176,7 +179,7 @@ static const struct field nack_rows[] = {
 static const struct field job_rows[] = {
     ROW_ID(struct wire_job, FIELD_NEEDED),
     {FIELD(struct wire_job, op, "op", FIELD_WORD, FIELD_NEEDED), .of_word = op_of,
-     .word_of = op_word, .rule = "op: one of send, verify, flash.create, flash.query, callback"},
+     .word_of = op_word, .rule = OP_RULE},
     {FIELD(struct wire_job, route, "route", FIELD_ID, FIELD_NEEDED), 1, WIRE_ROUTE_BYTES_MAX,
      ROUTE_RULE},
     ROW_TEXT(struct wire_job, tenant, 64),
@@ -184,6 +187,9 @@ static const struct field job_rows[] = {
     ROW_U32(struct wire_job, ttl_ms, FIELD_NEEDED),
     ROW_U32(struct wire_job, queued_ms, 0),
     ROW_TEXT(struct wire_job, trace, 64),
+    {FIELD(struct wire_job, via, "via", FIELD_ID, 0), 1, WIRE_ROUTE_BYTES_MAX, VIA_RULE},
+    {FIELD(struct wire_job, moved, "moved", FIELD_WORD, 0), .of_word = code_of,
+     .word_of = code_word, .rule = "moved: a word of the vocabulary"},
 };
 
 static const struct field back_rows[] = {
@@ -193,6 +199,7 @@ static const struct field back_rows[] = {
     ROW_U32(struct wire_give_back, delay_ms, FIELD_SKIP_ZERO),
     {FIELD(struct wire_give_back, code, "code", FIELD_WORD, 0), .of_word = code_of,
      .word_of = code_word, .rule = "code: a word of the vocabulary"},
+    {FIELD(struct wire_give_back, via, "via", FIELD_ID, 0), 1, WIRE_ROUTE_BYTES_MAX, VIA_RULE},
 };
 
 static const struct field hello_rows[] = {

@@ -39,12 +39,13 @@ enum wire_op {
     WIRE_OP_FLASH_CREATE,
     WIRE_OP_FLASH_QUERY,
     WIRE_OP_CALLBACK,
+    WIRE_OP_REPORT, /* something came in about a request: a delivery report, a push, an MO */
     WIRE_OPS
 };
 
 struct wire_op_row {
     const char *name; /* "send", "verify", "flash.create", … */
-    uint8_t pri;      /* default priority: verify 7, send 5, callback 3, flash.* 5 */
+    uint8_t pri;      /* default priority: verify 7, send 5, report 7, callback 3, flash.* 5 */
 };
 extern const struct wire_op_row wire_ops[WIRE_OPS];
 
@@ -93,6 +94,8 @@ struct wire_job {
     uint32_t attempt;   /* 1 for the first dispatch; goes up by one each time */
     uint32_t ttl_ms;    /* time left until the deadline, when the broker sent it */
     uint32_t queued_ms; /* how long it waited: for the time-line */
+    struct slice via;   /* integration whose advertiser is to be called; empty: the route's own */
+    enum result_code moved; /* why it came to via from the one before; RESULT_NONE: it did not */
 };
 
 /* OTPQ-W/1 B: given back, provably not sent to the advertiser. */
@@ -102,6 +105,7 @@ struct wire_give_back {
     uint32_t attempt_seen; /* highest that the claim key knows: the next one must be higher */
     uint32_t delay_ms;     /* not again before */
     enum result_code code; /* why: advertiser_unreachable, … RESULT_NONE: drain */
+    struct slice via;      /* goes on in the lane of this integration; empty: where it was */
 };
 
 /* OTPQ-W/1 H: hello. */

@@ -178,7 +178,7 @@ static inline bool rig_done(struct rig *g, const char *id)
 static inline bool rig_back(struct rig *g, const char *id, uint32_t attempt, uint32_t seen,
                             uint32_t delay_ms, enum result_code code)
 {
-    struct wire_give_back b = {slice_of(id), attempt, seen, delay_ms, code};
+    struct wire_give_back b = {slice_of(id), attempt, seen, delay_ms, code, {NULL, 0}};
     return core_given_back(g->core, 1, &b, g->now);
 }
 

@@ -19,6 +19,8 @@ static inline void fixture_affiliate(struct records *r, uint64_t id, const char 
     a->name = strdup(id_text);
     a->key = strdup(key);
     a->api_access = api_access;
+    a->postback_url = strdup("");
+    a->callback_secret = strdup("");
     fixture_put(r->affiliates, id_text, a);
 }
 
@@ -29,6 +31,8 @@ static inline void fixture_integration(struct records *r, const char *name, cons
     i->name = strdup(name);
     i->country_code = strdup(country);
     i->text = strdup("");
+    i->callback_token = strdup("");
+    i->payout = strdup("");
     i->paused = paused;
     fixture_put(r->integrations, name, i);
 }

@@ -75,8 +75,9 @@ static void test_submit(void **state)
 static void test_submit_defaults(void **state)
 {
     (void)state;
-    static const char *const ops[] = {"send", "verify", "flash.create", "flash.query", "callback"};
-    static const uint8_t pris[] = {5, 7, 5, 5, 3};
+    static const char *const ops[] = {"send",        "verify",   "flash.create",
+                                      "flash.query", "callback", "report"};
+    static const uint8_t pris[] = {5, 7, 5, 5, 3, 7};
     for (int i = 0; i < WIRE_OPS; i++) {
         struct buf b;
         struct wire_submit_read got;

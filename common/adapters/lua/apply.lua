@@ -1,5 +1,5 @@
 -- All records of one `otpq apply`, or none: only when nobody else applied meanwhile.
--- KEYS: version, network, affiliates, integrations, endpoints
+-- KEYS: version, network, then one hash a kind
 -- ARGV: expected version, channel, then (key's number, name, '+' text or '-')*
 -- Answer: {1, new version} written, {0, current version} somebody was faster
 local version = redis.call('GET', KEYS[1]) or '0'
