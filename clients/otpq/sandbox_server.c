@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "clients/otpq/sandbox_customer_http.h"
 #include "clients/otpq/sandbox_inbox.h"
 #include "clients/otpq/sandbox_numbers.h"
 #include "common/adapters/httpd.h"
@@ -22,12 +23,13 @@ enum {
     INBOX_BYTES_MAX = 4 * 1024 * 1024
 };
 
-static const char json_type[] = "application/json";
+static const char media_json[] = "application/json";
 
 struct sandbox_server {
     struct event_base *base;     /* borrowed */
     struct httpd *httpd;         /* owned */
     struct inbox *inbox;         /* owned */
+    struct customer *customer;   /* owned */
     uint32_t delay_ms;           /* of every answer */
     const struct timeval *delay; /* the same, as the loop's common time-out; NULL: none */
     struct list waiting;         /* of struct reply */
@@ -56,7 +58,7 @@ static void answer_large(struct httpd_request *r, int http)
     memset(room, 'x', LARGE_BYTES);
     buf_added(&b, LARGE_BYTES);
     buf_puts(&b, "\"}");
-    httpd_answer(r, http, json_type, buf_slice(&b));
+    httpd_answer(r, http, media_json, buf_slice(&b));
     buf_free(&b);
 }
 
@@ -65,13 +67,13 @@ static void answer_whole(struct reply *p)
     enum sandbox_body body = p->row != NULL ? p->row->body : SANDBOX_BODY_ORDINARY;
     switch (body) {
     case SANDBOX_BODY_ORDINARY:
-        httpd_answer(p->request, p->http, json_type, slice_of(p->body));
+        httpd_answer(p->request, p->http, media_json, slice_of(p->body));
         break;
     case SANDBOX_BODY_GARBAGE:
-        httpd_answer(p->request, p->http, json_type, SLICE("{\"status\": o\xff\x00k,,"));
+        httpd_answer(p->request, p->http, media_json, SLICE("{\"status\": o\xff\x00k,,"));
         break;
     case SANDBOX_BODY_EMPTY:
-        httpd_answer(p->request, p->http, json_type, SLICE(""));
+        httpd_answer(p->request, p->http, media_json, SLICE(""));
         break;
     case SANDBOX_BODY_HTML:
         httpd_answer(p->request, p->http, "text/html",
@@ -195,7 +197,7 @@ static void bad_request(struct httpd_request *r, const char *detail)
         text[n++] = *c == '"' || *c == '\\' ? '\'' : *c;
     }
     memcpy(text + n, "\"}", 2);
-    httpd_answer(r, 400, json_type, slice_make(text, n + 2));
+    httpd_answer(r, 400, media_json, slice_make(text, n + 2));
 }
 
 /* The number's digits without a leading "+"; empty when it is no number. */
@@ -319,7 +321,7 @@ static void on_look(struct sandbox_server *s, struct httpd_request *r, bool ledg
             } else {
                 inbox_print(s->inbox, digits, &out);
             }
-            httpd_answer(r, 200, json_type, buf_slice(&out));
+            httpd_answer(r, 200, media_json, buf_slice(&out));
         }
     }
     buf_free(&out);
@@ -330,12 +332,15 @@ static void on_front_page(struct httpd_request *r)
 {
     struct buf out;
     buf_init(&out, 16384);
-    buf_puts(&out, "otpq's sandbox advertiser\n\n"
-                   "GET|POST /otp/send    msisdn, text (optional), ref (optional)\n"
-                   "GET|POST /otp/verify  msisdn, otp, request_id (optional)\n"
-                   "GET /inbox?msisdn=    the OTPs that arrived, newest first\n"
-                   "GET /ledger?msisdn=   how many sends and verifies were received; without a\n"
-                   "                      number: all\n\n");
+    buf_puts(&out,
+             "otpq's sandbox advertiser\n\n"
+             "GET|POST /otp/send    msisdn, text (optional), ref (optional)\n"
+             "GET|POST /otp/verify  msisdn, otp, request_id (optional)\n"
+             "GET /inbox?msisdn=    the OTPs that arrived, newest first\n"
+             "GET /ledger?msisdn=   how many sends and verifies were received; without a\n"
+             "                      number: all\n"
+             "/customer/{name}      takes callbacks; ?fail=N fails the first N of each message\n"
+             "GET /callbacks?name=  the callbacks that came, newest first\n\n");
     sandbox_numbers_print(&out);
     httpd_answer(r, 200, "text/plain; charset=utf-8", buf_slice(&out));
     buf_free(&out);
@@ -348,7 +353,7 @@ static void on_request(void *context, struct httpd_request *r)
     struct slice method = httpd_method(r);
     if (!slice_is(method, "GET") && !slice_is(method, "POST")) {
         httpd_set_header(r, "Allow", "GET, POST");
-        httpd_answer(r, 405, json_type, SLICE("{\"status\":\"error\",\"error\":\"bad_method\"}"));
+        httpd_answer(r, 405, media_json, SLICE("{\"status\":\"error\",\"error\":\"bad_method\"}"));
     } else if (slice_is(path, "/otp/send")) {
         on_call(s, r, false);
     } else if (slice_is(path, "/otp/verify")) {
@@ -357,12 +362,17 @@ static void on_request(void *context, struct httpd_request *r)
         on_look(s, r, false);
     } else if (slice_is(path, "/ledger")) {
         on_look(s, r, true);
+    } else if (path.n > sizeof(CUSTOMER_PATH) - 1 &&
+               memcmp(path.p, CUSTOMER_PATH, sizeof(CUSTOMER_PATH) - 1) == 0) {
+        customer_http_take(s->customer, r);
+    } else if (slice_is(path, "/callbacks")) {
+        customer_http_look(s->customer, r);
     } else if (slice_is(path, "/livez")) {
-        httpd_answer(r, 200, json_type, SLICE("{\"status\":\"ok\"}"));
+        httpd_answer(r, 200, media_json, SLICE("{\"status\":\"ok\"}"));
     } else if (slice_is(path, "/")) {
         on_front_page(r);
     } else {
-        httpd_answer(r, 404, json_type, SLICE("{\"status\":\"error\",\"error\":\"not_found\"}"));
+        httpd_answer(r, 404, media_json, SLICE("{\"status\":\"error\",\"error\":\"not_found\"}"));
     }
 }
 
@@ -388,6 +398,7 @@ struct sandbox_server *sandbox_server_new(struct event_base *base, const struct 
         free(s);
         return NULL;
     }
+    s->customer = customer_new();
     s->inbox = inbox_new(SANDBOX_INBOX_MAX, SANDBOX_NUMBERS_MAX);
     if (o->delay_ms > 0) {
         struct timeval tv = {o->delay_ms / 1000, (suseconds_t)(o->delay_ms % 1000) * 1000};
@@ -411,6 +422,7 @@ void sandbox_server_destroy(struct sandbox_server **sp)
     }
     httpd_destroy(&s->httpd);
     inbox_destroy(&s->inbox);
+    customer_destroy(&s->customer);
     free(s);
 }
 

@@ -110,6 +110,16 @@ struct slice httpd_header(const struct httpd_request *r, const char *name)
     return slice_of(evhttp_find_header(evhttp_request_get_input_headers(r->req), name));
 }
 
+void httpd_each_header(const struct httpd_request *r,
+                       void (*each)(void *context, const char *name, const char *value),
+                       void *context)
+{
+    const struct evkeyvalq *headers = evhttp_request_get_input_headers(r->req);
+    for (const struct evkeyval *h = headers->tqh_first; h != NULL; h = h->next.tqe_next) {
+        each(context, h->key, h->value);
+    }
+}
+
 struct slice httpd_peer(const struct httpd_request *r)
 {
     return slice_of(r->peer);

@@ -56,7 +56,11 @@ struct slice httpd_path(const struct httpd_request *r);   /* as sent, not decode
 struct slice httpd_query(const struct httpd_request *r);  /* raw, without '?'; may be empty */
 struct slice httpd_body(const struct httpd_request *r);
 struct slice httpd_header(const struct httpd_request *r, const char *name); /* empty when absent */
-struct slice httpd_peer(const struct httpd_request *r);                     /* "127.0.0.1" */
+/* Every header of the request, in order, by its name as sent. */
+void httpd_each_header(const struct httpd_request *r,
+                       void (*each)(void *context, const char *name, const char *value),
+                       void *context);
+struct slice httpd_peer(const struct httpd_request *r); /* "127.0.0.1" */
 /* True when the client closed or reset; a half-closed one is counted too, and is still answered. */
 bool httpd_client_gone(const struct httpd_request *r);
 /* Adds a header to the answer; name and value without CR/LF (checked: must). */

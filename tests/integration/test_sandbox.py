@@ -193,3 +193,43 @@ def test_delay_and_bad_arguments():
         assert str(s.port).encode() in taken.stderr and b"sandbox.listen" in taken.stderr
     for arguments in (["--delay-ms", "x"], ["--what"], ["more"]):
         assert subprocess.run([OTPQ, "sandbox", *arguments], stderr=subprocess.DEVNULL, check=False).returncode == 2
+
+
+def test_the_customer_remembers_callbacks_and_fails_the_first_of_each_message():
+    with Sandbox() as s:
+        url = s.url("/customer/shop", fail="2", STATUS="SUCCESS", MSG="")
+        assert [http(url)[0] for _ in range(4)] == [500, 500, 200, 200]
+        other = s.url("/customer/shop", fail="2", STATUS="ERROR")
+        assert http(other)[0] == 500
+        push = json.dumps({"code": "3872"}).encode()
+        by_id = {"webhook-id": "msg_1", "Content-Type": "application/json"}
+        status, text, _ = http(s.url("/customer/fotp"), "POST", push, by_id)
+        assert (status, json.loads(text)) == (200, {"code": "0"})
+        shop = s.call("/callbacks", name="shop")[1]
+        assert [c["answered"] for c in shop] == [500, 200, 200, 500, 500]
+        assert shop[0]["query"] == {"fail": "2", "STATUS": "ERROR"}
+        assert shop[1]["query"] == {"fail": "2", "STATUS": "SUCCESS", "MSG": ""}
+        assert (shop[1]["name"], shop[1]["method"], shop[1]["body"]) == ("shop", "GET", "")
+        fotp, = s.call("/callbacks", name="fotp")[1]
+        assert fotp["method"] == "POST" and fotp["body"] == push.decode()
+        assert {k.lower(): v for k, v in fotp["headers"].items()}["webhook-id"] == "msg_1"
+        assert abs(fotp["at_ms"] / 1000 - time.time()) < 60
+        assert len(s.call("/callbacks")[1]) == 6
+        assert s.call("/callbacks", name="nobody") == (200, [])
+
+
+def test_the_customer_says_what_is_wrong_with_an_address():
+    with Sandbox() as s:
+        assert s.call("/customer/shop", fail="x")[0] == 400
+        assert s.call("/customer/a%2Fb")[0] == 404
+        assert s.call("/customer/" + "x" * 65)[0] == 404
+        assert s.call("/callbacks") == (200, [])
+
+
+def test_one_webhook_id_is_one_message_whatever_it_carries():
+    with Sandbox() as s:
+        url = s.url("/customer/shop", fail="1")
+        same = {"webhook-id": "msg_2"}
+        assert http(url, "POST", b"a", same)[0] == 500
+        assert http(url, "POST", b"b", same)[0] == 200
+        assert http(url, "POST", b"b", {"webhook-id": "msg_3"})[0] == 500
