@@ -6,6 +6,7 @@
 #include "common/base/buf.h"
 
 ASSET(lua_shared, "common/adapters/lua/shared.lua");
+ASSET(lua_outbox_emit, "common/adapters/lua/outbox_emit.lua");
 ASSET(lua_claim_send, "common/adapters/lua/claim_send.lua");
 ASSET(lua_finish_send, "common/adapters/lua/finish_send.lua");
 ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
@@ -16,7 +17,7 @@ ASSET(lua_records, "common/adapters/lua/records.lua");
 
 static const struct {
     struct slice (*source)(void); /* the script's own file */
-    bool shared;                  /* shared.lua stands in front of it */
+    bool shared;                  /* shared.lua and outbox_emit.lua stand in front of it */
 } script_rows[STORE_SCRIPTS] = {
     [STORE_CLAIM_SEND] = {lua_claim_send, true},
     [STORE_FINISH_SEND] = {lua_finish_send, true},
@@ -51,6 +52,7 @@ static void script_make(enum store_script script)
     buf_init(b, SCRIPT_BYTES_MAX);
     if (script_rows[script].shared) {
         buf_put_slice(b, lua_shared());
+        buf_put_slice(b, lua_outbox_emit());
     }
     buf_put_slice(b, script_rows[script].source());
     must(buf_ok(b));
