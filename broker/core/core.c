@@ -118,6 +118,11 @@ static enum core_state public_state(const struct job *j)
     return CORE_STATE_NONE;
 }
 
+bool op_calls(enum wire_op op)
+{
+    return op != WIRE_OP_REPORT && op != WIRE_OP_FLASH_QUERY;
+}
+
 /* ---- clients --------------------------------------------------------------------------------- */
 
 static uint64_t fingerprint_of(const struct core *core, const struct wire_submit *s,
@@ -139,7 +144,7 @@ static enum core_admit repeated(struct core *core, struct found found, uint64_t 
     if (found.job != NULL) {
         found.job->flags |= again ? JOB_MAYBE_STARTED : 0;
         job_add_waiter(found.job, client);
-    } else {
+    } else if (client != 0) {
         results_answer(core, found.result, client);
     }
     return CORE_DUPLICATE;
@@ -209,7 +214,8 @@ enum core_admit core_submit(struct core *core, const struct wire_submit *s, stru
     why = room(core, r, s, body);
     struct lane *lane = NULL;
     if (why == CORE_QUEUED) {
-        why = lane_for(core, r, s->tenant, s->pri, &lane);
+        uint32_t band = op_calls(s->op) ? band_of(s->pri) : FREE_BAND;
+        why = lane_for(core, r, s->tenant, band, &lane);
     }
     if (why != CORE_QUEUED) {
         return full(core, why, r, retry_after_ms);
@@ -292,7 +298,7 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
     if (j == NULL) {
         return false;
     }
-    if ((j->flags & JOB_SETTLE) == 0) {
+    if (job_calls(j)) {
         route_call_over(core, job_route(j), j, JOB_END_REFUSED, g->code);
     }
     if (g->code == RESULT_OUTCOME_UNKNOWN) {
@@ -355,7 +361,7 @@ bool core_result(struct core *core, uint32_t worker, const struct wire_result *r
         return false;
     }
     struct wire_result end = *r;
-    if (j->worker == worker && (j->flags & JOB_SETTLE) == 0) {
+    if (j->worker == worker && job_calls(j)) {
         route_call_over(core, job_route(j), j, r->end, r->code);
     }
     if ((r->end == JOB_END_REFUSED || r->end == JOB_END_EXPIRED) && forgets_a_start(j, r->code)) {

@@ -45,6 +45,7 @@ struct core_limits {
 };
 
 /* What a route bears; from the integration's record. */
+/* Ops that call nobody (op_calls below) pass all of it but `known`. */
 struct core_route_policy {
     bool known;  /* there is such an integration; unknown routes answer integration_not_found */
     bool paused; /* its jobs wait */
@@ -57,9 +58,9 @@ struct core_route_policy {
     uint32_t breaker_open_ms;   /* then probes, one at a time */
 };
 
-/* Where answers to a job go: client handles of the shell, never 0 and never used again for another
- * client; the shell drops answers to clients that have gone. Several may wait for one job (bounded,
- * CORE_WAITERS_MAX; the oldest is dropped). */
+/* Where answers to a job go: client handles of the shell, never used again for another client; the
+ * shell drops answers to clients that have gone. Several may wait for one job (bounded,
+ * CORE_WAITERS_MAX; the oldest is dropped). Handle 0 is nobody: who submits so hears no answer. */
 enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3, CORE_WEIGHT_MAX = 100 };
 
 /* The core calls these while it works; they must not call back into the core. Slices live until the
@@ -76,6 +77,11 @@ struct core_effects {
 struct core *core_new(const struct core_limits *limits, const struct core_effects *effects,
                       int64_t now_ms);
 void core_destroy(struct core **core);
+
+/* Whether jobs of this op may call somebody outside. Reports and questions ask the store alone:
+ * they pass a paused route, its breaker, its rate and its concurrency cap, and say nothing about
+ * its advertiser. */
+bool op_calls(enum wire_op op);
 
 enum core_admit {
     CORE_QUEUED,    /* new job, in memory */

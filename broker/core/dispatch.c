@@ -122,7 +122,7 @@ static void turn_of(struct core *core, struct route *r)
         job_out_of_time(core, j);
         return;
     }
-    route_call_out(core, r, j);
+    route_job_out(core, r, j);
     send(core, worker_next(core), j);
 }
 

@@ -90,7 +90,8 @@ static void check_job(const struct core *core, const struct job *j, struct tally
     must(!in_flight || core->workers[j->worker].alive);
     must((j->flags & JOB_SETTLE) == 0 || (j->flags & JOB_MAYBE_STARTED) != 0);
     must((j->flags & JOB_SETTLE) == 0 || j->state != JOB_QUEUED);
-    must((j->flags & JOB_PROBE) == 0 || in_flight);
+    must((j->flags & JOB_PROBE) == 0 || (in_flight && job_calls(j)));
+    must(op_calls((enum wire_op)j->op) == (j->lane->band != FREE_BAND));
     must(j->state != JOB_SETTLING || (j->flags & JOB_SETTLE) != 0);
     must(j->dispatches <= core->limits.attempts_max);
     t->by_state[j->state]++;
@@ -131,7 +132,7 @@ static uint32_t check_heap(const struct core *core, const struct job_heap *h, en
 static uint32_t check_flow(const struct core *core, const struct flow *f)
 {
     uint32_t queued = 0;
-    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+    for (uint32_t band = 0; band < LANE_BANDS; band++) {
         const struct lane *lane = &f->lanes[band];
         uint32_t jobs =
             check_heap(core, &lane->jobs, JOB_QUEUED) + check_heap(core, &lane->ahead, JOB_QUEUED);
@@ -139,7 +140,7 @@ static uint32_t check_flow(const struct core *core, const struct flow *f)
         must((jobs == 0) == list_empty(&lane->turn));
         must(lane->deficit < CORE_WEIGHT_MAX);
         must(lane->deficit == 0 || f->route->bands[band].lanes.next == &lane->turn);
-        must(jobs == 0 || heap_has(&core->expiries, f->slot * CORE_BANDS + band));
+        must(jobs == 0 || heap_has(&core->expiries, f->slot * LANE_BANDS + band));
         queued += jobs;
     }
     must(queued <= f->waiting && f->waiting <= f->jobs);
@@ -154,6 +155,7 @@ static void check_gates(const struct core *core, const struct route *r)
         return;
     }
     must(r->policy.known || r->where == ROUTE_DOOMED);
+    must(!r->policy.known || r->free_waiting == 0 || r->where == ROUTE_READY);
     if (r->policy.known && !r->policy.paused && r->calls == 0) {
         must(r->where == ROUTE_READY || heap_has(&core->wakeups, r->slot));
     }

@@ -22,6 +22,8 @@
 #include "common/base/list.h"
 
 enum {
+    FREE_BAND = CORE_BANDS,   /* behind the bands of priority: jobs that call nobody */
+    LANE_BANDS,               /* of a flow */
     SETTLE_MS = 120 * 1000,   /* a job that may have started: then it ends as unknown */
     OVERDUE_MS = 10 * 1000,   /* past its deadline in flight: its result was lost on the way */
     SWEEP_MS = 1000,          /* how often jobs in flight are looked at for that */
@@ -116,7 +118,7 @@ struct lane {
     struct list turn;      /* in route->bands[band].lanes while it has jobs */
     struct job_heap jobs;  /* earliest deadline first, equal ones in any order */
     struct job_heap ahead; /* taken back from dead workers: before all others */
-    uint8_t band;          /* 0: highest priority */
+    uint8_t band;          /* 0: highest priority; FREE_BAND */
     uint8_t deficit;       /* jobs it may still send in its turn; 0 but for the first in turn */
 };
 
@@ -125,11 +127,11 @@ struct flow {
     struct route *route;   /* where */
     struct tenant *tenant; /* who */
     uint32_t hash;         /* of the pair */
-    uint32_t slot;         /* number in core->flows; its lanes are slot * CORE_BANDS + band */
+    uint32_t slot;         /* number in core->flows; its lanes are slot * LANE_BANDS + band */
     uint32_t jobs;         /* live, in any state */
     uint32_t waiting;      /* queued and delayed */
     struct list idle;      /* in core->idle_flows while jobs is 0 */
-    struct lane lanes[CORE_BANDS]; /* by band */
+    struct lane lanes[LANE_BANDS]; /* by band */
 };
 
 struct band {
@@ -166,7 +168,10 @@ struct route {
     struct core_route_policy policy; /* as set */
     struct list turn;                /* in the list that `where` names, or alone */
     enum route_where where;          /* as route_refresh decided */
-    struct band bands[CORE_BANDS];   /* by priority, highest first */
+    struct band bands[LANE_BANDS];   /* by priority, highest first; FREE_BAND */
+    bool calls_go;                   /* calls wait and the gates let one out: by route_refresh */
+    bool free_went;                  /* the latest to go out was of FREE_BAND */
+    uint32_t free_waiting;           /* of waiting, in FREE_BAND */
     struct job_list waiting;         /* QUEUED, in order of arrival: for the oldest age */
     struct breaker breaker;          /* errors and time-outs */
     int64_t tokens;                  /* thousandths of a call */
@@ -174,7 +179,7 @@ struct route {
     uint32_t run_ms;                 /* usual run time, smoothed */
     uint32_t delayed;                /* jobs */
     uint32_t calls;                  /* jobs in flight that may call: what calls_at_once counts */
-    uint32_t settling;               /* jobs in flight or waiting that only ask the store */
+    uint32_t settling;               /* jobs in flight, or SETTLING, that only ask the store */
     uint32_t flows;                  /* that belong to it */
     struct meter drain;              /* ends */
     uint64_t accepted;               /* counter */
@@ -298,6 +303,11 @@ static inline struct slice job_body(const struct job *j)
     return slice_make(j->bytes + j->id_n + j->trace_n, j->body_n);
 }
 static inline struct route *job_route(const struct job *j);
+/* Goes out to call: passes the gates, counts in them and in the breaker. */
+static inline bool job_calls(const struct job *j)
+{
+    return (j->flags & JOB_SETTLE) == 0 && j->lane->band != FREE_BAND;
+}
 /* What a job of these parts takes from bytes_max. */
 uint32_t job_size(size_t id_n, size_t trace_n, size_t body_n);
 /* In the index, in state NEW; the caller moves it on. */
@@ -331,7 +341,7 @@ void job_heap_leave(struct core *core, struct job_heap *h, struct job *j);
 /* The band of a priority. */
 uint32_t band_of(uint8_t pri);
 /* The lane of this tenant, made when there is none. CORE_QUEUED, or the limit in the way. */
-enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint8_t pri,
+enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint32_t band,
                          struct lane **out);
 void lane_push(struct core *core, struct job *j);
 void lane_leave(struct core *core, struct job *j);
@@ -366,8 +376,8 @@ void route_reap(struct core *core, struct route *route);
 /* The job whose turn it is; the route must have one queued. The turn is used up only when the job
  * goes out: one that ends instead costs its tenant nothing. */
 struct job *route_next(struct core *core, struct route *route);
-/* The job that route_next gave goes out to call: counts its turn, takes a token, marks a probe. */
-void route_call_out(struct core *core, struct route *route, struct job *j);
+/* The job that route_next gave goes out: counts its turn; a call takes a token, marks a probe. */
+void route_job_out(struct core *core, struct route *route, struct job *j);
 /* A call is over: what it says about the advertiser. code as reported. */
 void route_call_over(struct core *core, struct route *route, struct job *j, enum job_end end,
                      enum result_code code);

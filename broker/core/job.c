@@ -114,6 +114,9 @@ void job_free(struct core *core, struct job *j)
 
 void job_add_waiter(struct job *j, uint64_t client)
 {
+    if (client == 0) { /* nobody */
+        return;
+    }
     if (j->client == 0 || j->client == client) {
         j->client = client;
         return;
@@ -221,11 +224,7 @@ static void leave_worker(struct core *core, struct job *j)
     job_list_remove(core, worker_list(core, j), j);
     core->in_flight--;
     j->worker = NO_WORKER;
-    if ((j->flags & JOB_SETTLE) != 0) {
-        r->settling--;
-    } else {
-        r->calls--;
-    }
+    *(job_calls(j) ? &r->calls : &r->settling) -= 1;
 }
 
 static void leave(struct core *core, struct job *j)
@@ -239,6 +238,7 @@ static void leave(struct core *core, struct job *j)
         break;
     case JOB_QUEUED:
         job_list_remove(core, &r->waiting, j);
+        r->free_waiting -= j->lane->band == FREE_BAND;
         j->lane->flow->waiting--;
         lane_leave(core, j);
         break;
@@ -270,6 +270,7 @@ static void enter(struct core *core, struct job *j)
         j->at = core->now;
         j->lane->flow->waiting++;
         job_list_push(core, &r->waiting, j);
+        r->free_waiting += j->lane->band == FREE_BAND;
         lane_push(core, j);
         break;
     case JOB_SETTLING:
@@ -283,7 +284,7 @@ static void enter(struct core *core, struct job *j)
         if (core->in_flight++ == 0) {
             core->sweep = core->now + SWEEP_MS;
         }
-        *((j->flags & JOB_SETTLE) != 0 ? &r->settling : &r->calls) += 1;
+        *(job_calls(j) ? &r->calls : &r->settling) += 1;
         job_list_push(core, worker_list(core, j), j);
         break;
     case JOB_NEW:

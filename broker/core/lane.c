@@ -119,7 +119,7 @@ static struct flow *flow_add(struct core *core, struct route *route, struct tena
     core->tenants_busy += tenant->flows++ == 0;
     route->flows++;
     list_init(&f->idle);
-    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+    for (uint32_t band = 0; band < LANE_BANDS; band++) {
         struct lane *lane = &f->lanes[band];
         lane->flow = f;
         lane->band = (uint8_t)band;
@@ -138,10 +138,10 @@ void flow_free(struct core *core, struct flow *f)
     must(f->jobs == 0);
     list_remove(&f->idle);
     core->idle_flow_count--;
-    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+    for (uint32_t band = 0; band < LANE_BANDS; band++) {
         struct lane *lane = &f->lanes[band];
         must(lane_count(lane) == 0);
-        heap_remove(&core->expiries, f->slot * CORE_BANDS + band);
+        heap_remove(&core->expiries, f->slot * LANE_BANDS + band);
         heap_free(&lane->jobs.heap);
         heap_free(&lane->ahead.heap);
     }
@@ -189,7 +189,7 @@ void flows_forget_route(struct core *core, const struct route *route)
 
 /* ---- lanes ----------------------------------------------------------------------------------- */
 
-enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint8_t pri,
+enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint32_t band,
                          struct lane **out)
 {
     struct tenant *t = tenant_for(core, tenant);
@@ -203,7 +203,7 @@ enum core_admit lane_for(struct core *core, struct route *route, struct slice te
     } else if (f->waiting >= core->limits.tenant_jobs_max) {
         return CORE_FULL_TENANT;
     }
-    *out = &f->lanes[band_of(pri)];
+    *out = &f->lanes[band];
     return CORE_QUEUED;
 }
 
@@ -214,13 +214,13 @@ uint32_t lane_count(const struct lane *lane)
 
 static uint32_t lane_ref(const struct lane *lane)
 {
-    return lane->flow->slot * CORE_BANDS + lane->band;
+    return lane->flow->slot * LANE_BANDS + lane->band;
 }
 
 static struct lane *lane_at(const struct core *core, uint32_t ref)
 {
-    struct flow *f = table_at(&core->flows, ref / CORE_BANDS);
-    return f == NULL ? NULL : &f->lanes[ref % CORE_BANDS];
+    struct flow *f = table_at(&core->flows, ref / LANE_BANDS);
+    return f == NULL ? NULL : &f->lanes[ref % LANE_BANDS];
 }
 
 uint32_t job_expires(const struct job *j)
@@ -320,7 +320,7 @@ void lanes_free(struct core *core)
 {
     for (uint32_t at = 1; at <= core->flows.used; at++) {
         struct flow *f = table_at(&core->flows, at);
-        for (uint32_t band = 0; f != NULL && band < CORE_BANDS; band++) {
+        for (uint32_t band = 0; f != NULL && band < LANE_BANDS; band++) {
             heap_free(&f->lanes[band].jobs.heap);
             heap_free(&f->lanes[band].ahead.heap);
         }

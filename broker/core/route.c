@@ -31,9 +31,9 @@ struct route *route_add(struct core *core, struct slice name)
     r->hash = hash32(core, name);
     r->slot = table_add(&core->routes, r);
     list_init(&r->turn);
-    for (uint32_t band = 0; band < CORE_BANDS; band++) {
+    for (uint32_t band = 0; band < LANE_BANDS; band++) {
         list_init(&r->bands[band].lanes);
-        r->bands[band].share = band_shares[band];
+        r->bands[band].share = band < CORE_BANDS ? band_shares[band] : 0;
     }
     r->refilled = core->now;
     index_add(&core->route_names, r->hash, r->slot);
@@ -221,31 +221,23 @@ void route_call_over(struct core *core, struct route *r, struct job *j, enum job
 
 /* ---- gates ----------------------------------------------------------------------------------- */
 
-/* Where the route belongs; *asleep_until with ROUTE_NOWHERE when time alone will let it go. */
-static enum route_where route_judge(const struct core *core, struct route *r, bool *asleep,
-                                    uint32_t *until)
+/* Whether a call may go out; *asleep and *until with false when time alone will let it go. */
+static bool gates_open(const struct core *core, struct route *r, bool *asleep, uint32_t *until)
 {
     const struct core_route_policy *p = &r->policy;
-    *asleep = false;
-    if (r->waiting.count == 0) {
-        return ROUTE_NOWHERE;
-    }
-    if (!p->known) {
-        return ROUTE_DOOMED;
-    }
     if (p->paused || (p->calls_at_once != 0 && r->calls >= p->calls_at_once)) {
-        return ROUTE_NOWHERE;
+        return false;
     }
     if (r->breaker.state == BREAKER_OPEN && core->now_ms < r->breaker.since_ms) {
         *asleep = true;
         *until = (uint32_t)r->breaker.since_ms;
-        return ROUTE_NOWHERE;
+        return false;
     }
     if (r->breaker.state == BREAKER_OPEN) {
         r->breaker = (struct breaker){.state = BREAKER_HALF_OPEN};
     }
     if (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe != NO_JOB) {
-        return ROUTE_NOWHERE;
+        return false;
     }
     if (p->calls_per_s != 0) {
         bucket_refill(core, r);
@@ -253,10 +245,27 @@ static enum route_where route_judge(const struct core *core, struct route *r, bo
             int64_t lacking = CALL_TOKENS - r->tokens + p->calls_per_s - 1;
             *asleep = true;
             *until = core->now + (uint32_t)(lacking / p->calls_per_s);
-            return ROUTE_NOWHERE;
+            return false;
         }
     }
-    return ROUTE_READY;
+    return true;
+}
+
+static enum route_where route_judge(const struct core *core, struct route *r, bool *asleep,
+                                    uint32_t *until)
+{
+    *asleep = false;
+    r->calls_go = false;
+    if (r->waiting.count == 0) {
+        return ROUTE_NOWHERE;
+    }
+    if (!r->policy.known) {
+        return ROUTE_DOOMED;
+    }
+    if (r->waiting.count > r->free_waiting) {
+        r->calls_go = gates_open(core, r, asleep, until);
+    }
+    return r->calls_go || r->free_waiting > 0 ? ROUTE_READY : ROUTE_NOWHERE;
 }
 
 void route_refresh(struct core *core, struct route *r)
@@ -278,11 +287,15 @@ void route_refresh(struct core *core, struct route *r)
     }
 }
 
-void route_call_out(struct core *core, struct route *r, struct job *j)
+void route_job_out(struct core *core, struct route *r, struct job *j)
 {
     /* Deficit round robin with every job of cost 1. */
-    r->bands[j->lane->band].share--;
     lane_charge(j->lane);
+    r->free_went = j->lane->band == FREE_BAND;
+    if (r->free_went) {
+        return;
+    }
+    r->bands[j->lane->band].share--;
     if (r->policy.calls_per_s != 0) {
         bucket_refill(core, r); /* before, or a full bucket would gather beyond its size */
         r->tokens -= CALL_TOKENS;
@@ -320,7 +333,10 @@ static struct band *band_next(struct route *r)
 
 struct job *route_next(struct core *core, struct route *r)
 {
-    struct band *b = band_next(r);
+    /* Calls and the others by turns, so that neither holds the other up. */
+    bool free = r->free_waiting > 0 && !(r->calls_go && r->free_went);
+    bool calls = r->waiting.count > r->free_waiting;
+    struct band *b = free || !calls ? &r->bands[FREE_BAND] : band_next(r);
     return lane_top(core, list_owner(list_first(&b->lanes), struct lane, turn));
 }
 
