@@ -1,6 +1,7 @@
 /*
  * routes.h: tells the core what each integration bears and what each affiliate weighs, whenever the
- * records change. Without a store all stays as it was. Floor 4.
+ * records change. Who is called back has a lane of his own: "account:NAME", "affiliate:AID",
+ * "flash:FTID". Without a store all stays as it was. Floor 4.
  */
 #ifndef OTPQ_BROKER_ROUTES_H
 #define OTPQ_BROKER_ROUTES_H
