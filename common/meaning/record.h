@@ -189,6 +189,8 @@ struct mo_source {
     char *token;
 };
 
+struct flash_index; /* flash_index.h */
+
 /* An immutable snapshot of all records. Shared by reference count, within one thread. */
 struct records {
     unsigned refs;
@@ -201,6 +203,7 @@ struct records {
     struct map *flash_templates; /* ftId → struct flash_template */
     struct map *api_tokens;      /* name → struct api_token */
     struct map *mo_sources;      /* name → struct mo_source */
+    struct flash_index *flash;   /* templates by receiver, header names of accounts */
 };
 
 struct records *records_new(void);

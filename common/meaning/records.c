@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/meaning/flash_index.h"
 #include "common/meaning/record.h"
 
 enum { CODE_OTPQ_VALID_S = 300, CODE_ADVERTISER_VALID_S = 600, SUGGESTED_OF_MAX = 1000 };
@@ -20,6 +21,7 @@ struct records *records_new(void)
     r->flash_templates = map_new(RECORDS_MAX);
     r->api_tokens = map_new(RECORDS_MAX);
     r->mo_sources = map_new(RECORDS_MAX);
+    r->flash = flash_index_new();
     return r;
 }
 
@@ -76,6 +78,7 @@ void records_unref(struct records **rp)
     if (--r->refs > 0) {
         return;
     }
+    flash_index_destroy(&r->flash);
     map_destroy(&r->affiliates, destroy_affiliate);
     map_destroy(&r->integrations, destroy_integration);
     map_destroy(&r->endpoints, destroy_endpoint);
@@ -269,6 +272,25 @@ static bool check_endpoint(const struct records *r, const char *file,
     return true;
 }
 
+static bool index_flash(struct records *r, const char *file, const struct record_text *text,
+                        struct yaml_error *error)
+{
+    const struct slice name = slice_of(text->name);
+    char why[256];
+    if (text->kind == RECORD_FLASH_TEMPLATE
+            ? flash_index_template(r->flash, r, records_flash_template(r, name), why)
+            : flash_index_account(r->flash, records_account(r, name), why)) {
+        return true;
+    }
+    const char *one = record_schemas[text->kind].one;
+    if (text->line > 0) {
+        yaml_error_at(error, file, text->line, text->column, "%s %s: %s", one, text->name, why);
+    } else {
+        yaml_error_at(error, record_sections[text->kind], 0, 0, "%s: %s", text->name, why);
+    }
+    return false;
+}
+
 static struct records *build(const char *file, const struct record_text *texts, size_t count,
                              uint64_t version, struct yaml_error *error)
 {
@@ -280,6 +302,10 @@ static struct records *build(const char *file, const struct record_text *texts, 
     }
     for (size_t i = 0; ok && i < count; i++) {
         ok = texts[i].kind != RECORD_ENDPOINT || check_endpoint(r, file, &texts[i], error);
+    }
+    for (size_t i = 0; ok && i < count; i++) {
+        bool flash = texts[i].kind == RECORD_FLASH_TEMPLATE || texts[i].kind == RECORD_ACCOUNT;
+        ok = !flash || index_flash(r, file, &texts[i], error);
     }
     if (!ok) {
         records_unref(&r);
