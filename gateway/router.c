@@ -2,6 +2,7 @@
 
 #define API_METHODS "GET, POST"
 
+/* One row a line; the first that matches counts. */
 const struct router_row router_rows[] = {
     {"/api/af/otp_gen", API_METHODS, ROUTE_GEN, &system_af},
     {"/api/af/otp_verify", API_METHODS, ROUTE_VERIFY, &system_af},

@@ -11,9 +11,18 @@
 #include "gateway/system.h"
 
 /* What is asked, where a system has several addresses. */
-enum route_op { ROUTE_GEN, ROUTE_VERIFY, ROUTE_HEALTH };
+enum route_op {
+    ROUTE_GEN,          /* send an OTP */
+    ROUTE_VERIFY,       /* check one */
+    ROUTE_HEALTH,       /* is this gateway fit? */
+    ROUTE_REPORT,       /* an advertiser tells something by itself */
+    ROUTE_FLASH_CREATE, /* system 4: make a link */
+    ROUTE_FLASH_QUERY,  /* system 4: how a link stands */
+    ROUTE_FLASH_PAGE,   /* system 4: the page behind a link */
+    ROUTE_MO            /* system 4: an SMS that a user sent */
+};
 
-enum { ROUTER_NAMES_MAX = 2 };
+enum { ROUTER_NAMES_MAX = 3 };
 
 struct router_row {
     const char *pattern;         /* "/e/{}/otp_gen" */

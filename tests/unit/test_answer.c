@@ -1,6 +1,7 @@
 /* gateway/answer: shapes and key order, and that docs/http-api.md tells every result. */
 #include "gateway/answer.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -110,6 +111,40 @@ static bool page_has(const char *text)
     return memmem(http_api_page().p, http_api_page().n, text, strlen(text)) != NULL;
 }
 
+/* How many bytes of the text an address takes that is written with a word of capitals for each "{}"
+ * ("/e/ENDPOINT/otp_gen"); 0: it is another one. */
+static size_t address_bytes(const char *pattern, struct slice text)
+{
+    size_t at = 0;
+    for (const char *p = pattern; *p != '\0'; p++) {
+        size_t from = at;
+        if (p[0] == '{' && p[1] == '}') {
+            while (at < text.n && (isupper((unsigned char)text.p[at]) || text.p[at] == '_')) {
+                at++;
+            }
+            p++;
+        } else if (at < text.n && text.p[at] == *p) {
+            at++;
+        }
+        if (at == from) {
+            return 0;
+        }
+    }
+    return at;
+}
+
+static bool page_has_address(const char *pattern)
+{
+    struct slice page = http_api_page();
+    for (size_t i = 0; i < page.n; i++) {
+        size_t n = address_bytes(pattern, slice_make(page.p + i, page.n - i));
+        if (n > 0 && i + n < page.n && page.p[i + n] == '`') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void the_page_tells_every_result_and_address(void **state)
 {
     (void)state;
@@ -123,12 +158,8 @@ static void the_page_tells_every_result_and_address(void **state)
         }
     }
     for (unsigned i = 0; i < router_count; i++) {
-        const char *p = router_rows[i].pattern;
-        const char *hole = strstr(p, "{}");
-        (void)snprintf(row, sizeof(row), "%.*s%s%s`", (int)(hole != NULL ? hole - p : 512), p,
-                       hole != NULL ? "ENDPOINT" : "", hole != NULL ? hole + 2 : "");
-        if (!page_has(row)) {
-            fail_msg("docs/http-api.md lacks the address %s", row);
+        if (!page_has_address(router_rows[i].pattern)) {
+            fail_msg("docs/http-api.md lacks the address %s", router_rows[i].pattern);
         }
     }
 }
