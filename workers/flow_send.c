@@ -2,8 +2,8 @@
 
 static void claim(struct flow *f, claim_callback *done)
 {
-    char fresh[24];
-    code_request_id(msisdn_tag(slice_of(f->msisdn.digits)).text, fresh);
+    char fresh[CODE_REQUEST_ID_MAX];
+    code_request_id(msisdn_tag(slice_of(f->msisdn.digits)).text, f->body.id_as, fresh);
     session_claim_send(f->all->sessions, &f->claim, f->route, fresh, done, f);
 }
 

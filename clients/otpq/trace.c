@@ -341,8 +341,8 @@ int cmd_trace(int argc, char **argv)
     t.request_id = argv[optind];
     if (!code_request_tag(slice_of(t.request_id), t.tag)) {
         voice_error(&t.voice,
-                    "\"%s\" is no request id of otpq (\"r\" and 22 more characters, from a "
-                    "result)",
+                    "\"%s\" is no request id of otpq (\"r\" and 22 more characters, a number, or "
+                    "32 hex digits, from a result)",
                     t.request_id);
         return OTPQ_EXIT_USAGE;
     }

@@ -8,17 +8,41 @@
 #include <stdbool.h>
 
 #include "common/base/slice.h"
+#include "common/meaning/job.h"
 
-enum { CODE_DIGITS_MIN = 4, CODE_DIGITS_MAX = 10, CODE_PEPPER_BYTES_MIN = 16, CODE_MAC_HEX = 64 };
+enum {
+    CODE_DIGITS_MIN = 4,
+    CODE_DIGITS_MAX = 10,
+    CODE_PEPPER_BYTES_MIN = 16,
+    CODE_MAC_HEX = 64,
+    CODE_LANE_MAC_HEX = 32,
+    CODE_REQUEST_ID_MAX = 40, /* room for a request id of any form */
+    CODE_SEALED_HEX = 2 * (12 + CODE_DIGITS_MAX + 16)
+};
 
 /* Uniform over 10^digits, leading zeros kept; out holds digits + 1 bytes. */
 void code_make(char *out, int digits);
 /* Lower-case hex of HMAC-SHA256(pepper, request_id || code): all that is kept of a code. */
 void code_mac(struct slice pepper, struct slice request_id, struct slice code,
               char out[CODE_MAC_HEX + 1]);
-/* A request id: 'r', the number's tag (two hex digits), 20 random characters. out: 24 bytes. */
-void code_request_id(const char *tag, char out[24]);
-/* The tag inside a request id, or false when it is not one of ours. */
+/* Lower-case hex of HMAC-SHA256(pepper, lane || "|" || code), its first half: under it a lane knows
+ * which of its live codes an MO holds, and no two live requests of a lane share one. */
+void code_lane_mac(struct slice pepper, struct slice lane, struct slice code,
+                   char out[CODE_LANE_MAC_HEX + 1]);
+/* A code that must be told again (system 4), for the store: AES-256-GCM under a key made from the
+ * pepper, bound to its request id, in hex. At most CODE_DIGITS_MAX bytes. */
+void code_seal(struct slice pepper, struct slice request_id, struct slice code,
+               char out[CODE_SEALED_HEX + 1]);
+/* False: it was not sealed so, under this pepper and for this request id; then out is "". */
+MUST_CHECK bool code_open(struct slice pepper, struct slice request_id, struct slice sealed,
+                          char out[CODE_DIGITS_MAX + 1]);
+/* A new request id. In all its forms it holds the tag (two hex digits) that all keys of the request
+ * have in common, and beside it at least 45 random bits:
+ *   JOB_ID_TEXT    "r", the tag, 20 characters of a-z 2-7 (100 bits)
+ *   JOB_ID_NUMBER  a decimal number below 2^53, the tag its lowest byte
+ *   JOB_ID_TOKEN   32 hex digits, the tag the first two (120 bits) */
+void code_request_id(const char *tag, enum job_id_form form, char out[CODE_REQUEST_ID_MAX]);
+/* The tag inside a request id of any form, or false when it is not one of ours. */
 MUST_CHECK bool code_request_tag(struct slice request_id, char tag[3]);
 
 #endif

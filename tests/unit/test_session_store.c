@@ -244,11 +244,11 @@ static void send_whole(struct world *w, const char *id, const struct integration
                        const char *otp, char rid[64])
 {
     struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
-    char fresh[24];
+    char fresh[CODE_REQUEST_ID_MAX];
     struct claimed c;
     struct finished f;
     struct session_job job = a_job(id, route);
-    code_request_id(tag.text, fresh);
+    code_request_id(tag.text, JOB_ID_TEXT, fresh);
     claim_send_by(w, w->sessions, &job, route, fresh, &c);
     assert_int_equal(c.claim.outcome, CLAIM_WON);
     (void)snprintf(rid, 64, "%s", c.claim.request_id);
@@ -322,8 +322,8 @@ static void test_send_and_its_repetitions(void **state)
     struct claimed c, again;
     struct finished f, once_more;
     struct session_job job = a_job("j1", &w->theirs);
-    char rid[24];
-    code_request_id(tag.text, rid);
+    char rid[CODE_REQUEST_ID_MAX];
+    code_request_id(tag.text, JOB_ID_TEXT, rid);
     claim_send_by(w, w->sessions, &job, &w->theirs, rid, &c);
     claim_send_by(w, w->sessions, &job, &w->theirs, rid, &again);
     assert_int_equal(c.claim.outcome, CLAIM_WON);
@@ -456,8 +456,8 @@ static void test_lease_over_is_unknown(void **state)
     struct session_job job = a_job("j1", &w->theirs);
     struct session_job other = a_job("j1", &w->theirs);
     struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
-    char rid[24];
-    code_request_id(tag.text, rid);
+    char rid[CODE_REQUEST_ID_MAX];
+    code_request_id(tag.text, JOB_ID_TEXT, rid);
     job.lease_ms = 50;
     claim_send_by(w, w->sessions, &job, &w->theirs, rid, &c);
     nap(w, 60);
@@ -486,7 +486,7 @@ static void two_sends(struct world *w, const struct integration *route, char rid
     struct finished f;
     struct session_job job = a_job("j1", route);
     struct session_job settle = a_job("j1", route);
-    code_request_id(tag.text, rids[0]);
+    code_request_id(tag.text, JOB_ID_TEXT, rids[0]);
     job.lease_ms = 50;
     claim_send_by(w, w->sessions, &job, route, rids[0], &c);
     nap(w, 60);
@@ -558,8 +558,8 @@ static void test_a_settle_never_starts(void **state)
     struct session_job verify;
     struct session_job job = a_job("j1", &w->theirs);
     struct session_job other = a_job("j1", &w->theirs);
-    char rid[24];
-    code_request_id(tag.text, rid);
+    char rid[CODE_REQUEST_ID_MAX];
+    code_request_id(tag.text, JOB_ID_TEXT, rid);
     w->theirs.on_unknown = ON_UNKNOWN_RETRY;
     job.lease_ms = 50;
     claim_send_by(w, w->sessions, &job, &w->theirs, rid, &c);
@@ -593,8 +593,8 @@ static void test_a_doubt_is_settled_as_unknown(void **state)
     struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
     struct claimed c;
     struct session_job job = a_job("j1", &w->ours);
-    char rid[24];
-    code_request_id(tag.text, rid);
+    char rid[CODE_REQUEST_ID_MAX];
+    code_request_id(tag.text, JOB_ID_TEXT, rid);
     claim_and_doubt(w, &job, rid);
     struct session_job settle = a_job("j1", &w->ours);
     settle.attempt = 2;
@@ -613,7 +613,7 @@ static void test_a_doubt_is_as_old_as_its_send(void **state)
     struct claimed c;
     struct session_job job = a_job("j1", &w->ours);
     char rid[64], second[64];
-    code_request_id(tag.text, rid);
+    code_request_id(tag.text, JOB_ID_TEXT, rid);
     w->ours.resend_after_s = 0;
     claim_and_doubt(w, &job, rid);
     nap(w, 5);
@@ -634,8 +634,8 @@ static void test_a_doubt_outlives_what_is_not_sent(void **state)
     struct claimed c;
     struct finished f;
     struct session_job job = a_job("j1", &w->ours);
-    char rid[24];
-    code_request_id(tag.text, rid);
+    char rid[CODE_REQUEST_ID_MAX];
+    code_request_id(tag.text, JOB_ID_TEXT, rid);
     claim_and_doubt(w, &job, rid);
     job.token = 0;
     job.attempt = 2;
@@ -995,8 +995,8 @@ static void test_verify_after_unknown_send(void **state)
     struct claimed c;
     struct finished f;
     struct session_job job = a_job("j1", &w->ours);
-    char rid[24];
-    code_request_id(tag.text, rid);
+    char rid[CODE_REQUEST_ID_MAX];
+    code_request_id(tag.text, JOB_ID_TEXT, rid);
     claim_send_by(w, w->sessions, &job, &w->ours, rid, &c);
     finish_by(w, w->sessions, &job, &w->ours, rid, false, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN,
               "123456", &f);
