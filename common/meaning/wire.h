@@ -95,7 +95,11 @@ struct wire_job {
     uint32_t ttl_ms;    /* time left until the deadline, when the broker sent it */
     uint32_t queued_ms; /* how long it waited: for the time-line */
     struct slice via;   /* integration whose advertiser is to be called; empty: the route's own */
-    enum result_code moved; /* why it came to via from the one before; RESULT_NONE: it did not */
+    /* The broker moved it by itself, because the lane before takes no calls now: integration_paused
+     * or advertiser_unreachable (its breaker). RESULT_NONE: it did not, or the worker did (give
+     * back). With a verify it has not moved: it is the route itself that takes no calls, and the
+     * worker is to look whether another integration carried the request, and not to call. */
+    enum result_code moved;
 };
 
 /* OTPQ-W/1 B: given back, provably not sent to the advertiser. */
@@ -105,7 +109,8 @@ struct wire_give_back {
     uint32_t attempt_seen; /* highest that the claim key knows: the next one must be higher */
     uint32_t delay_ms;     /* not again before */
     enum result_code code; /* why: advertiser_unreachable, … RESULT_NONE: drain */
-    struct slice via;      /* goes on in the lane of this integration; empty: where it was */
+    struct slice via;      /* goes on in the lane of this integration; empty: where it was. Is no
+                              attempt; a job moves eight times at most */
 };
 
 /* OTPQ-W/1 H: hello. */

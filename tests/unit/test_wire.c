@@ -576,9 +576,15 @@ static void test_mutations(void **state)
                     small_body);
     wire_put_result(&b, &(struct wire_result){.id = SLICE("x"), .code = RESULT_OTP_SENT},
                     small_body);
-    wire_put_job(&b, &(struct wire_job){.id = SLICE("j"), .route = SLICE("r"), .attempt = 1},
+    wire_put_job(&b,
+                 &(struct wire_job){.id = SLICE("j"),
+                                    .route = SLICE("r"),
+                                    .attempt = 1,
+                                    .via = SLICE("v"),
+                                    .moved = RESULT_INTEGRATION_PAUSED},
                  small_body);
-    wire_put_back(&b, &(struct wire_give_back){.id = SLICE("j"), .code = RESULT_QUEUE_FULL});
+    wire_put_back(&b, &(struct wire_give_back){
+                          .id = SLICE("j"), .code = RESULT_QUEUE_FULL, .via = SLICE("v")});
     for (int i = 0; i < 200000; i++) {
         char *copy = xmalloc(b.n); /* exact sizes: a sanitizer sees one byte too many */
         memcpy(copy, b.p, b.n);
@@ -589,6 +595,72 @@ static void test_mutations(void **state)
         free(exact);
         free(copy);
     }
+    buf_free(&b);
+}
+
+static struct wire_job job_again(struct buf *b, struct wire_job job)
+{
+    struct wire_job out = {0};
+    struct slice body;
+    buf_clear(b);
+    wire_begin(b, WIRE_WORKER_MAGIC, WIRE_W_JOB);
+    wire_put_job(b, &job, small_body);
+    struct wire_reader r = open_ok(buf_slice(b), WIRE_WORKER_MAGIC);
+    assert_int_equal(wire_next_job(&r, &out, &body), WIRE_NEXT_PAIR);
+    return out;
+}
+
+static void test_a_moved_job(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 4096);
+    struct wire_job j = {.id = SLICE("j"), .route = SLICE("asked"), .attempt = 1};
+    struct wire_job out = job_again(&b, j);
+    assert_true(out.via.n == 0 && out.moved == RESULT_NONE);
+    size_t plain = b.n;
+    j.via = SLICE("other");
+    j.moved = RESULT_INTEGRATION_PAUSED;
+    out = job_again(&b, j);
+    assert_true(slice_is(out.route, "asked") && slice_is(out.via, "other"));
+    assert_int_equal(out.moved, RESULT_INTEGRATION_PAUSED);
+    assert_true(b.n > plain); /* one that has not moved carries neither key */
+    j.moved = RESULT_NONE;
+    assert_int_equal(job_again(&b, j).moved, RESULT_NONE);
+    buf_free(&b);
+}
+
+static void test_a_job_given_back_to_go_on_elsewhere(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct wire_give_back back;
+    char longest[WIRE_ROUTE_BYTES_MAX + 1];
+    memset(longest, 'x', sizeof(longest));
+    buf_init(&b, 4096);
+    wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_BACK);
+    wire_put_back(&b, &(struct wire_give_back){.id = SLICE("j"),
+                                               .attempt = 1,
+                                               .code = RESULT_NOT_ELIGIBLE,
+                                               .via = SLICE("other")});
+    wire_put_back(&b, &(struct wire_give_back){.id = SLICE("k"),
+                                               .attempt = 1,
+                                               .via = slice_make(longest, sizeof(longest) - 1)});
+    wire_put_back(&b, &(struct wire_give_back){.id = SLICE("l"), .attempt = 1});
+    struct wire_reader r = open_ok(buf_slice(&b), WIRE_WORKER_MAGIC);
+    assert_int_equal(wire_next_back(&r, &back), WIRE_NEXT_PAIR);
+    assert_true(slice_is(back.via, "other") && back.code == RESULT_NOT_ELIGIBLE);
+    assert_int_equal(wire_next_back(&r, &back), WIRE_NEXT_PAIR);
+    assert_int_equal(back.via.n, WIRE_ROUTE_BYTES_MAX);
+    assert_int_equal(wire_next_back(&r, &back), WIRE_NEXT_PAIR);
+    assert_int_equal(back.via.n, 0);
+    buf_clear(&b);
+    wire_begin(&b, WIRE_WORKER_MAGIC, WIRE_W_BACK);
+    wire_put_back(&b, &(struct wire_give_back){.id = SLICE("j"),
+                                               .attempt = 1,
+                                               .via = slice_make(longest, sizeof(longest))});
+    r = open_ok(buf_slice(&b), WIRE_WORKER_MAGIC);
+    assert_int_equal(wire_next_back(&r, &back), WIRE_NEXT_BAD);
     buf_free(&b);
 }
 
@@ -617,13 +689,22 @@ static void test_traces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_traces),           cmocka_unit_test(test_submit),
-        cmocka_unit_test(test_submit_defaults),  cmocka_unit_test(test_results),
-        cmocka_unit_test(test_worker_verbs),     cmocka_unit_test(test_client_answers),
-        cmocka_unit_test(test_info_fits_a_body), cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_long_ones),        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_openings),         cmocka_unit_test(test_thousand_pairs),
-        cmocka_unit_test(test_strict_envelopes), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_a_moved_job),
+        cmocka_unit_test(test_a_job_given_back_to_go_on_elsewhere),
+        cmocka_unit_test(test_traces),
+        cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_submit_defaults),
+        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_worker_verbs),
+        cmocka_unit_test(test_client_answers),
+        cmocka_unit_test(test_info_fits_a_body),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_long_ones),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_openings),
+        cmocka_unit_test(test_thousand_pairs),
+        cmocka_unit_test(test_strict_envelopes),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
