@@ -5,13 +5,18 @@
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+# The one file of C++ is compiled by the same family: its sanitizers and hardening must agree.
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),g++)
+endif
 BUILD   ?= build$(if $(SAN),/asan)
 VERSION := 0.1.0
 PYTHON  := /usr/bin/python3
 JOBS    := -j$(shell nproc)
 
 # ---- flags ------------------------------------------------------------------------------------
-PACKAGES_PC := libzmq libcurl hiredis libevent jansson yaml-0.1 libpcre2-8 libcrypto libsystemd
+PACKAGES_PC := libzmq libcurl hiredis libevent jansson yaml-0.1 libpcre2-8 libcrypto libsystemd icu-i18n \
+               libqrencode libcrypt
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wvla
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIC \
           -D_FORTIFY_SOURCE=2 -Wformat -Wformat-security
@@ -31,10 +36,12 @@ PC_LIBS   := $(shell pkg-config --libs $(PACKAGES_PC) 2>/dev/null)
 endif
 CFLAGS_ALL = -std=gnu11 -D_GNU_SOURCE -DOTPQ_VERSION='"$(VERSION)"' $(WARN) $(OPT) -I. \
              -Iclients/libotpq $(PC_CFLAGS) $(CFLAGS)
-LDLIBS_ALL = $(PC_LIBS) -lm -lpthread
+CXXFLAGS_ALL = -std=gnu++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes,$(WARN)) $(OPT) \
+               -I. $(CXXFLAGS)
+LDLIBS_ALL = $(PC_LIBS) -lphonenumber -lstdc++ -lm -lpthread
 
 # ---- what there is ----------------------------------------------------------------------------
-common_src  := $(wildcard common/base/*.c common/meaning/*.c common/adapters/*.c)
+common_src  := $(wildcard common/base/*.c common/meaning/*.c common/meaning/*.cc common/adapters/*.c)
 libotpq_src := $(wildcard clients/libotpq/*.c)
 broker_src  := $(filter-out broker/main.c,$(wildcard broker/core/*.c broker/*.c))
 workers_src := $(filter-out workers/main.c,$(wildcard workers/*.c))
@@ -44,7 +51,7 @@ lib_src     := $(common_src) $(libotpq_src) $(broker_src) $(workers_src) $(gatew
 unit_src    := $(wildcard tests/unit/test_*.c)
 ASSETS      := $(wildcard common/adapters/lua/*.lua deploy/*.yaml)
 
-obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+obj = $(patsubst %.cc,$(BUILD)/obj/%.o,$(patsubst %.c,$(BUILD)/obj/%.o,$(1)))
 PROGRAMS := $(patsubst %,$(BUILD)/bin/%,otpq-broker otpq-worker otpq-gateway otpq)
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(unit_src))
 ARCHIVE  := $(BUILD)/libotpq-all.a
@@ -116,6 +123,10 @@ NEEDED  = $(if $(TOOLS),,$(error the compiler ($(CC)) or libraries are missing: 
 $(BUILD)/obj/%.o: %.c Makefile
 	$(NEEDED)@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.o: %.cc Makefile
+	$(NEEDED)@mkdir -p $(@D)
+	$(CXX) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(call obj,$(shell grep -ls 'base/asset.h' $(lib_src) 2>/dev/null)): $(ASSETS)
 $(call obj,$(shell grep -ls 'base/asset.h' $(unit_src) 2>/dev/null)): $(wildcard docs/*.md)

@@ -19,7 +19,8 @@
 
 #define must(cond) ((cond) ? (void)0 : must_failed(#cond, __FILE__, __LINE__))
 
-static inline _Noreturn void must_failed(const char *cond, const char *file, int line)
+__attribute__((noreturn)) static inline void must_failed(const char *cond, const char *file,
+                                                         int line)
 {
     (void)fprintf(stderr, "level=fatal msg=\"broken invariant\" cond=\"%s\" at=%s:%d\n", cond, file,
                   line);

@@ -42,7 +42,7 @@ static inline bool slice_is(struct slice a, const char *text)
 /* A NUL-terminated copy that the caller frees. */
 static inline char *slice_dup(struct slice s)
 {
-    char *copy = xmalloc(s.n + 1);
+    char *copy = (char *)xmalloc(s.n + 1);
     if (s.n > 0) {
         memcpy(copy, s.p, s.n);
     }

@@ -1,0 +1,44 @@
+/*
+ * phone.h: what a phone number is: real or not, mobile or not, of which country, and how it is
+ * written. The numbering plans are libphonenumber's; phone.cc is the one file that knows it. The
+ * first call reads its tables (milliseconds), later ones cost some microseconds. Floor 1.
+ */
+#ifndef OTPQ_MEANING_PHONE_H
+#define OTPQ_MEANING_PHONE_H
+
+#include <stdbool.h>
+
+#include "common/base/slice.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum phone_type {
+    PHONE_UNKNOWN, /* not a valid number, or of no known kind */
+    PHONE_MOBILE,
+    PHONE_FIXED,
+    PHONE_FIXED_OR_MOBILE, /* the plan does not tell (North America) */
+    PHONE_OTHER            /* toll free, premium rate, pagers, internet telephony, … */
+};
+
+struct phone {
+    bool possible;          /* its length can be a number's of its country */
+    bool valid;             /* it is of a range that its country's plan has given out */
+    enum phone_type type;   /* of a valid number */
+    char country[3];        /* "TH"; "" when none or several share the code and none has it */
+    char national[24];      /* significant number, "812340000"; all digits when there is no plan */
+    char dialled[32];       /* as dialled inside the country, digits: "0812340000" */
+    char international[40]; /* as people read it: "+66 81 234 0000" */
+};
+
+/* Looks at an international number in digits, with or without "+". Anything else, and a number
+ * whose country code nobody has, is neither possible nor valid and has itself in all three forms
+ * (cut to their room). Threads may call it at once. */
+void phone_look(struct slice e164_digits, struct phone *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
