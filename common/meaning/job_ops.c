@@ -11,6 +11,12 @@
             .text_ok = params_text_ok                                                              \
     }
 
+#define NAME(type, member, max, flags)                                                             \
+    {                                                                                              \
+        FIELD(type, member, #member, FIELD_ID, flags), 1, max,                                     \
+            #member ": 1 to " #max " bytes of A-Z a-z 0-9 _ . : -"                                 \
+    }
+
 /* ---- flash.create, flash.query -------------------------------------------------------------- */
 
 static bool code_ok(struct slice s)
@@ -24,18 +30,18 @@ static bool code_ok(struct slice s)
 }
 
 static const struct field create_rows[] = {
-    TEXT(struct job_flash_create, ft_id, 64, FIELD_NEEDED),
+    NAME(struct job_flash_create, ft_id, 64, FIELD_NEEDED),
     {FIELD(struct job_flash_create, code, "code", FIELD_TEXT, 0), 4, 6, "code: 4 to 6 digits",
      .text_ok = code_ok},
-    {FIELD(struct job_flash_create, validity_s, "validity_s", FIELD_U32, FIELD_SKIP_ZERO), 0, 600,
+    {FIELD(struct job_flash_create, validity_s, "validity_s", FIELD_U32, FIELD_SKIP_ZERO), 1, 600,
      "validity_s: a whole number from 1 to 600"},
-    TEXT(struct job_flash_create, account, 64, FIELD_NEEDED),
+    NAME(struct job_flash_create, account, 48, FIELD_NEEDED),
     TEXT(struct job_flash_create, nonce, 64, 0),
 };
 
 static const struct field query_rows[] = {
-    TEXT(struct job_flash_query, ft_token, 64, FIELD_NEEDED),
-    TEXT(struct job_flash_query, account, 64, 0),
+    NAME(struct job_flash_query, ft_token, 64, FIELD_NEEDED),
+    NAME(struct job_flash_query, account, 48, 0),
     TEXT(struct job_flash_query, nonce, 64, 0),
 };
 
@@ -109,7 +115,14 @@ static const struct field report_rows[] = {
 bool job_report_decode(struct slice bytes, struct job_report *out, const char **error)
 {
     *out = (struct job_report){.code = RESULT_NONE};
-    return job_read_whole(bytes, &FIELDS(report_rows), out, error);
+    if (!job_read_whole(bytes, &FIELDS(report_rows), out, error)) {
+        return false;
+    }
+    if (out->request_id.n == 0 && out->advertiser_request_id.n == 0 && out->otp.n == 0) {
+        *error = "request_id, advertiser_request_id, otp: one of them is needed";
+        return false;
+    }
+    return true;
 }
 
 void job_report_encode(struct buf *b, const struct job_report *body)

@@ -39,8 +39,8 @@ void job_flash_query_encode(struct buf *b, const struct job_flash_query *body);
 
 /* op report: {event, code?, request_id?, advertiser_request_id?, otp?, mobile?, sender?,
  * send_time?, deliver_time?, content?}. Route: the integration that it came for, or FLASH_LANE of
- * the template whose text the MO holds. Found by request_id, else by otp among the codes of the
- * route. */
+ * the template whose text the MO holds. Found by request_id, else by otp among the live codes of
+ * the route; one of the three must be there. */
 struct job_report {
     enum dialect_event event; /* "delivery", "verification", "mo" */
     enum result_code code;    /* what it says; RESULT_NONE with an MO of our own */
