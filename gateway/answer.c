@@ -1,6 +1,5 @@
 #include "gateway/answer.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #include "common/base/utf8.h"
@@ -8,8 +7,7 @@
 /* When a busy system does not say for how long. */
 enum { RETRY_AFTER_DEFAULT_S = 1 };
 
-/* Bytes of others as JSON text: what is not UTF-8 becomes "?". */
-static json_t *json_of(struct slice s)
+json_t *answer_text(struct slice s)
 {
     struct buf clean;
     buf_init(&clean, s.n + 1);
@@ -29,7 +27,7 @@ static json_t *json_of(struct slice s)
     return j;
 }
 
-static void put(json_t *root, const char *key, json_t *value)
+void answer_put(json_t *root, const char *key, json_t *value)
 {
     must(json_object_set_new(root, key, value) == 0);
 }
@@ -37,8 +35,14 @@ static void put(json_t *root, const char *key, json_t *value)
 static void put_number(json_t *root, const char *key, int64_t value)
 {
     if (value >= 0) {
-        put(root, key, json_integer(value));
+        answer_put(root, key, json_integer(value));
     }
+}
+
+void answer_begin(struct answer *a, int http)
+{
+    *a = (struct answer){.http = http};
+    buf_init(&a->body, ANSWER_BYTES_MAX);
 }
 
 static json_t *begin(struct answer *a, int http)
@@ -46,9 +50,9 @@ static json_t *begin(struct answer *a, int http)
     char status[12];
     json_t *root = json_object();
     must(root != NULL);
-    *a = (struct answer){.http = http};
+    answer_begin(a, http);
     (void)snprintf(status, sizeof(status), "%d", http);
-    put(root, "status", json_string(status));
+    answer_put(root, "status", json_string(status));
     return root;
 }
 
@@ -58,12 +62,28 @@ static int write_bytes(const char *bytes, size_t n, void *context)
     return 0;
 }
 
-static void finish(struct answer *a, json_t *root)
+void answer_json(struct answer *a, json_t *root)
 {
-    buf_init(&a->body, ANSWER_BYTES_MAX);
     must(json_dump_callback(root, write_bytes, &a->body, JSON_COMPACT) == 0);
     must(buf_ok(&a->body));
     json_decref(root);
+}
+
+void answer_plain(struct answer *a, const char *type, struct slice body)
+{
+    a->type = type;
+    buf_put_slice(&a->body, body);
+    must(buf_ok(&a->body));
+}
+
+json_t *answer_sentence(enum result_code code, struct slice detail)
+{
+    const struct result_row *row = &result_rows[code];
+    json_t *words = answer_text(detail.n > 0 ? detail : slice_of(row->meaning));
+    json_t *j = json_sprintf("%s: %s", row->name, json_string_value(words));
+    must(j != NULL);
+    json_decref(words);
+    return j;
 }
 
 /* The busy statuses always say when to come back. */
@@ -82,7 +102,7 @@ static void put_detail(json_t *root, enum result_code code, struct slice detail)
         detail = slice_of(result_rows[code].meaning);
     }
     if (detail.n > 0) {
-        put(root, "detail", json_of(detail));
+        answer_put(root, "detail", answer_text(detail));
     }
 }
 
@@ -91,8 +111,15 @@ static void put_retry_after(struct answer *a, json_t *root, int64_t known_s)
 {
     a->retry_after_s = retry_after(a->http, known_s);
     if (a->retry_after_s > 0) {
-        put(root, "retry_after", json_integer(a->retry_after_s));
+        answer_put(root, "retry_after", json_integer(a->retry_after_s));
     }
+}
+
+void answer_put_facts(struct answer *a, json_t *root, const struct job_result *r)
+{
+    put_number(root, "attempts_left", r->attempts_left);
+    put_retry_after(a, root, r->retry_after_s);
+    put_number(root, "expires_in", r->expires_in_s);
 }
 
 static bool is_success(enum result_code code)
@@ -106,12 +133,12 @@ static void put_success(json_t *root, enum answer_shape shape, enum result_code 
     char word[64];
     bool published = shape == ANSWER_ENDPOINT && code != RESULT_PENDING;
     (void)snprintf(word, sizeof(word), "%s%s", result_name(code), published ? "_successfully" : "");
-    put(root, "response", json_string(word));
+    answer_put(root, "response", json_string(word));
     if (shape == ANSWER_AF && code != RESULT_OTP_VERIFIED && r->request_id.n > 0) {
-        put(root, "data", json_of(r->request_id));
+        answer_put(root, "data", answer_text(r->request_id));
     }
     if (r->url.n > 0) {
-        put(root, "url", json_of(r->url));
+        answer_put(root, "url", answer_text(r->url));
     }
 }
 
@@ -127,9 +154,9 @@ static void put_advertiser(json_t *root, enum answer_shape shape, const struct j
     }
     json_t *advertiser = json_object();
     must(advertiser != NULL);
-    put(advertiser, "http", json_integer(r->advertiser_http));
-    put(advertiser, "body", json_of(body));
-    put(root, "advertiser", advertiser);
+    answer_put(advertiser, "http", json_integer(r->advertiser_http));
+    answer_put(advertiser, "body", answer_text(body));
+    answer_put(root, "advertiser", advertiser);
 }
 
 void answer_result(struct answer *a, enum answer_shape shape, enum result_code code,
@@ -141,26 +168,24 @@ void answer_result(struct answer *a, enum answer_shape shape, enum result_code c
     json_t *root = begin(a, result_rows[code].http);
     if (is_success(code)) {
         put_success(root, shape, code, r);
-        finish(a, root);
+        answer_json(a, root);
         return;
     }
-    put(root, "error", json_string(result_name(code)));
+    answer_put(root, "error", json_string(result_name(code)));
     put_detail(root, code, detail[0] != '\0' ? slice_of(detail) : r->detail);
-    put_number(root, "attempts_left", r->attempts_left);
-    put_retry_after(a, root, r->retry_after_s);
-    put_number(root, "expires_in", r->expires_in_s);
+    answer_put_facts(a, root, r);
     put_advertiser(root, shape, r);
-    finish(a, root);
+    answer_json(a, root);
 }
 
 void answer_failure(struct answer *a, enum result_code code, int http, const char *detail,
                     uint32_t retry_after_s)
 {
     json_t *root = begin(a, http != 0 ? http : result_rows[code].http);
-    put(root, "error", json_string(result_name(code)));
+    answer_put(root, "error", json_string(result_name(code)));
     put_detail(root, code, slice_of(detail));
     put_retry_after(a, root, retry_after_s);
-    finish(a, root);
+    answer_json(a, root);
 }
 
 void answer_header(struct answer *a, const char *name, const char *value)

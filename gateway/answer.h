@@ -1,11 +1,12 @@
 /*
- * answer.h: the words of systems 1 and 2. A result of the vocabulary becomes an HTTP status and a
- * JSON body in the system's own shape, keys in the order in which the system publishes them. Values
- * in, bytes out. Floor 4.
+ * answer.h: the words of systems 1 and 2, and what every system's answers are made of. A result of
+ * the vocabulary becomes an HTTP status and a JSON body in the system's own shape, keys in the
+ * order in which the system publishes them. Values in, bytes out. Floor 4.
  */
 #ifndef OTPQ_GATEWAY_ANSWER_H
 #define OTPQ_GATEWAY_ANSWER_H
 
+#include <jansson.h>
 #include <stdint.h>
 
 #include "common/base/buf.h"
@@ -45,5 +46,23 @@ void answer_result(struct answer *a, enum answer_shape shape, enum result_code c
 void answer_failure(struct answer *a, enum result_code code, int http, const char *detail,
                     uint32_t retry_after_s);
 void answer_free(struct answer *a);
+
+/* ---- for systems with shapes of their own ---- */
+
+/* Sets *a up; then the body is put together, and answer_json or answer_plain ends it. */
+void answer_begin(struct answer *a, int http);
+/* The body; takes root over. */
+void answer_json(struct answer *a, json_t *root);
+/* A body that is not JSON; type is static, of an empty body it does not matter. */
+void answer_plain(struct answer *a, const char *type, struct slice body);
+/* Puts value, which is taken over, behind the others. */
+void answer_put(json_t *root, const char *key, json_t *value);
+/* A text of others: what is not UTF-8 becomes "?". */
+json_t *answer_text(struct slice s);
+/* "word: what it means", in the detail's words where there are some. */
+json_t *answer_sentence(enum result_code code, struct slice detail);
+/* attempts_left, retry_after and expires_in, each where it applies (-1: it does not); retry_after
+ * goes into the header too, and busy statuses always have one. */
+void answer_put_facts(struct answer *a, json_t *root, const struct job_result *result);
 
 #endif
