@@ -49,7 +49,7 @@ gateway_src := $(filter-out gateway/main.c,$(wildcard gateway/*.c))
 command_src := $(filter-out clients/otpq/main.c,$(wildcard clients/otpq/*.c))
 lib_src     := $(common_src) $(libotpq_src) $(broker_src) $(workers_src) $(gateway_src) $(command_src)
 unit_src    := $(wildcard tests/unit/test_*.c)
-ASSETS      := $(wildcard common/adapters/lua/*.lua deploy/*.yaml)
+ASSETS      := $(wildcard common/adapters/lua/*.lua deploy/*.yaml gateway/pages/*)
 
 obj = $(patsubst %.cc,$(BUILD)/obj/%.o,$(patsubst %.c,$(BUILD)/obj/%.o,$(1)))
 PROGRAMS := $(patsubst %,$(BUILD)/bin/%,otpq-broker otpq-worker otpq-gateway otpq)
