@@ -177,7 +177,7 @@ static void watch_ask(struct records_watch *w)
     store_eval(w->store, STORE_RECORDS, on_answer, w, KEYS, KEYS + 1, argv);
 }
 
-static void on_announced(void *context)
+static void on_announced(void *context, struct slice message UNUSED)
 {
     watch_ask(context);
 }

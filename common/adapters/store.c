@@ -24,14 +24,14 @@ enum link {
 struct store {
     struct event_base *base;
     struct netaddr address;
-    char *address_text;                       /* for logs */
-    char *password;                           /* or NULL; wiped at the end */
-    char *channel;                            /* subscriber: the one channel; else NULL */
-    void (*on_message)(void *context);        /* subscriber only */
-    void (*on_state)(void *context, bool up); /* may be NULL */
-    void *context;                            /* of on_state and on_message */
-    uint32_t timeout_ms;                      /* per command */
-    uint32_t pending_max;                     /* ceiling for in_flight */
+    char *address_text; /* for logs */
+    char *password;     /* or NULL; wiped at the end */
+    char *channel;      /* subscriber: the one channel; else NULL */
+    void (*on_message)(void *context, struct slice message); /* subscriber only */
+    void (*on_state)(void *context, bool up);                /* may be NULL */
+    void *context;                                           /* of on_state and on_message */
+    uint32_t timeout_ms;                                     /* per command */
+    uint32_t pending_max;                                    /* ceiling for in_flight */
     enum link link;
     struct resolver *resolver; /* NULL: a unix socket, or an address in digits */
     redisAsyncContext *ac;     /* NULL while down; hiredis frees it by itself on errors */
@@ -339,7 +339,7 @@ static void store_is_up(struct store *s)
         s->on_state(s->context, true);
     }
     if (s->on_message != NULL) {
-        s->on_message(s->context);
+        s->on_message(s->context, slice_make(NULL, 0));
     }
     s->depth--;
 }
@@ -374,8 +374,10 @@ static void on_published(redisAsyncContext *ac, void *r, void *arg)
     } else if (strcmp(reply->element[0]->str, "subscribe") == 0) {
         store_is_up(s);
     } else {
+        const redisReply *said = reply->element[2];
+        bool text = said->type == REDIS_REPLY_STRING;
         s->depth++;
-        s->on_message(s->context);
+        s->on_message(s->context, text ? slice_make(said->str, said->len) : slice_make(NULL, 0));
         s->depth--;
     }
 }
@@ -483,7 +485,8 @@ struct store *store_new(struct event_base *base, const struct store_options *o)
 }
 
 struct store *store_subscriber(const struct store *like, const char *channel,
-                               void (*on_message)(void *context), void *context)
+                               void (*on_message)(void *context, struct slice message),
+                               void *context)
 {
     struct store_options o = {.address = like->address_text,
                               .password = like->password,

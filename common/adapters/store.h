@@ -35,10 +35,11 @@ bool store_up(const struct store *s);
 struct event_base *store_base(const struct store *s);
 
 /* A second connection with the same address and password that listens on one pub/sub channel;
- * takes no commands. on_message runs for every message, and once after every (re)connect, because
- * messages may have been missed meanwhile. */
+ * takes no commands. on_message runs for every message, and once after every (re)connect with an
+ * empty one, because messages may have been missed meanwhile. */
 struct store *store_subscriber(const struct store *like, const char *channel,
-                               void (*on_message)(void *context), void *context);
+                               void (*on_message)(void *context, struct slice message),
+                               void *context);
 
 enum store_outcome {
     STORE_OK,      /* reply is set (may be an error reply of the script: REDIS_REPLY_ERROR) */
@@ -62,6 +63,12 @@ enum store_script {
     STORE_CLAIM_VERIFY,
     STORE_FINISH_VERIFY,
     STORE_RELEASE,
+    STORE_OUTBOX_DUE,
+    STORE_OUTBOX_CLAIM,
+    STORE_OUTBOX_FINISH,
+    STORE_OUTBOX_PUT,
+    STORE_OUTBOX_LIST,
+    STORE_OUTBOX_REPLAY,
     STORE_APPLY,
     STORE_RECORDS,
     STORE_SCRIPTS

@@ -12,20 +12,40 @@ ASSET(lua_finish_send, "common/adapters/lua/finish_send.lua");
 ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
 ASSET(lua_finish_verify, "common/adapters/lua/finish_verify.lua");
 ASSET(lua_release, "common/adapters/lua/release.lua");
+ASSET(lua_outbox_shared, "common/adapters/lua/outbox_shared.lua");
+ASSET(lua_outbox_due, "common/adapters/lua/outbox_due.lua");
+ASSET(lua_outbox_claim, "common/adapters/lua/outbox_claim.lua");
+ASSET(lua_outbox_finish, "common/adapters/lua/outbox_finish.lua");
+ASSET(lua_outbox_put, "common/adapters/lua/outbox_put.lua");
+ASSET(lua_outbox_list, "common/adapters/lua/outbox_list.lua");
+ASSET(lua_outbox_replay, "common/adapters/lua/outbox_replay.lua");
 ASSET(lua_apply, "common/adapters/lua/apply.lua");
 ASSET(lua_records, "common/adapters/lua/records.lua");
 
+/* What stands in front of a script. */
+enum prelude {
+    ALONE,
+    OF_JOBS, /* shared.lua, outbox_emit.lua */
+    OF_TASKS /* outbox_shared.lua */
+};
+
 static const struct {
     struct slice (*source)(void); /* the script's own file */
-    bool shared;                  /* shared.lua and outbox_emit.lua stand in front of it */
+    enum prelude prelude;
 } script_rows[STORE_SCRIPTS] = {
-    [STORE_CLAIM_SEND] = {lua_claim_send, true},
-    [STORE_FINISH_SEND] = {lua_finish_send, true},
-    [STORE_CLAIM_VERIFY] = {lua_claim_verify, true},
-    [STORE_FINISH_VERIFY] = {lua_finish_verify, true},
-    [STORE_RELEASE] = {lua_release, true},
-    [STORE_APPLY] = {lua_apply, false},
-    [STORE_RECORDS] = {lua_records, false},
+    [STORE_CLAIM_SEND] = {lua_claim_send, OF_JOBS},
+    [STORE_FINISH_SEND] = {lua_finish_send, OF_JOBS},
+    [STORE_CLAIM_VERIFY] = {lua_claim_verify, OF_JOBS},
+    [STORE_FINISH_VERIFY] = {lua_finish_verify, OF_JOBS},
+    [STORE_RELEASE] = {lua_release, OF_JOBS},
+    [STORE_OUTBOX_DUE] = {lua_outbox_due, OF_TASKS},
+    [STORE_OUTBOX_CLAIM] = {lua_outbox_claim, OF_TASKS},
+    [STORE_OUTBOX_FINISH] = {lua_outbox_finish, OF_TASKS},
+    [STORE_OUTBOX_PUT] = {lua_outbox_put, OF_TASKS},
+    [STORE_OUTBOX_LIST] = {lua_outbox_list, OF_TASKS},
+    [STORE_OUTBOX_REPLAY] = {lua_outbox_replay, OF_TASKS},
+    [STORE_APPLY] = {lua_apply, ALONE},
+    [STORE_RECORDS] = {lua_records, ALONE},
 };
 
 enum { SCRIPT_BYTES_MAX = 64 * 1024 };
@@ -50,9 +70,11 @@ static void script_make(enum store_script script)
 {
     struct buf *b = &scripts[script].source;
     buf_init(b, SCRIPT_BYTES_MAX);
-    if (script_rows[script].shared) {
+    if (script_rows[script].prelude == OF_JOBS) {
         buf_put_slice(b, lua_shared());
         buf_put_slice(b, lua_outbox_emit());
+    } else if (script_rows[script].prelude == OF_TASKS) {
+        buf_put_slice(b, lua_outbox_shared());
     }
     buf_put_slice(b, script_rows[script].source());
     must(buf_ok(b));

@@ -235,7 +235,7 @@ static void test_restart(void **state)
     assert_int_equal(eval_records(w).type, REDIS_REPLY_ARRAY); /* NOSCRIPT inside */
 }
 
-static void on_note(void *context)
+static void on_note(void *context, struct slice message UNUSED)
 {
     *(bool *)context = true;
 }

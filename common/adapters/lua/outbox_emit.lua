@@ -1,7 +1,7 @@
 -- Stands between shared.lua and every script of a job: what a transition has to tell somebody
 -- outside becomes a task of the outbox in the same step, so that neither is there without the other
--- (docs/callbacks.md). o: one task, due: by when it is due, ol: all by when they were made, oe: the
--- ended ones by when they ended.
+-- (docs/callbacks.md). o: one task; due: those that go on, by when they are due next; ol: the same, by
+-- when they were due first; oe: the ended ones, by when they ended.
 local TASKS_KEPT, TASKS_MAX, TASK_KEEP_MS = 4096, 32768, 30 * 86400000
 
 -- The same transition of the same job is the same task, however often its script is sent.
@@ -10,7 +10,10 @@ local function task_id(kind, job, rid)
 end
 
 local function task_due(id, at_ms)
-  redis.call('ZADD', P .. 'due:{' .. T .. '}', at_ms, id)
+  for _, kind in ipairs({'due', 'ol'}) do
+    redis.call('ZADD', P .. kind .. ':{' .. T .. '}', at_ms, id)
+    redis.call('PEXPIRE', P .. kind .. ':{' .. T .. '}', TASK_KEEP_MS)
+  end
   if at_ms <= NOW then
     redis.call('PUBLISH', P .. 'due', T)
   end
@@ -18,17 +21,14 @@ end
 
 -- Room for one more: the ended ones go, oldest first; what is due is never thrown away for a new one.
 local function task_room()
-  local all, ended = P .. 'ol:{' .. T .. '}', P .. 'oe:{' .. T .. '}'
-  local n = redis.call('ZCARD', all)
-  if n >= TASKS_KEPT then
+  local open, ended = redis.call('ZCARD', P .. 'ol:{' .. T .. '}'), P .. 'oe:{' .. T .. '}'
+  if open + redis.call('ZCARD', ended) >= TASKS_KEPT then
     local old = redis.call('ZPOPMIN', ended)
     if old[1] then
       redis.call('DEL', key('o', old[1]))
-      redis.call('ZREM', all, old[1])
-      n = n - 1
     end
   end
-  return n < TASKS_MAX
+  return open < TASKS_MAX
 end
 
 local function packed(fields)
@@ -56,10 +56,7 @@ local function emit(kind, lane, at_ms, fields)
   redis.call('HSET', o, 'kind', kind, 'lane', lane, 'rid', fields.rid or '', 'party', AID, 'data',
              packed(fields), 'n', 0, 'at', NOW, 'next', string.format('%.0f', at_ms), 'st', 'due')
   redis.call('PEXPIRE', o, TASK_KEEP_MS)
-  redis.call('ZADD', P .. 'ol:{' .. T .. '}', NOW, id)
-  redis.call('PEXPIRE', P .. 'ol:{' .. T .. '}', TASK_KEEP_MS)
   task_due(id, at_ms)
-  redis.call('PEXPIRE', P .. 'due:{' .. T .. '}', TASK_KEEP_MS)
 end
 
 -- A task that waits for its time is due now, with these fields over those it has; job: the one that
