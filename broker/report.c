@@ -20,6 +20,8 @@ static struct wire_info_route info_route(const struct core_route_stats *s)
         .expired = s->expired,
         .cancelled = s->cancelled,
         .redispatched = s->redispatched,
+        .moved_out = s->moved_out,
+        .moved_in = s->moved_in,
         .paused = s->paused,
         .breaker = (uint8_t)s->breaker,
     };
@@ -163,6 +165,10 @@ static void put_route(struct buf *out, enum metric m, const struct core_route_st
         break;
     case METRIC_ROUTE_REDISPATCHED:
         metrics_value(out, m, s->redispatched, s->name);
+        break;
+    case METRIC_ROUTE_MOVED:
+        metrics_value(out, m, s->moved_out, s->name, SLICE("out"));
+        metrics_value(out, m, s->moved_in, s->name, SLICE("in"));
         break;
     case METRIC_ROUTE_PAUSED:
         metrics_value(out, m, s->paused ? 1 : 0, s->name);

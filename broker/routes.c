@@ -13,9 +13,12 @@ struct routes {
     void *context;
 };
 
+_Static_assert((int)RECORD_LIST_MAX <= (int)CORE_FALLBACKS_MAX,
+               "a policy holds what a record may name");
+
 static void tell(struct routes *r, const struct integration *i, int64_t now_ms)
 {
-    const struct core_route_policy policy = {
+    struct core_route_policy policy = {
         .known = true,
         .paused = i->paused,
         .calls_per_s = i->calls_per_s,
@@ -25,7 +28,11 @@ static void tell(struct routes *r, const struct integration *i, int64_t now_ms)
         .breaker_calls = i->breaker_calls,
         .breaker_window_ms = i->breaker_window_ms,
         .breaker_open_ms = i->breaker_open_ms,
+        .fallback_count = i->fallback.count,
     };
+    for (uint32_t at = 0; at < i->fallback.count; at++) {
+        policy.fallback[at] = slice_of(i->fallback.at[at]);
+    }
     if (!core_route_policy(r->core, slice_of(i->name), &policy, now_ms)) {
         log_error("more integrations than routes", "key", "broker.routes_max", "left_out", i->name,
                   NULL);

@@ -24,6 +24,8 @@ struct core *core_new(const struct core_limits *limits, const struct core_effect
     list_init(&core->free_workers);
     list_init(&core->ready);
     list_init(&core->doomed);
+    list_init(&core->sifting);
+    list_init(&core->stuck);
     heap_init(&core->delayed.heap);
     heap_init(&core->settling.heap);
     heap_init_placed(&core->expiries);
@@ -284,10 +286,51 @@ bool core_started(struct core *core, uint32_t worker, struct slice id, uint32_t 
     return true;
 }
 
-/* Reasons that say nothing about the job: they do not use up its attempts. */
-static bool counts_as_attempt(enum result_code code)
+static bool goes_elsewhere(const struct job *j, const struct wire_give_back *g)
 {
-    return code != RESULT_NONE && code != RESULT_STORE_UNAVAILABLE;
+    return g->via.n > 0 && (j->flags & JOB_SETTLE) == 0 &&
+           !slice_eq(g->via, route_name_of(job_route(j)));
+}
+
+/* Reasons that say nothing about the job do not use up its attempts, nor do moves and looks. */
+static bool counts_as_attempt(const struct job *j, const struct wire_give_back *g)
+{
+    return g->code != RESULT_NONE && g->code != RESULT_STORE_UNAVAILABLE &&
+           (j->flags & JOB_LOOK) == 0 && !goes_elsewhere(j, g);
+}
+
+/* No worker may try it again. */
+static void end_given_back(struct core *core, struct job *j, enum result_code code)
+{
+    bool unknown = (j->flags & JOB_MAYBE_STARTED) != 0;
+    job_end_plain(core, j, unknown ? JOB_END_UNKNOWN : JOB_END_REFUSED,
+                  unknown               ? RESULT_OUTCOME_UNKNOWN
+                  : code == RESULT_NONE ? RESULT_INTEGRATION_NOT_FOUND
+                                        : code);
+}
+
+/* Where a job that was given back waits. */
+static void queue_given_back(struct core *core, struct job *j, const struct wire_give_back *g)
+{
+    bool settle = (j->flags & JOB_SETTLE) != 0;
+    bool looked = (j->flags & JOB_LOOK) != 0 && !settle;
+    uint32_t least = g->code == RESULT_STORE_UNAVAILABLE ? STORE_RETRY_MS
+                     : looked && g->code != RESULT_NONE  ? LOOK_RETRY_MS
+                                                         : 0;
+    uint32_t delay = g->delay_ms > least ? g->delay_ms : least;
+    enum job_state to = delay > 0 ? JOB_DELAYED : JOB_QUEUED;
+    j->at = core->now + (delay < WIRE_TTL_MAX_MS ? delay : WIRE_TTL_MAX_MS);
+    if (goes_elsewhere(j, g)) {
+        if (!move_via(core, j, g->via, to)) {
+            end_given_back(core, j, g->code);
+        }
+    } else if (looked) {
+        look_over(core, j, to);
+    } else if (settle && to == JOB_QUEUED) {
+        job_settle(core, j);
+    } else {
+        job_set_state(core, j, to);
+    }
 }
 
 bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_back *g,
@@ -306,24 +349,16 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
         j->flags |= JOB_MAYBE_STARTED | JOB_WAS_STARTED;
     }
     j->attempt = (j->attempt > g->attempt_seen ? j->attempt : g->attempt_seen) + 1;
-    if (!counts_as_attempt(g->code)) {
+    if (j->more != NULL) {
+        j->more->moved = RESULT_NONE; /* the worker has noted it */
+    }
+    if (!counts_as_attempt(j, g)) {
         j->dispatches--;
     } else if (j->dispatches >= core->limits.attempts_max) {
-        bool unknown = (j->flags & JOB_MAYBE_STARTED) != 0;
-        job_end_plain(core, j, unknown ? JOB_END_UNKNOWN : JOB_END_REFUSED,
-                      unknown ? RESULT_OUTCOME_UNKNOWN : g->code);
+        end_given_back(core, j, g->code);
         return true;
     }
-    uint32_t least = g->code == RESULT_STORE_UNAVAILABLE ? STORE_RETRY_MS : 0;
-    uint32_t delay = g->delay_ms > least ? g->delay_ms : least;
-    j->at = core->now + (delay < WIRE_TTL_MAX_MS ? delay : WIRE_TTL_MAX_MS);
-    if (delay > 0) {
-        job_set_state(core, j, JOB_DELAYED);
-    } else if ((j->flags & JOB_SETTLE) != 0) {
-        job_settle(core, j);
-    } else {
-        job_set_state(core, j, JOB_QUEUED);
-    }
+    queue_given_back(core, j, g);
     return true;
 }
 

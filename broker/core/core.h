@@ -7,6 +7,13 @@
  * job costs at most 400 bytes all in. All maps, heaps and caches have ceilings (struct
  * core_limits).
  *
+ * A route may name others to fall back to. Its jobs that may move (sends, not started) go on in the
+ * lane of the next one when a worker gives them back for it, or when the lane that they wait in
+ * takes no calls: paused, breaker open. The lane's limits, counters and breaker are then those of
+ * the other route; what clients see, G and duplicates go by the route asked for. A job is in
+ * exactly one lane. Where a verify belongs only the store knows: while its route takes no calls it
+ * is sent out to be looked up.
+ *
  * The core knows five states from outside (enum core_state); where the job is in each of them
  * stands at enum job_state in internal.h.
  *
@@ -44,6 +51,11 @@ struct core_limits {
     bool unknown_routes_accepted; /* a route never heard of is made, without limits of its own */
 };
 
+enum {
+    CORE_FALLBACKS_MAX = 8, /* of a route */
+    CORE_MOVES_MAX = 8      /* of a job from lane to lane */
+};
+
 /* What a route bears; from the integration's record. */
 /* Ops that call nobody (op_calls below) pass all of it but `known`. */
 struct core_route_policy {
@@ -56,6 +68,8 @@ struct core_route_policy {
     uint32_t breaker_calls;     /* at least this many calls in the window */
     uint32_t breaker_window_ms; /* sliding, in two halves */
     uint32_t breaker_open_ms;   /* then probes, one at a time */
+    uint32_t fallback_count;    /* used of fallback */
+    struct slice fallback[CORE_FALLBACKS_MAX]; /* routes to go on with, in order; copied */
 };
 
 /* Where answers to a job go: client handles of the shell, never used again for another client; the
@@ -133,7 +147,9 @@ void core_worker_gone(struct core *core, uint32_t worker, int64_t now_ms);
 bool core_started(struct core *core, uint32_t worker, struct slice id, uint32_t attempt,
                   int64_t now_ms);
 /* Provably not sent. Counts against attempts_max unless the reason is none (drain) or
- * store_unavailable: without a store jobs wait until their deadline. */
+ * store_unavailable: without a store jobs wait until their deadline. With `via` it goes on in that
+ * route's lane, as long as it has moves left and there is such a route, or else one behind it in
+ * the list; a move is no attempt. */
 bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_back *g,
                      int64_t now_ms);
 /* The end. A result from a worker that no longer owns the job is still taken when the job is live:
@@ -165,6 +181,7 @@ struct core_route_stats {
     uint64_t queued, delayed, in_flight; /* gauges */
     int64_t oldest_ms;                   /* age of the oldest queued job, 0: none */
     uint64_t accepted, done, refused, unknown, expired, cancelled, redispatched; /* counters */
+    uint64_t moved_out, moved_in; /* counters: jobs that went on elsewhere, that came from there */
     bool paused;
     int breaker; /* 0 closed, 1 half open, 2 open */
 };

@@ -48,6 +48,10 @@ static void end_doomed(struct core *core, uint32_t *budget)
         }
         struct route *r = list_owner(turn, struct route, turn);
         struct job *j = route_next(core, r);
+        if (j->more != NULL && j->more->asked != NULL &&
+            move_on(core, j, RESULT_INTEGRATION_NOT_FOUND)) {
+            continue;
+        }
         if ((j->flags & JOB_MAYBE_STARTED) != 0) {
             job_settle(core, j);
         } else {
@@ -102,9 +106,12 @@ static void send(struct core *core, struct worker *w, struct job *j)
     j->dispatches++;
     worker_spend(core, w);
     const struct flow *f = j->lane->flow;
+    const struct route *asked = job_asked(j);
     struct wire_job out = {
         .id = job_id(j),
-        .route = slice_make(f->route->name, f->route->name_n),
+        .route = route_name_of(asked),
+        .via = f->route == asked ? (struct slice){NULL, 0} : route_name_of(f->route),
+        .moved = j->more == NULL ? RESULT_NONE : (enum result_code)j->more->moved,
         .tenant = slice_make(f->tenant->name, f->tenant->name_n),
         .trace = job_trace(j),
         .op = (enum wire_op)j->op,
@@ -120,6 +127,10 @@ static void turn_of(struct core *core, struct route *r)
     struct job *j = route_next(core, r);
     if (!time_before(core->now, job_expires(j))) {
         job_out_of_time(core, j);
+        return;
+    }
+    if ((j->flags & JOB_LOOK) != 0 && !r->shut) { /* the route opened meanwhile */
+        look_over(core, j, JOB_QUEUED);
         return;
     }
     route_job_out(core, r, j);
@@ -164,7 +175,7 @@ static void consider(struct wake *w, uint32_t at)
 static int64_t next_wake(const struct core *core)
 {
     struct wake w = {.core = core};
-    if (!list_empty(&core->doomed)) {
+    if (!list_empty(&core->doomed) || !list_empty(&core->sifting)) {
         return core->now_ms;
     }
     if (!list_empty(&core->free_workers) &&
@@ -203,6 +214,7 @@ int64_t core_step(struct core *core, int64_t now_ms, uint32_t dispatch_max)
     end_doomed(core, &budget);
     sweep(core);
     wake_routes(core);
+    sift_step(core, &budget);
     results_expire(core);
     dispatch(core, dispatch_max);
     return next_wake(core);

@@ -61,6 +61,8 @@ bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
         .expired = r->ended[JOB_END_EXPIRED],
         .cancelled = r->ended[JOB_END_CANCELLED],
         .redispatched = r->redispatched,
+        .moved_out = r->moved_out,
+        .moved_in = r->moved_in,
         .paused = r->policy.paused,
         .breaker = (int)r->breaker.state,
     };
@@ -74,7 +76,20 @@ struct tally {
     uint64_t by_state[JOB_STATES]; /* jobs */
     uint64_t bytes;                /* of jobs */
     uint64_t jobs;                 /* live */
+    uint64_t away;                 /* of them: not in the lane of the route asked for */
 };
+
+static void check_more(const struct core *core, const struct job *j)
+{
+    const struct job_more *more = j->more;
+    if (more == NULL) {
+        return;
+    }
+    must(more->moves <= CORE_MOVES_MAX && more->waiter_count <= ARRAY_LEN(more->clients));
+    must(more->asked == NULL || more->moves > 0);
+    must(more->asked != job_route(j));
+    must(more->asked == NULL || table_at(&core->routes, more->asked->slot) == more->asked);
+}
 
 static void check_job(const struct core *core, const struct job *j, struct tally *t)
 {
@@ -91,11 +106,15 @@ static void check_job(const struct core *core, const struct job *j, struct tally
     must((j->flags & JOB_SETTLE) == 0 || (j->flags & JOB_MAYBE_STARTED) != 0);
     must((j->flags & JOB_SETTLE) == 0 || j->state != JOB_QUEUED);
     must((j->flags & JOB_PROBE) == 0 || (in_flight && job_calls(j)));
-    must(op_calls((enum wire_op)j->op) == (j->lane->band != FREE_BAND));
+    bool look = (j->flags & JOB_LOOK) != 0;
+    must((j->lane->band == FREE_BAND) == (look || !op_calls((enum wire_op)j->op)));
+    must(!look || (j->op == WIRE_OP_VERIFY && j->state != JOB_DELAYED));
+    check_more(core, j);
     must(j->state != JOB_SETTLING || (j->flags & JOB_SETTLE) != 0);
     must(j->dispatches <= core->limits.attempts_max);
     t->by_state[j->state]++;
     t->jobs++;
+    t->away += job_asked(j) != job_route(j);
     t->bytes += job_size(j->id_n, j->trace_n, j->body_n);
 }
 
@@ -161,6 +180,25 @@ static void check_gates(const struct core *core, const struct route *r)
     }
 }
 
+/* A shut route whose jobs might go on elsewhere is looked through, now or when another opens. */
+static void check_sift(const struct core *core, const struct route *r)
+{
+    must(r->shut || !route_shut(core, r));
+    must(r->sift == NO_JOB || (r->shut && !list_empty(&r->sift_turn)));
+    must(r->sift == NO_JOB ||
+         (job_at(core, r->sift)->state == JOB_QUEUED && job_route(job_at(core, r->sift)) == r));
+    must(!r->stuck || !list_empty(&r->sift_turn));
+    for (uint32_t at = r->waiting.first; at != NO_JOB; at = job_at(core, at)->next) {
+        const struct job *j = job_at(core, at);
+        bool sends = j->op == WIRE_OP_SEND && (j->flags & JOB_WAS_STARTED) == 0;
+        bool asks = j->op == WIRE_OP_VERIFY && job_asked(j) == r &&
+                    (j->flags & (JOB_LOOK | JOB_WAS_STARTED)) == 0;
+        bool left = j->more == NULL || j->more->moves < CORE_MOVES_MAX;
+        bool wants = (asks || (sends && left)) && job_asked(j)->policy.fallback_count > 0;
+        must(!r->shut || !r->policy.known || !wants || r->stuck || !list_empty(&r->sift_turn));
+    }
+}
+
 static void check_routes(const struct core *core, const struct tally *t)
 {
     uint64_t waiting = 0;
@@ -168,6 +206,7 @@ static void check_routes(const struct core *core, const struct tally *t)
     uint64_t calls = 0;
     uint64_t settling = 0;
     uint64_t queued = 0;
+    uint64_t away = 0;
     for (uint32_t at = 1; at <= core->routes.used; at++) {
         const struct route *r = table_at(&core->routes, at);
         if (r == NULL) {
@@ -179,8 +218,11 @@ static void check_routes(const struct core *core, const struct tally *t)
         settling += r->settling;
         must((r->where == ROUTE_NOWHERE) == list_empty(&r->turn));
         must(r->where == ROUTE_NOWHERE || r->waiting.count > 0);
+        away += r->away;
         check_gates(core, r);
+        check_sift(core, r);
     }
+    must(away == t->away);
     for (uint32_t at = 1; at <= core->flows.used; at++) {
         const struct flow *f = table_at(&core->flows, at);
         queued += f == NULL ? 0 : check_flow(core, f);

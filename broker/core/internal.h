@@ -4,6 +4,7 @@
  *   job.c       jobs, their table, waiters; job_set_state, the only mover
  *   lane.c      tenants, flows (a tenant in a route), lanes (a band of a flow), deadlines
  *   route.c     routes: policy, gates (pause, rate, concurrency, breaker), which band and lane next
+ *   move.c      fallback: jobs that go on in another route's lane; verifies that are looked up
  *   worker.c    workers and their credit
  *   results.c   ended jobs
  *   dispatch.c  what happens when time passes: core_step
@@ -31,6 +32,7 @@ enum {
     STEP_EXPIRES_MAX = 10000, /* ends by time in one step */
     FLOWS_IDLE_MAX = 1024,    /* empty flows kept, so that one job at a time allocates nothing */
     CREDIT_MAX = 1000 * 1000, /* of one worker at a time */
+    LOOK_RETRY_MS = 500,      /* a verify looked up for nothing: until the next look, at least */
     STORE_RETRY_MS = 50,      /* a job given back for want of a store: at least */
     PROBES_TO_CLOSE = 3,      /* good probes in a row that close a breaker */
     BREAKER_OPEN_MAX_MS = 24 * 3600 * 1000,
@@ -56,37 +58,43 @@ enum job_flag {
     JOB_MAYBE_STARTED = 2, /* a worker or another broker had it: only the store knows */
     JOB_WAS_STARTED = 4,   /* a worker said that the call began, and died */
     JOB_SETTLE = 8,        /* goes out with ttl 0: to ask the store, not to call */
-    JOB_PROBE = 16         /* the one probe of a half-open breaker */
+    JOB_PROBE = 16,        /* the one probe of a half-open breaker */
+    JOB_LOOK = 32          /* a verify in FREE_BAND: goes out to be looked up, not to call */
 };
 
-struct waiters {
-    uint32_t count;                         /* used */
+/* What few jobs have. */
+struct job_more {
+    uint32_t waiter_count;                  /* used of clients */
     uint64_t clients[CORE_WAITERS_MAX - 1]; /* oldest first, younger than job->client */
+    struct route *asked; /* of a job that moved: the route asked for, which counts it in `away` */
+    uint8_t moves;       /* so far */
+    uint8_t moved;       /* enum result_code: why the core moved it here; RESULT_NONE: it did not */
+    uint8_t look_band;   /* JOB_LOOK: where it stood before */
 };
 
 /* One allocation a job: header, then id, trace and body. Ordered by size; 78 bytes of header. */
 struct job {
-    uint64_t client;      /* first waiter, 0: nobody */
-    struct waiters *more; /* further waiters, or NULL */
-    uint64_t fingerprint; /* of op, route and body: tells a repetition from a conflict */
-    struct lane *lane;    /* gives route, tenant and band; counted in its flow's jobs */
-    uint32_t hash;        /* of the id */
-    uint32_t slot;        /* own place in core->slots */
-    uint32_t prev;        /* neighbours in the list of the state's home */
-    uint32_t next;        /* … */
-    uint32_t accepted;    /* when it was submitted */
-    uint32_t deadline;    /* when it expires; for JOB_SETTLE: when it ends as unknown */
-    uint32_t at;          /* delayed: ready time; dispatched: when; else when it came here */
-    uint32_t attempt;     /* of the current or, when queued, the next dispatch */
-    uint32_t body_n;      /* bytes */
-    uint16_t worker;      /* DISPATCHED, STARTED: who has it */
-    uint8_t dispatches;   /* so far, drains taken off */
-    uint8_t state;        /* enum job_state, written by job_set_state only */
-    uint8_t op;           /* enum wire_op */
-    uint8_t flags;        /* enum job_flag */
-    uint8_t id_n;         /* bytes */
-    uint8_t trace_n;      /* bytes */
-    char bytes[];         /* id, trace, body */
+    uint64_t client;       /* first waiter, 0: nobody */
+    struct job_more *more; /* or NULL */
+    uint64_t fingerprint;  /* of op, route and body: tells a repetition from a conflict */
+    struct lane *lane;     /* where it is: route, tenant and band; counted in its flow's jobs */
+    uint32_t hash;         /* of the id */
+    uint32_t slot;         /* own place in core->slots */
+    uint32_t prev;         /* neighbours in the list of the state's home */
+    uint32_t next;         /* … */
+    uint32_t accepted;     /* when it was submitted */
+    uint32_t deadline;     /* when it expires; for JOB_SETTLE: when it ends as unknown */
+    uint32_t at;           /* delayed: ready time; dispatched: when; else when it came here */
+    uint32_t attempt;      /* of the current or, when queued, the next dispatch */
+    uint32_t body_n;       /* bytes */
+    uint16_t worker;       /* DISPATCHED, STARTED: who has it */
+    uint8_t dispatches;    /* so far, drains taken off */
+    uint8_t state;         /* enum job_state, written by job_set_state only */
+    uint8_t op;            /* enum wire_op */
+    uint8_t flags;         /* enum job_flag */
+    uint8_t id_n;          /* bytes */
+    uint8_t trace_n;       /* bytes */
+    char bytes[];          /* id, trace, body */
 };
 
 /* A list of jobs, threaded through their prev and next. */
@@ -181,6 +189,14 @@ struct route {
     uint32_t calls;                  /* jobs in flight that may call: what calls_at_once counts */
     uint32_t settling;               /* jobs in flight, or SETTLING, that only ask the store */
     uint32_t flows;                  /* that belong to it */
+    char *fallback_names;            /* what policy.fallback points into; owned */
+    bool shut;                       /* takes no calls for longer than a turn: route_refresh */
+    bool stuck;                      /* shut, and jobs wait that found no other lane */
+    uint32_t sift;                   /* of waiting: next to be moved on if it can be, or NO_JOB */
+    struct list sift_turn;           /* in core->sifting while `sift` is set; or core->stuck */
+    uint32_t away;                   /* jobs asked for here that are in another lane */
+    uint64_t moved_out;              /* counter */
+    uint64_t moved_in;               /* counter */
     struct meter drain;              /* ends */
     uint64_t accepted;               /* counter */
     uint64_t ended[JOB_ENDS];        /* counters */
@@ -258,6 +274,8 @@ struct core {
 
     struct list ready;        /* routes that can go, in turn */
     struct list doomed;       /* routes unknown by now that still have jobs queued */
+    struct list sifting;      /* shut routes whose jobs are looked through for some to move on */
+    struct list stuck;        /* shut routes to look through again when any route opens */
     struct job_heap settling; /* SETTLING, by when they end as unknown */
     struct job_heap delayed;  /* DELAYED */
     struct heap expiries;     /* lanes, by when their first job ends by time, or earlier */
@@ -316,6 +334,10 @@ struct job *job_new(struct core *core, const struct wire_submit *s, struct slice
 void job_add_waiter(struct job *j, uint64_t client);
 /* Moves it from one home to another; asserts that the edge is legal. */
 void job_set_state(struct core *core, struct job *j, enum job_state to);
+/* The same, into another lane of the same tenant: QUEUED or DELAYED there. */
+void job_set_lane(struct core *core, struct job *j, struct lane *lane, enum job_state to);
+/* The part that few jobs have, made when there is none. */
+struct job_more *job_more(struct job *j);
 /* The only way out: keeps the result, answers all waiters once, frees the job. r: end and
  * code; the rest is filled in here. */
 void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body);
@@ -337,12 +359,39 @@ struct job *job_heap_top(const struct core *core, const struct job_heap *h);
  */
 void job_heap_leave(struct core *core, struct job_heap *h, struct job *j);
 
+/* ---- move.c ---- */
+/* The route asked for. */
+static inline struct route *job_asked(const struct job *j);
+/* A shut route is looked through from its oldest job on. */
+void sift_start(struct core *core, struct route *route);
+/* A job came to wait in a shut route. */
+void sift_joined(struct core *core, struct route *route, const struct job *j);
+/* A job that waits leaves its route. */
+void sift_left(struct route *route, const struct job *j);
+/* It is over: the route opened, or goes away. */
+void sift_stop(struct route *route);
+/* Some route opened: who was stuck looks again. */
+void sift_stuck(struct core *core);
+/* Moves on what can be, of at most *budget jobs. */
+void sift_step(struct core *core, uint32_t *budget);
+/* Moves the job to the next lane of its list that takes calls; why: of the lane it is in. False:
+ * there is none, or it may not move. */
+bool move_on(struct core *core, struct job *j, enum result_code why);
+/* Given back: it goes on in the lane of that name, or of the next one of its list. False: nowhere,
+ * or it has no moves left. */
+bool move_via(struct core *core, struct job *j, struct slice via, enum job_state to);
+/* A verify that was to be looked up is an ordinary job again. */
+void look_over(struct core *core, struct job *j, enum job_state to);
+
 /* ---- lane.c ---- */
 /* The band of a priority. */
 uint32_t band_of(uint8_t pri);
 /* The lane of this tenant, made when there is none. CORE_QUEUED, or the limit in the way. */
 enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint32_t band,
                          struct lane **out);
+/* The same for a job that was accepted before: no limit, and its tenant is alive. */
+struct lane *lane_beside(struct core *core, const struct job *j, struct route *route,
+                         uint32_t band);
 void lane_push(struct core *core, struct job *j);
 void lane_leave(struct core *core, struct job *j);
 /* The job to go first, or NULL. */
@@ -371,6 +420,12 @@ struct route *route_add(struct core *core, struct slice name);
 void route_set_policy(struct core *core, struct route *route, const struct core_route_policy *p);
 /* Looks at the gates again and puts the route where it belongs; sets its wake-up. */
 void route_refresh(struct core *core, struct route *route);
+static inline struct slice route_name_of(const struct route *r)
+{
+    return slice_make(r->name, r->name_n);
+}
+/* No call begins here for longer than a turn: paused, breaker open, or its one probe is out. */
+bool route_shut(const struct core *core, const struct route *route);
 /* Frees a route that is unknown and has no job left. */
 void route_reap(struct core *core, struct route *route);
 /* The job whose turn it is; the route must have one queued. The turn is used up only when the job
@@ -414,6 +469,11 @@ bool results_wake(const struct core *core, uint32_t *at);
 static inline struct route *job_route(const struct job *j)
 {
     return j->lane->flow->route;
+}
+
+static inline struct route *job_asked(const struct job *j)
+{
+    return j->more != NULL && j->more->asked != NULL ? j->more->asked : job_route(j);
 }
 
 #endif

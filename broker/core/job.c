@@ -100,8 +100,17 @@ struct job *job_new(struct core *core, const struct wire_submit *s, struct slice
     return j;
 }
 
+struct job_more *job_more(struct job *j)
+{
+    if (j->more == NULL) {
+        j->more = xcalloc(1, sizeof(*j->more));
+    }
+    return j->more;
+}
+
 void job_free(struct core *core, struct job *j)
 {
+    struct route *asked = j->more != NULL ? j->more->asked : NULL;
     core->live--;
     core->bytes -= job_size(j->id_n, j->trace_n, j->body_n);
     if (j->slot != NO_JOB) {
@@ -110,6 +119,10 @@ void job_free(struct core *core, struct job *j)
     flow_job_gone(core, j->lane->flow);
     free(j->more);
     free(j);
+    if (asked != NULL) {
+        asked->away--;
+        route_reap(core, asked);
+    }
 }
 
 void job_add_waiter(struct job *j, uint64_t client)
@@ -121,21 +134,18 @@ void job_add_waiter(struct job *j, uint64_t client)
         j->client = client;
         return;
     }
-    if (j->more == NULL) {
-        j->more = xcalloc(1, sizeof(*j->more));
-    }
-    struct waiters *w = j->more;
-    for (uint32_t i = 0; i < w->count; i++) {
+    struct job_more *w = job_more(j);
+    for (uint32_t i = 0; i < w->waiter_count; i++) {
         if (w->clients[i] == client) {
             return;
         }
     }
-    if (w->count == ARRAY_LEN(w->clients)) {
+    if (w->waiter_count == ARRAY_LEN(w->clients)) {
         j->client = w->clients[0];
-        w->count--;
-        memmove(w->clients, w->clients + 1, w->count * sizeof(w->clients[0]));
+        w->waiter_count--;
+        memmove(w->clients, w->clients + 1, w->waiter_count * sizeof(w->clients[0]));
     }
-    w->clients[w->count++] = client;
+    w->clients[w->waiter_count++] = client;
 }
 
 /* ---- homes ----------------------------------------------------------------------------------- */
@@ -237,6 +247,7 @@ static void leave(struct core *core, struct job *j)
         job_heap_leave(core, &core->delayed, j);
         break;
     case JOB_QUEUED:
+        sift_left(r, j);
         job_list_remove(core, &r->waiting, j);
         r->free_waiting -= j->lane->band == FREE_BAND;
         j->lane->flow->waiting--;
@@ -272,6 +283,7 @@ static void enter(struct core *core, struct job *j)
         job_list_push(core, &r->waiting, j);
         r->free_waiting += j->lane->band == FREE_BAND;
         lane_push(core, j);
+        sift_joined(core, r, j);
         break;
     case JOB_SETTLING:
         j->at = core->now;
@@ -309,6 +321,28 @@ void job_set_state(struct core *core, struct job *j, enum job_state to)
     route_refresh(core, job_route(j));
 }
 
+void job_set_lane(struct core *core, struct job *j, struct lane *lane, enum job_state to)
+{
+    must(to == JOB_QUEUED || to == JOB_DELAYED);
+    must(j->state == JOB_QUEUED || (legal_edges[j->state] & 1 << to) != 0);
+    must(lane->flow->tenant == j->lane->flow->tenant);
+    struct flow *before = j->lane->flow;
+    uint32_t slot = j->slot;
+    leave(core, j);
+    if (j->slot == NO_JOB) { /* a hole in the heap that it left keeps the old one */
+        j->slot = slot_take(core);
+        core->slots[j->slot] = j;
+        index_replace(&core->ids, j->hash, slot, j->slot);
+    }
+    flow_job_added(core, lane->flow);
+    j->lane = lane;
+    j->state = (uint8_t)to;
+    enter(core, j);
+    route_refresh(core, lane->flow->route);
+    route_refresh(core, before->route);
+    flow_job_gone(core, before); /* may free it, and its route */
+}
+
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 static void answer_all(const struct core *core, const struct job *j, const struct wire_result *r,
@@ -317,7 +351,7 @@ static void answer_all(const struct core *core, const struct job *j, const struc
     if (j->client != 0) {
         core->effects.answer(core->effects.context, j->client, r, body);
     }
-    for (uint32_t i = 0; j->more != NULL && i < j->more->count; i++) {
+    for (uint32_t i = 0; j->more != NULL && i < j->more->waiter_count; i++) {
         core->effects.answer(core->effects.context, j->more->clients[i], r, body);
     }
 }

@@ -207,6 +207,14 @@ enum core_admit lane_for(struct core *core, struct route *route, struct slice te
     return CORE_QUEUED;
 }
 
+struct lane *lane_beside(struct core *core, const struct job *j, struct route *route, uint32_t band)
+{
+    struct tenant *t = j->lane->flow->tenant;
+    uint32_t pair = pair_hash(core, route, t);
+    struct flow *f = flow_find(core, route, t, pair);
+    return &(f != NULL ? f : flow_add(core, route, t, pair))->lanes[band];
+}
+
 uint32_t lane_count(const struct lane *lane)
 {
     return lane->jobs.heap.count - lane->jobs.holes + lane->ahead.heap.count - lane->ahead.holes;

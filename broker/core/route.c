@@ -13,7 +13,7 @@ struct route *route_find(const struct core *core, struct slice name)
     struct index_walk w = index_walk(&core->route_names, hash32(core, name));
     for (uint32_t ref = index_next(&w); ref != 0; ref = index_next(&w)) {
         struct route *r = table_at(&core->routes, ref);
-        if (slice_eq(slice_make(r->name, r->name_n), name)) {
+        if (slice_eq(route_name_of(r), name)) {
             return r;
         }
     }
@@ -31,6 +31,7 @@ struct route *route_add(struct core *core, struct slice name)
     r->hash = hash32(core, name);
     r->slot = table_add(&core->routes, r);
     list_init(&r->turn);
+    list_init(&r->sift_turn);
     for (uint32_t band = 0; band < LANE_BANDS; band++) {
         list_init(&r->bands[band].lanes);
         r->bands[band].share = band < CORE_BANDS ? band_shares[band] : 0;
@@ -44,10 +45,12 @@ static void route_free(struct core *core, struct route *r)
 {
     flows_forget_route(core, r);
     must(r->flows == 0);
+    sift_stop(r);
     list_remove(&r->turn);
     heap_remove(&core->wakeups, r->slot);
     index_remove(&core->route_names, r->hash, r->slot);
     table_remove(&core->routes, r->slot);
+    free(r->fallback_names);
     free(r->name);
     free(r);
 }
@@ -55,7 +58,7 @@ static void route_free(struct core *core, struct route *r)
 void route_reap(struct core *core, struct route *r)
 {
     if (!r->policy.known && r->waiting.count == 0 && r->delayed == 0 && r->calls == 0 &&
-        r->settling == 0) {
+        r->settling == 0 && r->away == 0) {
         route_free(core, r);
     }
 }
@@ -65,6 +68,7 @@ void routes_free(struct core *core)
     for (uint32_t at = 1; at <= core->routes.used; at++) {
         struct route *r = table_at(&core->routes, at);
         if (r != NULL) {
+            free(r->fallback_names);
             free(r->name);
             free(r);
         }
@@ -93,13 +97,34 @@ static void bucket_refill(const struct core *core, struct route *r)
     }
 }
 
+/* Takes the policy over, with names of its own. */
+static void keep_policy(struct route *r, const struct core_route_policy *p)
+{
+    size_t bytes = 1;
+    must(p->fallback_count <= CORE_FALLBACKS_MAX);
+    for (uint32_t i = 0; i < p->fallback_count; i++) {
+        bytes += p->fallback[i].n;
+    }
+    char *names = xmalloc(bytes);
+    char *at = names;
+    r->policy = *p;
+    for (uint32_t i = 0; i < p->fallback_count; i++) {
+        r->policy.fallback[i] = slice_make(at, p->fallback[i].n);
+        memcpy(at, p->fallback[i].p, p->fallback[i].n);
+        at += p->fallback[i].n;
+    }
+    free(r->fallback_names);
+    r->fallback_names = names;
+}
+
 void route_set_policy(struct core *core, struct route *r, const struct core_route_policy *p)
 {
+    bool known_before = r->policy.known;
     bool limited_before = r->policy.calls_per_s != 0;
     if (limited_before) {
         bucket_refill(core, r);
     }
-    r->policy = *p;
+    keep_policy(r, p);
     int64_t max = bucket_max(p);
     if (!limited_before || r->tokens > max) {
         r->tokens = max;
@@ -109,6 +134,12 @@ void route_set_policy(struct core *core, struct route *r, const struct core_rout
         r->breaker = (struct breaker){.since_ms = core->now_ms};
     }
     route_refresh(core, r);
+    if (r->shut) {
+        sift_start(core, r); /* it may name others now */
+    }
+    if (p->known && !known_before) {
+        sift_stuck(core);
+    }
 }
 
 /* ---- breaker --------------------------------------------------------------------------------- */
@@ -221,6 +252,26 @@ void route_call_over(struct core *core, struct route *r, struct job *j, enum job
 
 /* ---- gates ----------------------------------------------------------------------------------- */
 
+bool route_shut(const struct core *core, const struct route *r)
+{
+    return r->policy.paused ||
+           (r->breaker.state == BREAKER_OPEN && core->now_ms < r->breaker.since_ms) ||
+           (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe != NO_JOB);
+}
+
+/* Others may wait for it to open, or its own jobs want to go elsewhere when it shuts. */
+static void look_whether_shut(struct core *core, struct route *r)
+{
+    bool before = r->shut;
+    r->shut = route_shut(core, r);
+    if (r->shut && !before) {
+        sift_start(core, r);
+    } else if (before && !r->shut) {
+        sift_stop(r);
+        sift_stuck(core);
+    }
+}
+
 /* Whether a call may go out; *asleep and *until with false when time alone will let it go. */
 static bool gates_open(const struct core *core, struct route *r, bool *asleep, uint32_t *until)
 {
@@ -254,7 +305,9 @@ static bool gates_open(const struct core *core, struct route *r, bool *asleep, u
 static enum route_where route_judge(const struct core *core, struct route *r, bool *asleep,
                                     uint32_t *until)
 {
-    *asleep = false;
+    /* Even with nobody here: others may wait for its breaker. */
+    *asleep = r->shut && !r->policy.paused && r->breaker.state == BREAKER_OPEN;
+    *until = (uint32_t)r->breaker.since_ms;
     r->calls_go = false;
     if (r->waiting.count == 0) {
         return ROUTE_NOWHERE;
@@ -272,6 +325,7 @@ void route_refresh(struct core *core, struct route *r)
 {
     bool asleep;
     uint32_t until = 0;
+    look_whether_shut(core, r);
     enum route_where where = route_judge(core, r, &asleep, &until);
     if (where != r->where) {
         list_remove(&r->turn);

@@ -104,8 +104,8 @@ static void put_route(struct buf *b, const struct view *v, const struct view *be
     if (before != NULL) {
         buf_printf(b, " %8.0f", route_rate(v, before, at));
     }
-    buf_printf(b, " %10" PRIu64 " %9" PRIu64 " %8" PRIu64 "  %s\n", r->done, r->refused, r->unknown,
-               route_state(r));
+    buf_printf(b, " %10" PRIu64 " %9" PRIu64 " %8" PRIu64 " %8" PRIu64 "  %s\n", r->done,
+               r->refused, r->unknown, r->moved_out, route_state(r));
 }
 
 void view_put(struct buf *b, const struct view *v, const struct view *before, unsigned lines_max)
@@ -117,9 +117,9 @@ void view_put(struct buf *b, const struct view *v, const struct view *before, un
         shown = shown < room ? shown : room;
     }
     put_totals(b, v, before);
-    buf_printf(b, "\n%-24s %9s %9s %9s %9s%s %10s %9s %8s\n", "ROUTE", "QUEUED", "DELAYED",
+    buf_printf(b, "\n%-24s %9s %9s %9s %9s%s %10s %9s %8s %8s\n", "ROUTE", "QUEUED", "DELAYED",
                "OLDEST", "IN FLIGHT", before != NULL ? "    PER S" : "", "DONE", "REFUSED",
-               "UNKNOWN");
+               "UNKNOWN", "MOVED");
     for (uint32_t i = 0; i < shown; i++) {
         put_route(b, v, before, i);
     }

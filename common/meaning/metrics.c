@@ -52,6 +52,8 @@ const struct metric_row metric_rows[METRICS] = {
                             "The route's jobs ended: done, refused, unknown, expired, cancelled."},
     [METRIC_ROUTE_REDISPATCHED] = {"otpq_route_redispatched_total", METRIC_COUNTER, {"route"},
                                    "The route's jobs taken back from workers."},
+    [METRIC_ROUTE_MOVED] = {"otpq_route_moved_total", METRIC_COUNTER, {"route", "way"},
+                            "Jobs moved by fallback: out to another route, in from another."},
     [METRIC_ROUTE_PAUSED] = {"otpq_route_paused", METRIC_GAUGE, {"route"},
                              "1 while the route is paused."},
     [METRIC_ROUTE_BREAKER] = {"otpq_route_breaker", METRIC_GAUGE, {"route"},

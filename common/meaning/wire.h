@@ -162,6 +162,7 @@ struct wire_info_route {
     uint64_t accepted;                   /* counters since the broker's start */
     uint64_t done, refused, unknown, expired, cancelled;
     uint64_t redispatched;
+    uint64_t moved_out, moved_in; /* by fallback: went on elsewhere, came from there */
     bool paused;
     uint8_t breaker; /* 0 closed, 1 half open, 2 open */
 };

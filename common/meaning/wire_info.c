@@ -50,6 +50,8 @@ static const struct field route_rows[] = {
     ROUTE(expired),
     ROUTE(cancelled),
     ROUTE(redispatched),
+    ROUTE(moved_out),
+    ROUTE(moved_in),
     {FIELD(struct wire_info_route, paused, "paused", FIELD_BOOL, 0),
      .rule = "paused: true or false"},
     {FIELD(struct wire_info_route, breaker, "breaker", FIELD_U8, 0), 0, 2, "breaker: 0, 1 or 2"},

@@ -23,6 +23,8 @@ struct rig_sent {
     char id[RIG_TEXT_MAX];     /* job */
     char tenant[RIG_TEXT_MAX]; /* … */
     char route[RIG_TEXT_MAX];  /* … */
+    char via[RIG_TEXT_MAX];    /* … */
+    enum result_code moved;    /* … */
     char trace[RIG_TEXT_MAX];  /* … */
     uint32_t attempt;          /* … */
     uint32_t ttl_ms;           /* … */
@@ -67,10 +69,12 @@ static inline void rig_on_dispatch(void *context, uint32_t worker, const struct 
                            .attempt = job->attempt,
                            .ttl_ms = job->ttl_ms,
                            .queued_ms = job->queued_ms,
+                           .moved = job->moved,
                            .body_n = body.n};
     rig_copy(s->id, job->id);
     rig_copy(s->tenant, job->tenant);
     rig_copy(s->route, job->route);
+    rig_copy(s->via, job->via);
     rig_copy(s->trace, job->trace);
 }
 
@@ -179,6 +183,14 @@ static inline bool rig_back(struct rig *g, const char *id, uint32_t attempt, uin
                             uint32_t delay_ms, enum result_code code)
 {
     struct wire_give_back b = {slice_of(id), attempt, seen, delay_ms, code, {NULL, 0}};
+    return core_given_back(g->core, 1, &b, g->now);
+}
+
+static inline bool rig_back_via(struct rig *g, const char *id, uint32_t attempt,
+                                enum result_code code, const char *via)
+{
+    struct wire_give_back b = {
+        .id = slice_of(id), .attempt = attempt, .code = code, .via = slice_of(via)};
     return core_given_back(g->core, 1, &b, g->now);
 }
 
