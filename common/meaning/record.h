@@ -16,6 +16,7 @@
 #include "common/base/map.h"
 #include "common/base/slice.h"
 #include "common/meaning/dialect.h"
+#include "common/meaning/sign.h"
 #include "common/meaning/yaml.h"
 
 enum record_kind {
@@ -89,8 +90,6 @@ struct record_list {
 enum code_maker { CODE_BY_ADVERTISER, CODE_BY_OTPQ };
 enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
 enum numbers_rule { NUMBERS_VALID, NUMBERS_POSSIBLE };
-/* How a customer signs its requests (system 4). */
-enum sign_strategy { SIGN_MD5_SORTED, SIGN_HMAC_SHA256_SORTED, SIGN_STATIC, SIGN_NONE };
 
 /* The network that the affiliates belong to. */
 struct network {
