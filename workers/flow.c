@@ -22,20 +22,28 @@ static void open_claim(struct flow *f);
 
 /* ---- life of a flow -------------------------------------------------------------------------- */
 
-/* Copies what the job borrows from the message. */
-static void keep_job(struct flow *f, const struct wire_job *job, struct slice body)
+static struct slice keep(char **at, struct slice s)
 {
-    f->bytes = xmalloc(job->id.n + job->route.n + body.n);
-    char *at = f->bytes;
-    memcpy(at, job->id.p, job->id.n);
-    memcpy(at + job->id.n, job->route.p, job->route.n);
-    if (body.n > 0) {
-        memcpy(at + job->id.n + job->route.n, body.p, body.n);
+    char *begin = *at;
+    if (s.n > 0) {
+        memcpy(begin, s.p, s.n);
     }
+    *at += s.n;
+    return slice_make(begin, s.n);
+}
+
+/* Copies what the job borrows from the message; gives the copy of the body. */
+static struct slice keep_job(struct flow *f, const struct wire_job *job, struct slice body)
+{
+    f->bytes = xmalloc(job->id.n + job->route.n + 1 + job->via.n + body.n);
+    char *at = f->bytes;
     f->job = *job;
-    f->job.id = slice_make(at, job->id.n);
-    f->job.route = slice_make(at + job->id.n, job->route.n);
+    f->job.id = keep(&at, job->id);
+    f->job.route = keep(&at, job->route);
+    *at++ = '\0'; /* for what takes it for a name */
+    f->job.via = keep(&at, job->via);
     f->job.tenant = f->job.trace = (struct slice){0};
+    return keep(&at, body);
 }
 
 static void add_step(struct flow *f, const char *step, int64_t at_ms, const char *detail)
@@ -48,8 +56,7 @@ static void add_step(struct flow *f, const char *step, int64_t at_ms, const char
     }
 }
 
-/* For people who read the result: names of keys and of macros, never their values. */
-PRINTF_LIKE(2, 3) static void explain(struct flow *f, const char *fmt, ...)
+void flow_explain(struct flow *f, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -57,8 +64,19 @@ PRINTF_LIKE(2, 3) static void explain(struct flow *f, const char *fmt, ...)
     va_end(args);
 }
 
+/* The broker took the job to another integration's lane before anybody ran it. */
+static void note_move(struct flow *f, int64_t wall_ms)
+{
+    if (f->job.moved != RESULT_NONE && f->job.via.n > 0) {
+        char detail[sizeof f->steps[0].detail];
+        (void)snprintf(detail, sizeof detail, "%s -> %.*s", result_name(f->job.moved),
+                       SLICE_ARG(f->job.via));
+        add_step(f, "fallback", wall_ms, detail);
+    }
+}
+
 static struct flow *flow_new(struct flows *all, struct link *from, const struct wire_job *job,
-                             struct slice body)
+                             struct slice body, struct slice *kept)
 {
     struct flow *f = xcalloc(1, sizeof *f);
     int64_t wall_ms = clock_wall_ms();
@@ -73,11 +91,13 @@ static struct flow *flow_new(struct flows *all, struct link *from, const struct 
     f->attempts_left = f->retry_after_s = f->expires_in_s = -1;
     f->advertiser_http = -1;
     buf_init(&f->advertiser_body, JOB_ADVERTISER_BODY_BYTES_MAX);
-    keep_job(f, job, body);
+    buf_init(&f->ctx, FLOW_CTX_BYTES_MAX);
+    *kept = keep_job(f, job, body);
     f->records = records_ref(records_watch_now(all->watch));
     must(evtimer_assign(&f->timer, all->base, on_timer, f) == 0);
     add_step(f, "accepted", wall_ms - job->queued_ms, trace);
     add_step(f, "dispatched", wall_ms, "");
+    note_move(f, wall_ms);
     list_init(&f->turn);
     list_init(&f->link);
     list_push(&all->running, &f->link);
@@ -93,6 +113,8 @@ static void flow_free(struct flow *f)
     list_remove(&f->link);
     records_unref(&f->records);
     buf_free(&f->advertiser_body);
+    buf_free(&f->ctx);
+    free(f->url);
     explicit_bzero(f->otp, sizeof f->otp);
     if (f->text != NULL) {
         explicit_bzero(f->text, strlen(f->text));
@@ -123,7 +145,11 @@ static void answer(struct flow *f, enum job_end end, enum result_code code, stru
               f->route != NULL ? f->route->name : "", "msisdn",
               msisdn_mask(slice_of(f->msisdn.digits)).text, "state", job_end_names[end], "code",
               result_name(code), "ms", log_num(r.run_ms), NULL);
-    link_result(f->from, &r, body);
+    struct buf own;
+    buf_init(&own, WIRE_BODY_BYTES_MAX);
+    bool told = f->op != NULL && f->op->tell != NULL && f->op->tell(f, body, &own) && buf_ok(&own);
+    link_result(f->from, &r, told ? buf_slice(&own) : body);
+    buf_free(&own);
     flow_free(f);
 }
 
@@ -134,7 +160,8 @@ static void fill_result(struct flow *f, enum job_end end, enum result_code code)
     r->request_id = slice_of(f->request_id);
     if (end == JOB_END_DONE) {
         r->response = slice_of(result_name(code));
-        r->data = f->op == &flow_send ? r->request_id : (struct slice){0};
+        r->data = f->op->sends ? r->request_id : (struct slice){0};
+        r->url = slice_of(f->url);
     } else {
         r->error = slice_of(result_name(code));
         r->detail = slice_of(f->detail);
@@ -146,6 +173,9 @@ static void fill_result(struct flow *f, enum job_end end, enum result_code code)
     r->advertiser_http = f->advertiser_http;
     r->advertiser_body = buf_slice(&f->advertiser_body);
     r->advertiser_ms = f->advertiser_ms;
+    if (f->op != NULL && f->op->fill != NULL) {
+        f->op->fill(f, r);
+    }
 }
 
 /* An answer that the store knows nothing of. */
@@ -167,6 +197,18 @@ static void give_back(struct flow *f, enum result_code code, uint32_t delay_ms,
                                .code = code,
                                .delay_ms = delay_ms,
                                .attempt_seen = attempt_seen};
+    link_back(f->from, &g);
+    flow_free(f);
+}
+
+/* The job goes on in another lane, at once. */
+static void give_on(struct flow *f, enum result_code code, const char *via)
+{
+    struct wire_give_back g = {.id = f->job.id,
+                               .attempt = f->job.attempt,
+                               .code = code,
+                               .attempt_seen = f->job.attempt,
+                               .via = slice_of(via)};
     link_back(f->from, &g);
     flow_free(f);
 }
@@ -216,6 +258,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context)
         break;
     case FLOW_READY:
     case FLOW_CLAIMING:
+    case FLOW_RESERVING:
     case FLOW_CALLING:
         must(false); /* these end by their own callbacks */
     }
@@ -278,28 +321,87 @@ static void on_claim_open(void *context, bool written)
         return;
     }
     /* Not written even now: the next attempt finds the claim taken and ends as unknown. Safe. */
-    give_back(f, f->code, f->back_ms, f->job.attempt);
+    if (f->next != NULL) {
+        give_on(f, f->code, f->next->name);
+    } else {
+        give_back(f, f->code, f->back_ms, f->job.attempt);
+    }
 }
 
 static void open_claim(struct flow *f)
 {
     const struct session_doubt doubt = {.code_mac = slice_of(f->code_mac),
                                         .user_id = f->body.user_id};
-    session_release(f->all->sessions, &f->claim, f->maybe_sent ? &doubt : NULL, on_claim_open, f);
+    session_release(f->all->sessions, &f->claim, f->route, f->maybe_sent ? &doubt : NULL,
+                    f->next != NULL ? &f->last : NULL, on_claim_open, f);
+}
+
+static void release_claim(struct flow *f, enum result_code code, uint32_t back_ms)
+{
+    f->state = FLOW_RELEASING;
+    f->code = code;
+    f->back_ms = back_ms;
+    open_claim(f);
 }
 
 /* Back to the queue for another attempt, if there is time for one. */
 static void repeat_later(struct flow *f, enum job_end else_end, enum result_code code)
 {
     uint32_t back_ms = FLOW_UNREACHABLE_BACK_MS * f->job.attempt;
-    f->back_ms = back_ms < FLOW_UNREACHABLE_BACK_MS_MAX ? back_ms : FLOW_UNREACHABLE_BACK_MS_MAX;
-    if (clock_mono_ms() + f->back_ms >= f->deadline_ms) {
-        finish(f, else_end, code);
-        return;
+    if (back_ms > FLOW_UNREACHABLE_BACK_MS_MAX) {
+        back_ms = FLOW_UNREACHABLE_BACK_MS_MAX;
     }
-    f->state = FLOW_RELEASING;
-    f->code = code;
-    open_claim(f);
+    if (clock_mono_ms() + back_ms >= f->deadline_ms) {
+        finish(f, else_end, code);
+    } else {
+        release_claim(f, code, back_ms);
+    }
+}
+
+/* ---- falling back ---------------------------------------------------------------------------- */
+
+/* Results that prove that nothing was sent or taken, and that another integration may do better. */
+static bool moves_on(enum result_code code)
+{
+    return code == RESULT_ADVERTISER_UNREACHABLE || code == RESULT_NOT_ELIGIBLE ||
+           code == RESULT_ALREADY_SUBSCRIBED || code == RESULT_INTEGRATION_PAUSED;
+}
+
+/* The one to try after the one that was called; NULL: that was the last. The list is the asked
+ * route's alone. */
+static const struct integration *next_of(const struct flow *f)
+{
+    const struct record_list *list = &f->route->fallback;
+    uint32_t i = 0;
+    if (f->called != f->route) {
+        while (i < list->count && strcmp(list->at[i], f->called->name) != 0) {
+            i++;
+        }
+        i++;
+    }
+    for (; i < list->count; i++) {
+        const struct integration *next = records_integration(f->records, slice_of(list->at[i]));
+        if (next != NULL && !next->paused && next->dialect->has(next->settings, f->op->call)) {
+            return next;
+        }
+    }
+    return NULL;
+}
+
+/* True: the job is on its way to the next integration. */
+static bool fall_back(struct flow *f, enum result_code code)
+{
+    bool may = f->op->sends && moves_on(code) && clock_mono_ms() < f->deadline_ms;
+    f->next = may ? next_of(f) : NULL;
+    if (f->next == NULL) {
+        return false;
+    }
+    f->last = (struct session_step){.step = "fallback"};
+    (void)snprintf(f->last.detail, sizeof f->last.detail, "%s -> %s", result_name(code),
+                   f->next->name);
+    f->claim.step_count = f->step_count;
+    release_claim(f, code, 0);
+    return true;
 }
 
 /* ---- the call -------------------------------------------------------------------------------- */
@@ -324,14 +426,35 @@ static void keep_answer(struct flow *f, const struct fetch_result *r)
                                   ARRAY_LEN(codes), &f->advertiser_body);
 }
 
+static void keep_verdict(struct flow *f, const struct dialect_verdict *v)
+{
+    struct session_facts *facts = &f->claim.facts;
+    if (v->advertiser_request_id[0] != '\0') {
+        memcpy(f->advertiser_request_id, v->advertiser_request_id, sizeof f->advertiser_request_id);
+    }
+    if (v->url[0] != '\0') {
+        free(f->url);
+        f->url = slice_dup(slice_of(v->url));
+        facts->url = slice_of(f->url);
+    }
+    if (v->mo.mobile[0] != '\0') {
+        f->mo = v->mo;
+        facts->mobile = slice_of(f->mo.mobile);
+        facts->sender = slice_of(f->mo.sender);
+        facts->send_time = slice_of(f->mo.send_time);
+        facts->deliver_time = slice_of(f->mo.deliver_time);
+    }
+}
+
 static void judge_answer(struct flow *f, const struct fetch_result *r)
 {
     struct dialect_verdict v;
     struct dialect_answer a = {.http = r->http, .body = r->body};
     keep_answer(f, r);
-    f->route->dialect->parse(f->route->settings, f->op->call, &a, &v);
-    if (v.advertiser_request_id[0] != '\0') {
-        memcpy(f->advertiser_request_id, v.advertiser_request_id, sizeof f->advertiser_request_id);
+    f->called->dialect->parse(f->called->settings, f->op->call, &a, &v);
+    keep_verdict(f, &v);
+    if (v.end == JOB_END_REFUSED && fall_back(f, v.code)) {
+        return;
     }
     if (v.end == JOB_END_UNKNOWN && v.code == RESULT_OUTCOME_UNKNOWN) {
         end_unknown(f, v.code);
@@ -371,11 +494,15 @@ static void on_fetched(void *context, const struct fetch_result *r)
         judge_answer(f, r);
         break;
     case FETCH_NOT_SENT:
-        repeat_later(f, JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
+        if (!fall_back(f, RESULT_ADVERTISER_UNREACHABLE)) {
+            repeat_later(f, JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
+        }
         break;
     case FETCH_FORBIDDEN:
-        log_warn("call not allowed", "route", f->route->name, "why", r->detail, NULL);
-        finish(f, JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
+        log_warn("call not allowed", "route", f->called->name, "why", r->detail, NULL);
+        if (!fall_back(f, RESULT_ADVERTISER_UNREACHABLE)) {
+            finish(f, JOB_END_REFUSED, RESULT_ADVERTISER_UNREACHABLE);
+        }
         break;
     case FETCH_UNKNOWN:
         keep_answer(f, r);
@@ -389,18 +516,13 @@ static bool build(struct flow *f, struct dialect_request *request)
     struct values_room room;
     struct template_values values;
     struct template_error error;
-    if (!f->op->prepare(f)) {
-        explain(f, "text: needs {otp}, and at most %d bytes with the OTP", FLOW_TEXT_BYTES_MAX);
-        log_warn("request cannot be made", "route", f->route->name, "why", f->detail, NULL);
-        return false;
-    }
     values_of(f, clock_wall_ms(), &room, &values);
-    if (f->route->dialect->build(f->route->settings, f->op->call, &values, false, request,
-                                 &error)) {
+    if (f->called->dialect->build(f->called->settings, f->op->call, &values, false, request,
+                                  &error)) {
         return true;
     }
-    explain(f, "the advertiser's request: %s", error.text);
-    log_warn("request cannot be made", "route", f->route->name, "why", error.text, NULL);
+    flow_explain(f, "the advertiser's request: %s", error.text);
+    log_warn("request cannot be made", "route", f->called->name, "why", error.text, NULL);
     return false;
 }
 
@@ -435,6 +557,41 @@ static void call(struct flow *f)
     }
 }
 
+/* An op that the store alone settles has done all with its claim and reserve. */
+static void call_or_end(struct flow *f)
+{
+    if (f->op->calls(f)) {
+        call(f);
+    } else {
+        finish(f, JOB_END_DONE, RESULT_OTP_SENT);
+    }
+}
+
+void flow_reserved(struct flow *f, enum result_code code)
+{
+    must(f->state == FLOW_RESERVING);
+    if (code == RESULT_NONE) {
+        call_or_end(f);
+    } else if (code == RESULT_STORE_UNAVAILABLE) {
+        repeat_later(f, JOB_END_REFUSED, code);
+    } else {
+        finish(f, JOB_END_REFUSED, code);
+    }
+}
+
+static void get_ready(struct flow *f)
+{
+    if (!f->op->prepare(f)) {
+        log_warn("request cannot be made", "route", f->route->name, "why", f->detail, NULL);
+        finish(f, JOB_END_REFUSED, RESULT_INVALID_REQUEST);
+        return;
+    }
+    f->state = FLOW_RESERVING;
+    if (f->op->reserve == NULL || !f->op->reserve(f)) {
+        call_or_end(f);
+    }
+}
+
 /* ---- the claim ------------------------------------------------------------------------------- */
 
 /* The answer may be old: this process may have stood still since the script ran, and the lease be
@@ -455,7 +612,7 @@ static void won(struct flow *f)
     if (late) {
         finish(f, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
     } else {
-        call(f);
+        get_ready(f);
     }
 }
 
@@ -463,9 +620,24 @@ static void keep_claim(struct flow *f, const struct claim *c)
 {
     memcpy(f->request_id, c->request_id, sizeof f->request_id);
     memcpy(f->advertiser_request_id, c->advertiser_request_id, sizeof f->advertiser_request_id);
+    if (f->msisdn.digits[0] == '\0') {
+        memcpy(f->msisdn.digits, c->msisdn, sizeof f->msisdn.digits);
+        f->claim.msisdn = slice_of(f->msisdn.digits);
+    }
     f->attempts_left = c->attempts_left;
     f->retry_after_s = c->retry_after_s;
     f->expires_in_s = c->expires_in_s;
+}
+
+/* The advertiser that sent the code is called from its own lane, where its limits are; or later,
+ * while that is paused. */
+static void follow(struct flow *f, const char *via)
+{
+    if (strcmp(via, f->called->name) == 0) {
+        give_back(f, RESULT_INTEGRATION_PAUSED, FLOW_ROUTE_BACK_MS, f->job.attempt);
+    } else {
+        give_on(f, RESULT_NONE, via);
+    }
 }
 
 static void claimed(struct flow *f, const struct claim *c)
@@ -485,11 +657,14 @@ static void claimed(struct flow *f, const struct claim *c)
     case CLAIM_BUSY:
         wait_and_ask(f, c->wait_ms, false);
         break;
+    case CLAIM_MOVED:
+        follow(f, c->via);
+        break;
     case CLAIM_STALE:
         give_back(f, RESULT_NONE, 0, c->attempt_seen);
         break;
     case CLAIM_CONFLICT:
-        explain(f, "this id was used before with another op, route or body");
+        flow_explain(f, "this id was used before with another op, route or body");
         answer_unwritten(f, JOB_END_REFUSED, RESULT_CONFLICT);
         break;
     case CLAIM_NO_STORE:
@@ -526,9 +701,9 @@ static void on_claim(void *context, const struct claim *c)
 /* 0 when the store alone settles the job: codes of our own have no verify call. */
 static uint32_t call_ms_max(const struct flow *f)
 {
-    const struct dialect *d = f->route->dialect;
-    bool called = d->has(f->route->settings, f->op->call);
-    return called ? d->timeout_ms(f->route->settings, f->op->call) : 0;
+    const struct dialect *d = f->called->dialect;
+    bool called = d != NULL && d->has(f->called->settings, f->op->call);
+    return called ? d->timeout_ms(f->called->settings, f->op->call) : 0;
 }
 
 static void ask(struct flow *f)
@@ -571,7 +746,7 @@ static void route_missing(struct flow *f)
     if (f->job.ttl_ms > 0 && f->job.attempt < FLOW_ROUTE_ATTEMPTS) {
         give_back(f, RESULT_INTEGRATION_NOT_FOUND, FLOW_ROUTE_BACK_MS, f->job.attempt);
     } else {
-        explain(f, "there is no integration of this name");
+        flow_explain(f, "there is no integration of this name");
         refuse(f, RESULT_INTEGRATION_NOT_FOUND);
     }
 }
@@ -579,73 +754,97 @@ static void route_missing(struct flow *f)
 /* Why the job cannot even be claimed, or RESULT_NONE. */
 static enum result_code fault_of(struct flow *f, struct slice body)
 {
-    const char *why = "";
-    bool verify = f->job.op == WIRE_OP_VERIFY;
-    f->op = ops[f->job.op];
-    if (f->op == NULL) {
-        explain(f, "op %s is not built yet", wire_ops[f->job.op].name);
-        return RESULT_INVALID_REQUEST;
-    }
-    if (!job_body_decode(body, verify, &f->body, &why)) {
-        explain(f, "%s", why);
-        return RESULT_INVALID_REQUEST;
-    }
-    if (!msisdn_parse(f->body.msisdn, f->route->country_code, &f->msisdn, &why)) {
-        explain(f, "msisdn %s", why);
-        return RESULT_INVALID_MSISDN;
+    enum result_code fault = f->op->read(f, body);
+    if (fault != RESULT_NONE) {
+        return fault;
     }
     /* Without time left nothing is called any more: the store only says what became of it. */
-    bool called = (!verify || f->route->maker == CODE_BY_ADVERTISER) && f->job.ttl_ms > 0;
-    if (called && !f->route->dialect->has(f->route->settings, f->op->call)) {
-        explain(f, "the integration has no %s call", wire_ops[f->job.op].name);
+    bool called = f->op->calls(f) && f->job.ttl_ms > 0;
+    if (called && !f->called->dialect->has(f->called->settings, f->op->call)) {
+        flow_explain(f, "the integration has no %s call", wire_ops[f->job.op].name);
         return RESULT_INVALID_REQUEST;
     }
     return RESULT_NONE;
 }
 
+/* What the claim is about, but for what the op reads from the body. */
 static void describe_claim(struct flow *f, struct slice body)
 {
+    unsigned traits =
+        f->called->dialect == NULL ? 0 : dialect_traits(f->called->dialect, f->called->settings);
     f->claim = (struct session_job){
         .job_id = f->job.id,
         .attempt = f->job.attempt,
         .fingerprint = fingerprint(&f->job, body),
         .route = f->job.route,
-        .msisdn = slice_of(f->msisdn.digits),
-        .aid = f->body.aid,
+        .via = f->called == f->route ? (struct slice){0} : slice_of(f->called->name),
+        .link = (traits & DIALECT_LINK) != 0,
+        .reports = (traits & DIALECT_REPORTS) != 0,
         .step_count = f->step_count,
         .steps = f->steps,
     };
 }
 
+/* Whose rules hold and who is called. False: one of the two is not there. */
+static bool find_route(struct flow *f)
+{
+    f->route = f->op->route != NULL ? f->op->route(f) : NULL;
+    if (f->route == NULL) {
+        f->route = records_integration(f->records, f->job.route);
+    }
+    f->called = f->job.via.n > 0 ? records_integration(f->records, f->job.via) : f->route;
+    return f->route != NULL && f->called != NULL;
+}
+
+/* Must it wait, because its integration takes no calls? A verify may have to go on to another one,
+ * which only its session knows: the claim says so, and is not won here. */
+static bool waits_for_pause(struct flow *f)
+{
+    bool paused = f->called->paused && f->job.ttl_ms > 0;
+    if (f->op->sends || f->route->fallback.count == 0) {
+        return paused;
+    }
+    f->claim.nowhere = paused || f->job.moved != RESULT_NONE;
+    return false;
+}
+
+static void line_up(struct flow *f, struct slice body)
+{
+    describe_claim(f, body);
+    if (waits_for_pause(f)) {
+        give_back(f, RESULT_NONE, FLOW_ROUTE_BACK_MS, f->job.attempt);
+        return;
+    }
+    enum result_code fault = fault_of(f, body);
+    if (fault != RESULT_NONE) {
+        log_info("job refused", "op", wire_ops[f->job.op].name, "why", f->detail, NULL);
+        refuse(f, fault);
+        return;
+    }
+    f->state = FLOW_READY;
+    list_push(&f->all->ready, &f->turn);
+    pump(f->all);
+}
+
 void flow_begin(struct flows *all, struct link *from, const struct wire_job *job, struct slice body,
                 int64_t waited_ms)
 {
-    struct flow *f = flow_new(all, from, job, body);
+    struct slice kept;
+    struct flow *f = flow_new(all, from, job, body, &kept);
     f->deadline_ms -= waited_ms;
-    struct slice kept = slice_make(f->bytes + job->id.n + job->route.n, body.n);
     if (all->draining || all->count > all->flows_max) {
         give_back(f, RESULT_NONE, FLOW_BUSY_BACK_MS, job->attempt);
         return;
     }
-    f->route = records_integration(f->records, f->job.route);
-    if (f->route == NULL) {
+    f->op = ops[job->op];
+    if (f->op == NULL) {
+        flow_explain(f, "op %s is not built yet", wire_ops[job->op].name);
+        refuse(f, RESULT_INVALID_REQUEST);
+    } else if (!find_route(f)) {
         route_missing(f);
-        return;
+    } else {
+        line_up(f, kept);
     }
-    if (f->route->paused && job->ttl_ms > 0) {
-        give_back(f, RESULT_NONE, FLOW_ROUTE_BACK_MS, job->attempt);
-        return;
-    }
-    enum result_code fault = fault_of(f, kept);
-    if (fault != RESULT_NONE) {
-        log_info("job refused", "op", wire_ops[job->op].name, "why", f->detail, NULL);
-        refuse(f, fault);
-        return;
-    }
-    describe_claim(f, kept);
-    f->state = FLOW_READY;
-    list_push(&all->ready, &f->turn);
-    pump(all);
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */

@@ -1,12 +1,13 @@
 /*
  * flow.h: one job on its way through a worker: route found → claimed in the store → deadline looked
- * at again → advertiser called → outcome written → answered. docs/architecture.md, "The life of a
- * job", is the prose of it. Floor 4.
+ * at again → what the op needs reserved → advertiser called → outcome written → answered.
+ * docs/architecture.md, "The life of a job", is the prose of it. Floor 4.
  *
  *   READY      waits for its turn to be claimed (FLOW_CLAIMS_MAX scripts at once, so that none of
  *              them waits so long for the store that it is taken for lost)
  *   CLAIMING   the claim script is on its way
  *   WAITING    somebody else has the job, or its session: a timer runs until asking again
+ *   RESERVING  an op asks for what its call needs
  *   CALLING    the request is with the HTTP client
  *   FINISHING  the outcome is being written, or a timer runs until trying again
  *   RELEASING  nothing was sent: the claim is being opened again, or a timer as above

@@ -1,6 +1,6 @@
 /*
- * flow_inside.h: what flow.c and the ops share. An op (send, verify, later flash.*, callback) is a
- * row of functions; flow.c alone moves the states. Floor 4.
+ * flow_inside.h: what flow.c and the ops share. An op (send, verify, flash.create) is a row of
+ * functions; flow.c alone moves the states. Floor 4.
  */
 #ifndef OTPQ_WORKERS_FLOW_INSIDE_H
 #define OTPQ_WORKERS_FLOW_INSIDE_H
@@ -8,6 +8,7 @@
 #include <event2/event_struct.h>
 
 #include "common/meaning/code.h"
+#include "common/meaning/job_ops.h"
 #include "common/meaning/msisdn.h"
 #include "workers/flow.h"
 
@@ -15,13 +16,15 @@ enum flow_state {
     FLOW_READY,
     FLOW_CLAIMING,
     FLOW_WAITING,
+    FLOW_RESERVING,
     FLOW_CALLING,
     FLOW_FINISHING,
     FLOW_RELEASING
 };
 
 enum {
-    FLOW_STEPS_MAX = 8,
+    FLOW_STEPS_MAX = 10,
+    FLOW_CTX_BYTES_MAX = 16 * 1024, /* what a postback may need of the send */
     FLOW_CLAIMS_MAX = 256,
     FLOW_TEXT_BYTES_MAX = 4096, /* an SMS text with its code */
     FLOW_LEASE_SPARE_MS = 2000, /* a claim lives this much longer than the call may take */
@@ -49,10 +52,14 @@ struct flow {
     const struct flow_op *op;
     char *bytes; /* owned copy of everything that job and body borrow from */
     struct wire_job job;
-    struct job_body body;
-    struct records *records; /* the snapshot that route is of, referenced */
-    const struct integration *route;
-    struct msisdn msisdn;
+    struct job_body body;             /* send, verify */
+    struct job_flash_create create;   /* flash.create */
+    struct records *records;          /* the snapshot that route and called are of, referenced */
+    const struct integration *route;  /* as asked for: its rules of codes and sessions hold */
+    const struct integration *called; /* whose advertiser is called: the route's, or a fallback */
+    struct integration local;         /* route and called of what is no integration: an op's own */
+    struct msisdn msisdn;             /* "": not known before the claim */
+    char party[WIRE_TENANT_BYTES_MAX + 1];
     struct event timer;
     bool maybe_sent;          /* RELEASING: by this run */
     bool elsewhere;           /* WAITING for another owner's outcome: no deadline ends that */
@@ -70,33 +77,70 @@ struct flow {
     char otp[CODE_DIGITS_MAX + 1];   /* the code made here, or "" */
     char code_mac[CODE_MAC_HEX + 1]; /* of it, or "" */
     char *text;                      /* owned SMS text with the code, or NULL */
+    char *url;                       /* owned link that the user opens, or NULL */
+    char country[3];                 /* of the number, "TH"; or "" */
+    char now[24];                    /* when it came here: YYYY-MM-DD HH:MM:SS, UTC */
+    struct buf ctx;                  /* msgpack: what macros of a postback need of a send */
+    struct dialect_message mo;       /* what the user sent, as the advertiser tells it */
+    unsigned reserve_tries;          /* codes that were found taken */
     struct fetch_call *call;         /* while CALLING */
     int64_t call_wall_ms;            /* when the call began */
     int advertiser_http;             /* -1: not called */
     int64_t advertiser_ms;
-    struct buf advertiser_body;   /* redacted */
-    enum job_end end;             /* known once FINISHING */
-    enum result_code code;        /* known once FINISHING, or why it is RELEASING */
-    uint32_t back_ms;             /* RELEASING: not again before */
-    struct job_result result;     /* FINISHING: what is being written */
-    struct session_finish finish; /* FINISHING: the same */
+    struct buf advertiser_body;     /* redacted */
+    enum job_end end;               /* known once FINISHING */
+    enum result_code code;          /* known once FINISHING, or why it is RELEASING */
+    uint32_t back_ms;               /* RELEASING: not again before */
+    const struct integration *next; /* RELEASING: goes on there; or NULL */
+    struct session_step last;       /* RELEASING: the same, for the time-line */
+    struct job_result result;       /* FINISHING: what is being written */
+    struct session_finish finish;   /* FINISHING: the same */
     struct session_step steps[FLOW_STEPS_MAX];
     size_t step_count;
 };
 
-/* How one op differs from the others. */
+/* How one op differs from the others. NULL where it says so: nothing to do. */
 struct flow_op {
     enum dialect_call call;
     bool repeatable; /* a refusal or unknown may be repeated when the route says so */
+    bool sends;      /* something goes to the user: falls back to others; results tell it as data */
+    /* Whose rules hold, when the route names no integration: fills f->local. NULL: route_missing */
+    const struct integration *(*route)(struct flow *f);
+    /* Reads the body, and puts into f->claim what the claim is about. Another result than
+     * RESULT_NONE: it cannot be claimed, flow_explain has said why. */
+    enum result_code (*read)(struct flow *f, struct slice body);
+    /* Whether an advertiser is called once the claim is won. */
+    bool (*calls)(const struct flow *f);
     /* Asks the store for the right to call. */
     void (*claim)(struct flow *f, claim_callback *done);
     /* After the claim was won: what the request needs. False: it cannot be made
-     * (invalid_request). */
+     * (invalid_request), flow_explain has said why. */
     bool (*prepare)(struct flow *f);
+    /* After that, what has to be asked for before the call. True: on its way, flow_reserved is
+     * called from the loop, exactly once. False: nothing. May be NULL. */
+    bool (*reserve)(struct flow *f);
     /* Writes the outcome. */
     void (*finish)(struct flow *f, const struct session_finish *finish, finish_callback *done);
+    /* The op's own of a result, as it is stored. May be NULL. */
+    void (*fill)(struct flow *f, struct job_result *r);
+    /* What the client is told in place of a stored result. False: the result itself. May be NULL.
+     */
+    bool (*tell)(struct flow *f, struct slice stored, struct buf *out);
 };
 extern const struct flow_op flow_send;
 extern const struct flow_op flow_verify;
+
+/* Bodies of send and verify, as flow_op.read. */
+enum result_code flow_read_send(struct flow *f, struct slice body);
+enum result_code flow_read_verify(struct flow *f, struct slice body);
+/* For people who read the result: names of keys and of macros, never their values. */
+void flow_explain(struct flow *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The reserve has ended: RESULT_NONE goes on to the call; store_unavailable gives the job back;
+ * anything else is the refusal, nothing was sent. */
+void flow_reserved(struct flow *f, enum result_code code);
+/* Digits of an affiliate, else the body's party, else "0". */
+void flow_party(struct flow *f, uint64_t aid, struct slice party);
+/* The tag of a job that has neither number nor request id: of its own id. */
+void flow_tag(struct flow *f, struct slice of);
 
 #endif

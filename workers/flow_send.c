@@ -3,8 +3,14 @@
 static void claim(struct flow *f, claim_callback *done)
 {
     char fresh[CODE_REQUEST_ID_MAX];
-    code_request_id(msisdn_tag(slice_of(f->msisdn.digits)).text, f->body.id_as, fresh);
+    code_request_id(f->claim.tag, f->body.id_as, fresh);
     session_claim_send(f->all->sessions, &f->claim, f->route, fresh, done, f);
+}
+
+static bool calls(const struct flow *f)
+{
+    (void)f;
+    return true;
 }
 
 /* The text with the code in place of every {otp}; NULL when it has none or becomes too long. */
@@ -30,15 +36,22 @@ static char *text_with_code(struct slice text, const char *code)
     return buf_take(&out);
 }
 
+/* The advertiser of a link dialect is told a code as well: it comes back in what the user sends. */
 static bool prepare(struct flow *f)
 {
+    if (f->route->maker == CODE_BY_OTPQ || f->claim.link) {
+        code_make(f->otp, (int)f->route->code_digits);
+    }
     if (f->route->maker != CODE_BY_OTPQ) {
         return true;
     }
-    code_make(f->otp, (int)f->route->code_digits);
     code_mac(f->all->pepper, slice_of(f->request_id), slice_of(f->otp), f->code_mac);
     struct slice text = f->body.text.n > 0 ? f->body.text : slice_of(f->route->text);
     f->text = text_with_code(text, f->otp);
+    if (f->text == NULL) {
+        flow_explain(f, "text: needs {otp}, and at most %d bytes with the OTP",
+                     FLOW_TEXT_BYTES_MAX);
+    }
     return f->text != NULL;
 }
 
@@ -50,6 +63,9 @@ static void finish(struct flow *f, const struct session_finish *finish, finish_c
 const struct flow_op flow_send = {
     .call = DIALECT_SEND,
     .repeatable = true,
+    .sends = true,
+    .read = flow_read_send,
+    .calls = calls,
     .claim = claim,
     .prepare = prepare,
     .finish = finish,

@@ -8,6 +8,11 @@ static void claim(struct flow *f, claim_callback *done)
                          done, f);
 }
 
+static bool calls(const struct flow *f)
+{
+    return f->route->maker == CODE_BY_ADVERTISER;
+}
+
 static bool prepare(struct flow *f)
 {
     (void)f;
@@ -24,6 +29,9 @@ static void finish(struct flow *f, const struct session_finish *finish, finish_c
 const struct flow_op flow_verify = {
     .call = DIALECT_VERIFY,
     .repeatable = false,
+    .sends = false,
+    .read = flow_read_verify,
+    .calls = calls,
     .claim = claim,
     .prepare = prepare,
     .finish = finish,

@@ -95,7 +95,17 @@ static void on_job(void *context, struct link *from, const struct wire_job *job,
                    int64_t waited_ms)
 {
     struct worker *w = context;
-    flow_begin(&w->flows, from, job, body, waited_ms);
+    switch (job->op) {
+    case WIRE_OP_SEND:
+    case WIRE_OP_VERIFY:
+    case WIRE_OP_FLASH_CREATE:
+    case WIRE_OP_FLASH_QUERY:
+    case WIRE_OP_CALLBACK:
+    case WIRE_OP_REPORT:
+    case WIRE_OPS:
+        flow_begin(&w->flows, from, job, body, waited_ms);
+        break;
+    }
 }
 
 /* ---- leaving --------------------------------------------------------------------------------- */
@@ -105,9 +115,24 @@ static void leave(struct worker *w)
     (void)event_base_loopexit(w->base, NULL); /* after this turn: its results go out first */
 }
 
+/* Jobs that are here, in all that runs jobs. */
+static size_t jobs_here(const struct worker *w)
+{
+    return w->flows.count;
+}
+
+/* Each that runs jobs says so whenever its last one ends while it drains. */
 static void on_idle(void *context)
 {
-    leave(context);
+    struct worker *w = context;
+    if (jobs_here(w) == 0) {
+        leave(w);
+    }
+}
+
+static void drain_jobs(struct worker *w)
+{
+    flows_drain(&w->flows);
 }
 
 static void on_drain_over(evutil_socket_t fd, short events, void *context)
@@ -115,7 +140,8 @@ static void on_drain_over(evutil_socket_t fd, short events, void *context)
     (void)fd;
     (void)events;
     struct worker *w = context;
-    log_warn("leaving calls behind: they end as unknown", "calls", log_num(w->flows.count), NULL);
+    log_warn("leaving calls behind: they end as unknown", "calls", log_num((long long)jobs_here(w)),
+             NULL);
     w->cut_short = true;
     leave(w);
 }
@@ -128,7 +154,7 @@ static void on_signal(evutil_socket_t number, short events, void *context)
         on_drain_over(-1, 0, w);
         return;
     }
-    log_info("draining", "signal", log_num(number), "jobs", log_num(w->flows.count), NULL);
+    log_info("draining", "signal", log_num(number), "jobs", log_num((long long)jobs_here(w)), NULL);
     w->draining = true;
     const long drain_ms = (long)w->config->worker_drain_ms;
     const struct timeval bound = {.tv_sec = drain_ms / 1000, .tv_usec = (drain_ms % 1000) * 1000};
@@ -136,7 +162,7 @@ static void on_signal(evutil_socket_t number, short events, void *context)
     for (size_t i = 0; i < w->link_count; i++) {
         link_freeze(w->links[i]);
     }
-    flows_drain(&w->flows);
+    drain_jobs(w);
 }
 
 int worker_run(struct worker *w, void (*on_ready)(void))

@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/meaning/msisdn.h"
+#include "common/meaning/pack.h"
 
 void session_args_init(struct session_args *a)
 {
@@ -79,9 +80,48 @@ void session_args_steps(struct session_args *a, const struct session_job *job, c
     }
 }
 
+struct fact {
+    const char *name;
+    struct slice value;
+};
+
+void session_args_facts(struct session_args *a, const struct session_facts *f, struct slice via)
+{
+    const struct fact facts[] = {
+        {"eid", f->eid},
+        {"lane", f->lane},
+        {"country", f->country},
+        {"ctx", f->ctx},
+        {"ft", f->ft},
+        {"url", f->url},
+        {"sealed", f->sealed},
+        {"mobile", f->mobile},
+        {"sender", f->sender},
+        {"send_time", f->send_time},
+        {"deliver_time", f->deliver_time},
+        {"via", via},
+    };
+    uint32_t count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
+        count += facts[i].value.n > 0 ? 1 : 0;
+    }
+    pack_put_map(&a->bytes, count);
+    for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
+        if (facts[i].value.n > 0) {
+            pack_put_str(&a->bytes, slice_of(facts[i].name));
+            pack_put_str(&a->bytes, facts[i].value);
+        }
+    }
+    args_cut(a);
+}
+
 /* Tells two numbers apart in reports without saying which they are. */
 static void put_number_hash(struct session_args *a, struct slice pepper, struct slice msisdn)
 {
+    if (msisdn.n == 0) {
+        args_cut(a);
+        return;
+    }
     unsigned char text[32] = "msisdn:";
     size_t n = 7;
     must(msisdn.n <= MSISDN_DIGITS_MAX);
@@ -111,12 +151,12 @@ void session_args_ground(struct session_args *a, const struct session_ground *g,
                          const struct session_job *job, const struct integration *route,
                          const char *op)
 {
-    struct msisdn_tag tag = msisdn_tag(job->msisdn);
     struct msisdn_masked masked = msisdn_mask(job->msisdn);
-    buf_printf(&a->bytes, "%sj:{%s}:%.*s", g->prefix, tag.text, SLICE_ARG(job->job_id));
+    must(strlen(job->tag) == 2);
+    buf_printf(&a->bytes, "%sj:{%s}:%.*s", g->prefix, job->tag, SLICE_ARG(job->job_id));
     args_cut(a);                              /* KEYS[1] */
     session_args_put(a, slice_of(g->prefix)); /* 1 */
-    session_args_put(a, slice_of(tag.text));
+    session_args_put(a, slice_of(job->tag));
     session_args_put(a, job->job_id); /* 3 */
     buf_printf(&a->bytes, "%s.%" PRIu64, g->owner, job->token);
     args_cut(a);
@@ -125,7 +165,7 @@ void session_args_ground(struct session_args *a, const struct session_ground *g,
     args_cut(a);
     session_args_num(a, job->lease_ms); /* 7 */
     session_args_num(a, g->keep_ms + job->lease_ms);
-    session_args_num(a, job->aid); /* 9 */
+    session_args_put(a, job->party); /* 9 */
     session_args_put(a, job->route);
     session_args_put(a, job->msisdn); /* 11 */
     session_args_put(a, slice_of(masked.text));
@@ -135,4 +175,5 @@ void session_args_ground(struct session_args *a, const struct session_ground *g,
     session_args_num(a, (route != NULL ? route->code_valid_s : 0) * UINT64_C(1000));
     session_args_num(a, g->session_keep_ms); /* 17 */
     session_args_put(a, slice_of(op));
+    session_args_num(a, job->postback ? 1 : 0); /* 19 */
 }

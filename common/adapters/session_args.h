@@ -24,10 +24,13 @@ void session_args_num(struct session_args *a, uint64_t value);
 /* The time-line's elements, one JSON object an argument. */
 void session_args_steps(struct session_args *a, const struct session_job *job, const char *op,
                         const struct session_step *steps, size_t count);
+/* A msgpack map of the facts that are there, by their names in the session. */
+void session_args_facts(struct session_args *a, const struct session_facts *facts,
+                        struct slice via);
 /* out has room for SESSION_ARGS_MAX. Borrowed until the next put. */
 int session_args_slices(const struct session_args *a, struct slice *out);
 
-/* What every script gets: the KEYS and ARGV of shared.lua up to the op (18). */
+/* What every script gets: the KEYS and ARGV of shared.lua up to 19. */
 struct session_ground {
     const char *prefix;
     const char *owner;

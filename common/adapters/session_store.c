@@ -11,7 +11,6 @@
 #include "common/base/log.h"
 #include "common/meaning/code.h"
 #include "common/meaning/config.h"
-#include "common/meaning/msisdn.h"
 
 /* A claim whose answer did not come is asked again for this long before it is given up. Pauses are
  * short: the script knows a repetition, and the job's deadline runs. */
@@ -59,7 +58,7 @@ struct call {
     void *context;
     const struct session_job *job; /* until CALL_CLAIM: the flow keeps it until the callback */
     struct slice request_id;       /* verify: as the user gave it; lives as long as the job */
-    bool by_otpq;                  /* verify: the code is ours to check */
+    const char *maker;             /* verify: as maker_word says it */
     uint64_t checks;               /* verify: allowed for a session */
     uint64_t window_ms;            /* verify: of failures */
     struct slice code;             /* until CALL_CLAIM: given by the user; never stored */
@@ -79,6 +78,9 @@ struct answer {
     long long retry_after_s;
     long long expires_in_s;
     bool resend;
+    struct slice eid;
+    struct slice msisdn;
+    struct slice via;
 };
 
 static void call_send(struct call *c);
@@ -93,7 +95,7 @@ static struct slice reply_text(const redisReply *r)
 
 static bool answer_read(const redisReply *reply, struct answer *a)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 12) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 15) {
         return false;
     }
     redisReply *const *e = reply->element;
@@ -108,7 +110,10 @@ static bool answer_read(const redisReply *reply, struct answer *a)
                          .attempts_left = e[8]->integer,
                          .retry_after_s = e[9]->integer,
                          .expires_in_s = e[10]->integer,
-                         .resend = e[11]->integer == 1};
+                         .resend = e[11]->integer == 1,
+                         .eid = reply_text(e[12]),
+                         .msisdn = reply_text(e[13]),
+                         .via = reply_text(e[14])};
     return true;
 }
 
@@ -137,6 +142,9 @@ static void answer_body(const struct answer *a, struct buf *out)
     if (a->request_id.n > 0) {
         r.request_id = a->request_id;
     }
+    if (a->eid.n > 0) {
+        r.eid = a->eid;
+    }
     r.attempts_left = a->attempts_left >= 0 ? a->attempts_left : r.attempts_left;
     r.retry_after_s = a->retry_after_s >= 0 ? a->retry_after_s : r.retry_after_s;
     r.expires_in_s = a->expires_in_s >= 0 ? a->expires_in_s : r.expires_in_s;
@@ -151,6 +159,7 @@ static const struct {
     {"won", CLAIM_WON},         {"ended", CLAIM_ENDED},         {"lost", CLAIM_ENDED},
     {"written", CLAIM_ENDED},   {"elsewhere", CLAIM_ELSEWHERE}, {"stale", CLAIM_STALE},
     {"refused", CLAIM_REFUSED}, {"conflict", CLAIM_CONFLICT},   {"busy", CLAIM_BUSY},
+    {"moved", CLAIM_MOVED},
 };
 
 static enum claim_outcome claim_outcome_of(struct slice word)
@@ -179,6 +188,8 @@ static void claim_tell(struct call *c, const struct answer *a)
         text_copy(claim.request_id, sizeof claim.request_id, a->request_id);
         text_copy(claim.advertiser_request_id, sizeof claim.advertiser_request_id,
                   a->advertiser_request_id);
+        text_copy(claim.msisdn, sizeof claim.msisdn, a->msisdn);
+        text_copy(claim.via, sizeof claim.via, a->via);
         claim.attempt_seen = (uint32_t)a->attempt_seen;
         claim.wait_ms = (uint32_t)a->wait_ms;
         claim.attempts_left = a->attempts_left;
@@ -362,9 +373,19 @@ static uint64_t at_least_one(uint32_t value)
     return value > 0 ? value : 1;
 }
 
-static const char *maker_word(const struct integration *route)
+/* Who makes and checks the code; for verifies also whether a link's state is asked for. */
+static const char *maker_word(const struct integration *route, bool link)
 {
-    return route->maker == CODE_BY_OTPQ ? "o" : "a";
+    return link ? "l" : route->maker == CODE_BY_OTPQ ? "o" : "a";
+}
+
+/* What session.lua calls flags and facts. */
+static void put_send_facts(struct session_args *a, const struct session_job *job)
+{
+    char flags[3] = "";
+    (void)snprintf(flags, sizeof flags, "%s%s", job->reports ? "r" : "", job->link ? "l" : "");
+    session_args_put(a, slice_of(flags));
+    session_args_facts(a, &job->facts, job->via);
 }
 
 static void job_token(struct session_store *s, struct session_job *job)
@@ -384,23 +405,23 @@ void session_claim_send(struct session_store *s, struct session_job *job,
     c->done.claim = done;
     c->job = job;
     session_args_ground(a, &s->ground, job, route, "send");
-    session_args_put(a, slice_of(new_request_id));    /* 19 */
-    session_args_put(a, slice_of(maker_word(route))); /* 20 */
+    session_args_put(a, slice_of(new_request_id));           /* 20 */
+    session_args_put(a, slice_of(maker_word(route, false))); /* 21 */
     session_args_num(a, route->resend_after_s * UINT64_C(1000));
-    session_args_num(a, at_least_one(route->sends_max)); /* 22 */
+    session_args_num(a, at_least_one(route->sends_max)); /* 23 */
     session_args_num(a, at_least_one(route->sends_window_s) * 1000);
-    session_args_num(a, at_least_one(route->code_checks)); /* 24 */
+    session_args_num(a, at_least_one(route->code_checks)); /* 25 */
     session_args_num(a, route->on_unknown == ON_UNKNOWN_RETRY && !job->settle ? 1 : 0);
+    put_send_facts(a, job); /* 27, 28 */
     session_args_steps(a, job, "send", job->steps, job->step_count);
     identity_send(c);
 }
 
-/* A request id of ours that can belong to this number; else empty, which no session has. */
+/* A request id of ours that can belong to this job; else empty, which no session has. */
 static struct slice own_request_id(const struct session_job *job, struct slice request_id)
 {
     char tag[3];
-    struct msisdn_tag of_number = msisdn_tag(job->msisdn);
-    if (!code_request_tag(request_id, tag) || strcmp(tag, of_number.text) != 0) {
+    if (!code_request_tag(request_id, tag) || strcmp(tag, job->tag) != 0) {
         return slice_make(NULL, 0);
     }
     return request_id;
@@ -412,16 +433,17 @@ static void verify_send(struct call *c, const struct session_job *job, struct sl
     struct session_args *a = &c->args;
     char mac[CODE_MAC_HEX + 1] = "";
     c->kind = CALL_CLAIM;
-    if (c->by_otpq && request_id.n > 0) {
+    if (c->maker[0] == 'o' && request_id.n > 0) {
         code_mac(c->s->ground.pepper, request_id, c->code, mac);
     }
     c->code = slice_make(NULL, 0);
-    /* ARGV 19 to 24 */
-    session_args_put(a, request_id);
-    session_args_put(a, c->by_otpq ? SLICE("o") : SLICE("a"));
-    session_args_num(a, c->checks);
+    session_args_put(a, request_id); /* 20 */
+    session_args_put(a, slice_of(c->maker));
+    session_args_num(a, c->checks); /* 22 */
     session_args_num(a, c->window_ms);
-    session_args_put(a, slice_of(mac));
+    session_args_put(a, slice_of(mac)); /* 24 */
+    session_args_put(a, job->nowhere ? slice_of("") : job->via.n > 0 ? job->via : job->route);
+    session_args_facts(a, &job->facts, slice_of(NULL)); /* 26 */
     session_args_steps(a, job, "verify", job->steps, job->step_count);
     call_send(c);
 }
@@ -442,10 +464,9 @@ static void on_newest(void *context, enum store_outcome outcome, const redisRepl
 static void newest_ask(struct call *c)
 {
     const struct session_job *job = c->job;
-    struct msisdn_tag tag = msisdn_tag(job->msisdn);
-    char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 160];
-    int n = snprintf(key, sizeof key, "%sn:{%s}:%llu:%.*s:%.*s", c->s->prefix, tag.text,
-                     (unsigned long long)job->aid, SLICE_ARG(job->route), SLICE_ARG(job->msisdn));
+    char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 192];
+    int n = snprintf(key, sizeof key, "%sn:{%s}:%.*s:%.*s:%.*s", c->s->prefix, job->tag,
+                     SLICE_ARG(job->party), SLICE_ARG(job->route), SLICE_ARG(job->msisdn));
     must(n > 0 && (size_t)n < sizeof key);
     struct slice argv[2] = {SLICE("GET"), slice_make(key, (size_t)n)};
     c->kind = CALL_RESOLVE;
@@ -535,7 +556,7 @@ void session_claim_verify(struct session_store *s, struct session_job *job,
     c->job = job;
     c->request_id = request_id;
     c->code = code;
-    c->by_otpq = route->maker == CODE_BY_OTPQ;
+    c->maker = maker_word(route, job->link);
     c->checks = at_least_one(route->code_checks);
     c->window_ms = at_least_one(route->sends_window_s) * 1000;
     session_args_ground(&c->args, &s->ground, job, route, "verify");
@@ -564,13 +585,14 @@ void session_finish_send(struct session_store *s, const struct session_job *job,
     struct session_args *a = &c->args;
     c->done.finish = done;
     session_args_ground(a, &s->ground, job, route, "send");
-    session_args_put(a, slice_of(request_id));            /* 19 */
-    session_args_put(a, slice_of(job_end_names[f->end])); /* 20 */
-    session_args_put(a, slice_of(result_name(f->code)));
-    session_args_put(a, f->advertiser_request_id); /* 22 */
-    session_args_put(a, f->user_id);
-    session_args_put(a, f->code_mac); /* 24 */
-    put_result(a, f, request_id);
+    session_args_put(a, slice_of(request_id)); /* 20 */
+    session_args_put(a, slice_of(job_end_names[f->end]));
+    session_args_put(a, slice_of(result_name(f->code))); /* 22 */
+    session_args_put(a, f->advertiser_request_id);
+    session_args_put(a, f->user_id); /* 24 */
+    session_args_put(a, f->code_mac);
+    put_result(a, f, request_id); /* 26 */
+    put_send_facts(a, job);
     session_args_steps(a, job, "send", f->steps, f->step_count);
     call_send(c);
 }
@@ -583,26 +605,33 @@ void session_finish_verify(struct session_store *s, const struct session_job *jo
     struct session_args *a = &c->args;
     c->done.finish = done;
     session_args_ground(a, &s->ground, job, route, "verify");
-    session_args_put(a, slice_of(request_id));            /* 19 */
-    session_args_put(a, slice_of(job_end_names[f->end])); /* 20 */
-    session_args_put(a, slice_of(result_name(f->code)));
-    session_args_put(a, f->user_id); /* 22 */
-    session_args_num(a, at_least_one(route->code_checks));
-    put_result(a, f, request_id); /* 24 */
+    session_args_put(a, slice_of(request_id)); /* 20 */
+    session_args_put(a, slice_of(job_end_names[f->end]));
+    session_args_put(a, slice_of(result_name(f->code))); /* 22 */
+    session_args_put(a, f->user_id);
+    session_args_num(a, at_least_one(route->code_checks)); /* 24 */
+    put_result(a, f, request_id);
+    session_args_put(a, slice_of(maker_word(route, job->link))); /* 26 */
+    session_args_facts(a, &job->facts, slice_of(NULL));
     session_args_steps(a, job, "verify", f->steps, f->step_count);
     call_send(c);
 }
 
 void session_release(struct session_store *s, const struct session_job *job,
-                     const struct session_doubt *doubt, void (*done)(void *context, bool written),
+                     const struct integration *route, const struct session_doubt *doubt,
+                     const struct session_step *last, void (*done)(void *context, bool written),
                      void *context)
 {
     struct call *c = call_new(s, CALL_RELEASE, STORE_RELEASE, job, context);
+    struct session_args *a = &c->args;
     c->done.release = done;
-    session_args_ground(&c->args, &s->ground, job, NULL, "release");
-    session_args_num(&c->args, doubt != NULL ? 1 : 0); /* 19 */
-    session_args_put(&c->args, doubt != NULL ? doubt->code_mac : slice_make(NULL, 0));
-    session_args_put(&c->args, doubt != NULL ? doubt->user_id : slice_make(NULL, 0));
+    session_args_ground(a, &s->ground, job, route, "release");
+    session_args_num(a, doubt != NULL ? 1 : 0); /* 20 */
+    session_args_put(a, doubt != NULL ? doubt->code_mac : slice_make(NULL, 0));
+    session_args_put(a, doubt != NULL ? doubt->user_id : slice_make(NULL, 0)); /* 22 */
+    session_args_put(a, slice_of(last != NULL ? last->step : ""));
+    session_args_put(a, slice_of(last != NULL ? last->detail : "")); /* 24 */
+    session_args_steps(a, job, "send", job->steps, last != NULL ? job->step_count : 0);
     call_send(c);
 }
 

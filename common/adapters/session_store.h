@@ -3,8 +3,8 @@
  * One script a transition; each is replay-safe. Only workers use it. docs/redis.md lists keys and
  * scripts.
  *
- * Keys (prefix otpq:, TAG = msisdn_tag): j:{TAG}:JOB claim and result, s:{TAG}:RID session,
- * n:{TAG}:AID:ROUTE:MSISDN newest session, v:{TAG}:ROUTE:MSISDN velocity, t:{TAG}:RID time-line,
+ * Keys (prefix otpq:, TAG = that of the job): j:{TAG}:JOB claim and result, s:{TAG}:RID session,
+ * n:{TAG}:PARTY:ROUTE:MSISDN newest session, v:{TAG}:ROUTE:MSISDN velocity, t:{TAG}:RID time-line,
  * ev:{TAG} events stream, c:{TAG}:YYYYMMDD day counters; and with a tag of the id instead of the
  * number d:{TAG}:JOB, what the id stands for. Floor 3.
  */
@@ -40,16 +40,41 @@ struct session_step {
 };
 enum { SESSION_STEPS_MAX = 16 };
 
+/* What a session keeps beside its code. Empty ones are not kept. Times are UTC, YYYY-MM-DD
+ * HH:MM:SS.
+ */
+struct session_facts {
+    struct slice eid;     /* the customer's reference */
+    struct slice lane;    /* where its callbacks go: "account:demo", "flash:2" */
+    struct slice country; /* of the number, "TH" */
+    struct slice ctx;     /* msgpack map of strings: what macros of a postback need of the send */
+    struct slice ft;      /* flash template */
+    struct slice url;     /* link that the user opens */
+    struct slice sealed;  /* code that is told again (code_seal) */
+    struct slice mobile;  /* this and the following: of the SMS that the user sent */
+    struct slice sender;
+    struct slice send_time;
+    struct slice deliver_time;
+};
+
 /* What a claim is about: one run of one job, zeroed before its first claim. Slices and steps must
  * live until the callback of each call (the worker's flow owns them). */
 struct session_job {
     struct slice job_id;
     uint32_t attempt;
     uint64_t fingerprint; /* of op, route, body: same id + other body = conflict */
-    struct slice route;
-    struct slice msisdn; /* E.164 digits */
-    uint64_t aid;
-    uint32_t lease_ms; /* call time-out + 2 s: after it a started claim is unknown */
+    struct slice route;   /* as asked for, whoever carries it */
+    char tag[3];          /* that all keys of the request share: of the number; of the request id
+                             when there is only that; of the job's id when there is neither */
+    struct slice msisdn;  /* E.164 digits; empty: the session's */
+    struct slice party;   /* whose: digits of an affiliate, "account:demo", "token:x"; "0" */
+    struct slice via;     /* integration that is called in place of the route's own; or empty */
+    bool nowhere;         /* verify: no advertiser may be called now, CLAIM_MOVED says whose turn */
+    bool link;            /* a link dialect is called: a verify asks for the state */
+    bool reports;         /* what is called tells deliveries later */
+    bool postback;        /* the affiliate wants to hear of conversions */
+    struct session_facts facts; /* of the send; of a verify what the user sent */
+    uint32_t lease_ms;          /* call time-out + 2 s: after it a started claim is unknown */
     size_t step_count; /* steps known before the claim (accepted, dispatched): written only */
     const struct session_step *steps; /* when the claim itself ends the job (refused, checked) */
     bool settle;    /* no time left: what another run may have sent is not sent again, whatever the
@@ -66,6 +91,7 @@ enum claim_outcome {
     CLAIM_STALE,     /* attempt is older than attempt_seen: give back */
     CLAIM_REFUSED,  /* a rule of the session says no (code): already written as this job's result */
     CLAIM_CONFLICT, /* same id, other body; nothing was changed */
+    CLAIM_MOVED,    /* verify: via's advertiser sent the code: give back, to be called from there */
     CLAIM_BUSY, /* verify: another verify of this session is at the advertiser: again in wait_ms */
     CLAIM_NO_STORE /* down or no answer: nothing may start; give back with store_unavailable. A
                       claim that may have been won all the same is asked for again for some seconds
@@ -79,6 +105,8 @@ struct claim {
     struct slice result_body; /* ENDED, REFUSED: msgpack, valid during the callback */
     char request_id[64];      /* the session's */
     char advertiser_request_id[128];
+    char msisdn[16]; /* the session's, when the claim has none; or "" */
+    char via[65];    /* MOVED */
     uint32_t attempt_seen;
     uint32_t wait_ms;
     int64_t attempts_left; /* -1 none */
@@ -96,11 +124,13 @@ void session_claim_send(struct session_store *s, struct session_job *job,
                         const struct integration *route, const char *new_request_id,
                         claim_callback *done, void *context);
 
-/* op verify. request_id may be empty: newest live session of (aid, route, msisdn); the callback's
- * request_id says which. otpq codes: the code is checked, counted and consumed in the same script
- * (constant time over MACs; the MAC is made here: the code itself never leaves): then
- * outcome is CLAIM_ENDED with the verdict already written, conversion and result included.
- * Advertiser codes: CLAIM_WON locks the session for this job until finish or the lease's end. */
+/* op verify. request_id may be empty: newest live session of (party, route, msisdn); the callback's
+ * request_id says which. msisdn may be empty instead: the session's. otpq codes: the code is
+ * checked, counted and consumed in the same script (constant time over MACs; the MAC is made here:
+ * the code itself never leaves): then outcome is CLAIM_ENDED with the verdict already written,
+ * conversion and result included. Advertiser codes: CLAIM_WON locks the session for this job until
+ * finish or the lease's end. Links: the same, while it is neither verified nor expired; no check is
+ * counted. */
 void session_claim_verify(struct session_store *s, struct session_job *job,
                           const struct integration *route, struct slice request_id,
                           struct slice code, claim_callback *done, void *context);
@@ -143,9 +173,11 @@ struct session_doubt {
     struct slice code_mac; /* otpq codes: hex; else empty */
     struct slice user_id;
 };
-/* The claim is open again for a higher attempt. doubt NULL: provably nothing was sent. */
+/* The claim is open again for a higher attempt. doubt NULL: provably nothing was sent. last, may be
+ * NULL: the job goes on elsewhere, and its steps and this one are for the time-line. */
 void session_release(struct session_store *s, const struct session_job *job,
-                     const struct session_doubt *doubt, void (*done)(void *context, bool written),
+                     const struct integration *route, const struct session_doubt *doubt,
+                     const struct session_step *last, void (*done)(void *context, bool written),
                      void *context);
 
 #endif

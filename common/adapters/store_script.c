@@ -7,6 +7,7 @@
 
 ASSET(lua_shared, "common/adapters/lua/shared.lua");
 ASSET(lua_outbox_emit, "common/adapters/lua/outbox_emit.lua");
+ASSET(lua_session, "common/adapters/lua/session.lua");
 ASSET(lua_claim_send, "common/adapters/lua/claim_send.lua");
 ASSET(lua_finish_send, "common/adapters/lua/finish_send.lua");
 ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
@@ -25,7 +26,7 @@ ASSET(lua_records, "common/adapters/lua/records.lua");
 /* What stands in front of a script. */
 enum prelude {
     ALONE,
-    OF_JOBS, /* shared.lua, outbox_emit.lua */
+    OF_JOBS, /* shared.lua, outbox_emit.lua, session.lua */
     OF_TASKS /* outbox_shared.lua */
 };
 
@@ -73,6 +74,7 @@ static void script_make(enum store_script script)
     if (script_rows[script].prelude == OF_JOBS) {
         buf_put_slice(b, lua_shared());
         buf_put_slice(b, lua_outbox_emit());
+        buf_put_slice(b, lua_session());
     } else if (script_rows[script].prelude == OF_TASKS) {
         buf_put_slice(b, lua_outbox_shared());
     }

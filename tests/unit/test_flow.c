@@ -119,10 +119,11 @@ void session_finish_verify(struct session_store *s, const struct session_job *jo
 }
 
 void session_release(struct session_store *s, const struct session_job *job,
-                     const struct session_doubt *doubt, void (*done)(void *context, bool written),
+                     const struct integration *route, const struct session_doubt *doubt,
+                     const struct session_step *last, void (*done)(void *context, bool written),
                      void *context)
 {
-    (void)s, (void)job;
+    (void)s, (void)job, (void)route, (void)last;
     world.releases++;
     world.doubt = doubt != NULL;
     world.on_release = done;

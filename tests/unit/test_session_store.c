@@ -116,15 +116,22 @@ static int teardown(void **state)
 
 /* ---- calls and waits ------------------------------------------------------------------------- */
 
+static void tag_put(struct session_job *job)
+{
+    memcpy(job->tag, msisdn_tag(job->msisdn).text, sizeof job->tag);
+}
+
 static struct session_job a_job(const char *id, const struct integration *route)
 {
-    return (struct session_job){.job_id = slice_of(id),
-                                .attempt = 1,
-                                .fingerprint = 7,
-                                .route = slice_of(route->name),
-                                .msisdn = SLICE(NUMBER),
-                                .aid = 1001,
-                                .lease_ms = 5000};
+    struct session_job job = {.job_id = slice_of(id),
+                              .attempt = 1,
+                              .fingerprint = 7,
+                              .route = slice_of(route->name),
+                              .msisdn = SLICE(NUMBER),
+                              .party = SLICE("1001"),
+                              .lease_ms = 5000};
+    tag_put(&job);
+    return job;
 }
 
 enum { BODIES = 16, BODY_BYTES_MAX = 4096 };
@@ -224,7 +231,7 @@ static bool release_as(struct world *w, struct session_store *by, const struct s
                        const struct session_doubt *doubt)
 {
     int said = -1;
-    session_release(by, job, doubt, on_release, &said);
+    session_release(by, job, NULL, doubt, NULL, on_release, &said);
     int64_t until = clock_mono_ms() + 5000;
     while (said < 0 && clock_mono_ms() < until) {
         bool never = false;
@@ -366,6 +373,7 @@ static void test_one_id_one_body(void **state)
     struct session_job job = a_job("j1", &w->theirs);
     struct session_job moved = a_job("j1", &w->theirs);
     moved.msisdn = SLICE("66899999999");
+    tag_put(&moved);
     moved.fingerprint = 8;
     claim_send_by(w, w->sessions, &job, &w->theirs, "r-a", &c);
     assert_int_equal(c.claim.outcome, CLAIM_WON);
@@ -776,7 +784,7 @@ static void test_not_found(void **state)
         assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
     }
     struct session_job of_other_affiliate = a_job("v1", &w->ours);
-    of_other_affiliate.aid = 1002;
+    of_other_affiliate.party = SLICE("1002");
     claim_verify_by(w, w->sessions, &of_other_affiliate, &w->ours, rid, "123456", &c);
     assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
     struct session_job of_other_route = a_job("v2", &w->theirs);
@@ -784,6 +792,7 @@ static void test_not_found(void **state)
     assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
     struct session_job of_other_number = a_job("v3", &w->ours);
     of_other_number.msisdn = SLICE("66812345679");
+    tag_put(&of_other_number);
     claim_verify_by(w, w->sessions, &of_other_number, &w->ours, rid, "123456", &c);
     assert_int_equal(c.claim.code, RESULT_REQUEST_NOT_FOUND);
     of_other_number.job_id = SLICE("v4");

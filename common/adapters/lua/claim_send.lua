@@ -1,6 +1,8 @@
 -- dispatched -> started, before the first byte to whoever delivers the code.
--- ARGV after the shared ones: 20 maker (o: otpq makes the code, a: advertiser), 21 cooldown ms, 22
--- sends_max, 23 window ms, 24 checks, 25 '1': what may have been sent may be sent again, 26.. steps
+-- ARGV after the shared ones: 21 maker (o: otpq makes the code, a: advertiser), 22 cooldown ms, 23
+-- sends_max, 24 window ms, 25 checks, 26 '1': what may have been sent may be sent again, 27 flags and
+-- 28 facts (msgpack) as session.lua has them, 29.. steps
+local flags, facts = ARGV[27], cmsgpack.unpack(ARGV[28])
 local rid, again, slot, unsure, mac, user = RID, 0, nil, nil, nil, nil
 local what, said = known()
 if said then
@@ -10,14 +12,15 @@ end
 local function refuse(code, retry_ms)
   j = {own = TOKEN, att = ATTEMPT, fp = FP, rid = again == 1 and rid or '',
        retry = seconds(retry_ms)}
-  steps(j.rid, 26, 'session_written', code)
+  steps(j.rid, 29, 'session_written', code)
   return ends('refused', code, 'refused')
 end
 
-if what == 'over' and ARGV[25] ~= '1' then
+if what == 'over' and ARGV[26] ~= '1' then
   j.at = j.unsure or j.at
   if j.again ~= 1 or j.mac then
-    session_sent(j.rid, 'unknown', '', j.user or '', j.mac or '')
+    session_sent(j.rid, 'unknown', '', j.user or '', j.mac or '', facts)
+    tell_send(j.rid, 'unknown', 'outcome_unknown', flags, facts)
   end
   j.mac, j.user = nil, nil
   steps(j.rid, #ARGV + 1, 'lease_over', 'outcome_unknown')
@@ -29,14 +32,14 @@ elseif what == 'over' then
   end
   rid, again, slot = j.rid, j.again, j.slot -- the same send once more: the limits saw it before
   unsure, mac, user = j.unsure or j.at or NOW, j.mac, j.user
-elseif ARGV[20] == 'o' then
+elseif ARGV[21] == 'o' and MSISDN ~= '' then
   local live = redis.call('GET', key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN))
-  local s = live and redis.call('HMGET', key('s', live), 'st', 'exp', 'checks')
+  local s = live and redis.call('HMGET', key('s', live), 'st', 'exp', 'checks', 'aid', 'route')
   if s and s[1] and s[1] ~= 'verified' and NOW < tonumber(s[2]) and
-     tonumber(s[3] or 0) < tonumber(ARGV[24]) then
+     tonumber(s[3] or 0) < tonumber(ARGV[25]) and s[4] == AID and s[5] == ROUTE then
     rid, again = live, 1
   end
-  local cooldown, most, window = tonumber(ARGV[21]), tonumber(ARGV[22]), tonumber(ARGV[23])
+  local cooldown, most, window = tonumber(ARGV[22]), tonumber(ARGV[23]), tonumber(ARGV[24])
   local keep = math.max(cooldown, window)
   local v, sends, inside = key('v', ROUTE .. ':' .. MSISDN), {}, {}
   for text in string.gmatch(redis.call('HGET', v, 'sends') or '', '%d+') do

@@ -1,14 +1,16 @@
 -- started -> done, refused, unknown or expired, for a send: result, session, click, counters and
 -- time-line at once.
--- ARGV after the shared ones: 20 end, 21 code, 22 advertiser's request id, 23 user id, 24 code's MAC
--- ('' unless otpq made it), 25 result body, 26.. steps
+-- ARGV after the shared ones: 21 end, 22 code, 23 advertiser's request id, 24 user id, 25 code's MAC
+-- ('' unless otpq made it), 26 result body, 27 flags and 28 facts (msgpack) as session.lua has them,
+-- 29.. steps
 local whose = ours()
 if whose == 'again' then
   return answer('written')
 elseif whose == 'lost' then
   return answer('lost')
 end
-local fin, code, mac = ARGV[20], ARGV[21], ARGV[24]
+local fin, code, mac = ARGV[21], ARGV[22], ARGV[25]
+local flags, facts = ARGV[27], cmsgpack.unpack(ARGV[28])
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
 local unsent = fin == 'expired' or code == 'advertiser_unreachable' or code == 'internal_error'
 if j.unsure and unsent then -- by this run; an earlier one may have
@@ -16,17 +18,20 @@ if j.unsure and unsent then -- by this run; an earlier one may have
 end
 j.mac, j.user = nil, nil
 if fin == 'done' or fin == 'unknown' then
-  session_sent(RID, fin == 'done' and 'sent' or 'unknown', ARGV[22], ARGV[23], mac)
+  session_sent(RID, fin == 'done' and 'sent' or 'unknown', ARGV[23], ARGV[24], mac, facts)
 else
   slot_back()
 end
-steps(RID, 26, 'session_written', code)
+steps(RID, 29, 'session_written', code)
+if whose ~= 'late' then
+  tell_send(RID, fin, code, flags, facts)
+end
 if whose == 'late' then
   j.corrected = 1
   save()
   return answer('lost')
 end
-j.rid, j.body, j.arid = RID, ARGV[25], ARGV[22]
+j.rid, j.body, j.arid = RID, ARGV[26], ARGV[23]
 if fin == 'done' then
   j.exp = seconds(VALID_MS)
 end

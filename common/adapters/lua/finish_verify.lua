@@ -1,33 +1,39 @@
 -- started -> done, refused, unknown or expired, for a verify that the advertiser checked: result,
 -- session, conversion, counters and time-line at once; the session's lock is given up.
--- ARGV after the shared ones: 20 end, 21 code, 22 user id, 23 checks, 24 result body, 25.. steps
+-- ARGV after the shared ones: 21 end, 22 code, 23 user id, 24 checks, 25 result body, 26 maker (a, l),
+-- 27 facts (msgpack) of what the user sent, 28.. steps
+number_known(RID)
 local whose = ours()
 if whose == 'again' then
   return answer('written')
 elseif whose == 'lost' then
   return answer('lost')
 end
-local fin, code, left, expires = ARGV[20], ARGV[21], nil, nil
+local fin, code, left, expires = ARGV[21], ARGV[22], nil, nil
+local link, facts = ARGV[26] == 'l', cmsgpack.unpack(ARGV[27])
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
-local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user')
+local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user', 'eid')
 if s[1] then
   unlock(RID)
   if code == 'otp_verified' and s[1] == 'verified' then
-    fin, code = 'refused', 'already_verified'
+    if not link then
+      fin, code = 'refused', 'already_verified'
+    end
   elseif code == 'otp_verified' then
-    convert(RID, s[3] ~= '' and s[3] or ARGV[22])
-  elseif code == 'wrong_otp' then
-    left = math.max(0, ARGV[23] - redis.call('HINCRBY', key('s', RID), 'checks', 1))
+    convert(RID, s[3] ~= '' and s[3] or ARGV[23], facts)
+  elseif code == 'wrong_otp' and not link then
+    left = math.max(0, ARGV[24] - redis.call('HINCRBY', key('s', RID), 'checks', 1))
     expires = seconds(s[2] - NOW)
   end
 elseif code == 'otp_verified' then
-  event('conversion', RID, ARGV[22]) -- the session's time to live ended during the call
+  event('conversion', RID, ARGV[23]) -- the session's time to live ended during the call
 end
-steps(RID, 25, 'session_written', code)
+steps(RID, 28, 'session_written', code)
+tell_verify(RID, code)
 if whose == 'late' then
   j.corrected = 1
   save()
   return answer('lost')
 end
-j.rid, j.body, j.left, j.exp = RID, ARGV[24], left, expires
+j.rid, j.body, j.left, j.exp, j.eid = RID, ARGV[25], left, expires, s[4] or nil
 return ends(fin, code, 'written')

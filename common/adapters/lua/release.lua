@@ -1,7 +1,8 @@
 -- started -> queued: provably nothing was sent, or the route wants it sent again although it may
 -- have been. Also for a claim whose answer never came, which may still be on its way: what is left
 -- here makes it stale when it arrives; then the arguments are the claim's.
--- ARGV after the shared ones, of a release: 19 '1': it may have been sent, 20 code's MAC, 21 user
+-- ARGV after the shared ones, of a release: 20 '1': it may have been sent, 21 code's MAC, 22 user, 23
+-- and 24 a last step of the time-line and its detail, if there is to be one, 25.. the steps before
 if j and (j.st == 'ended' or (j.st == 'started' and j.own ~= TOKEN)) then
   return answer('lost')
 end
@@ -10,12 +11,16 @@ if not j then
 end
 if j.st == 'started' then
   if OP == 'release' and RID == '1' then
-    j.unsure, j.mac, j.user = j.at or NOW, ARGV[20] ~= '' and ARGV[20] or j.mac, ARGV[21]
+    j.unsure, j.mac, j.user = j.at or NOW, ARGV[21] ~= '' and ARGV[21] or j.mac, ARGV[22]
   end
   if not j.unsure then
     slot_back()
   end
   unlock(j.rid)
+  if OP == 'release' and ARGV[23] ~= '' then
+    OP = 'send'
+    steps(j.rid, 25, ARGV[23], ARGV[24])
+  end
 end
 -- A new session keeps its request id, and what may have been sent all that there is to know of it.
 j = {st = 'open', fp = j.fp, att = math.max(j.att, ATTEMPT),
