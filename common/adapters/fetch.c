@@ -537,6 +537,13 @@ static int64_t info_us(CURL *e, CURLINFO which)
     return (int64_t)us;
 }
 
+static int64_t retry_after_s(CURL *e)
+{
+    curl_off_t s = 0;
+    bool asked = curl_easy_getinfo(e, CURLINFO_RETRY_AFTER, &s) == CURLE_OK && s > 0;
+    return asked ? (int64_t)s : -1;
+}
+
 static void describe(struct fetch_call *c, CURLcode rc, struct fetch_result *out)
 {
     long status = 0;
@@ -552,6 +559,7 @@ static void describe(struct fetch_call *c, CURLcode rc, struct fetch_result *out
         .first_byte_us = info_us(c->easy, CURLINFO_STARTTRANSFER_TIME_T),
         .total_us = info_us(c->easy, CURLINFO_TOTAL_TIME_T),
         .reused = new_connections == 0 && c->prereqs > 0,
+        .retry_after_s = retry_after_s(c->easy),
     };
     if (c->prereqs > 0 && !out->reused) {
         int64_t tls_us = info_us(c->easy, CURLINFO_APPCONNECT_TIME_T);

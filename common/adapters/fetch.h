@@ -53,7 +53,8 @@ struct fetch_result {
     int64_t connect_us;    /* from start to connected (TLS done), 0: reused or never */
     int64_t first_byte_us; /* from start to first answer byte, 0: none */
     int64_t total_us;
-    bool reused; /* connection was kept alive */
+    bool reused;           /* connection was kept alive */
+    int64_t retry_after_s; /* as the answer's Retry-After asks, seconds or date; -1: it does not */
 };
 typedef void fetch_callback(void *context, const struct fetch_result *r);
 

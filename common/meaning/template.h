@@ -46,6 +46,13 @@ enum template_macro {
     MACRO_UUID,
     MACRO_TYPE,
     MACRO_LANG,
+    MACRO_PAYOUT,
+    MACRO_STATUS,
+    MACRO_SUB1,
+    MACRO_SUB2,
+    MACRO_SUB3,
+    MACRO_SUB4,
+    MACRO_SUB5,
     MACRO_PARAM,  /* {param.NAME} */
     MACRO_SECRET, /* {secret.NAME} */
     MACROS
