@@ -23,7 +23,9 @@ int cmd_apply(int argc, char **argv);   /* apply.c: records from a file */
 int cmd_export(int argc, char **argv);  /* export.c: records as a file */
 int cmd_sandbox(int argc, char **argv); /* sandbox.c: an advertiser to try things with */
 int cmd_trace(int argc, char **argv);   /* trace.c: the time-line of a request */
-int cmd_demo(int argc,
-             char **argv); /* demo.c: a first OTP, sent and verified through a running node */
+/* demo.c: a first OTP, sent and verified through a running node */
+int cmd_demo(int argc, char **argv);
+/* hash_password.c: what an account's password_hash is */
+int cmd_hash_password(int argc, char **argv);
 
 #endif

@@ -24,13 +24,14 @@ static const struct command commands[] = {
     {"export", "print the records as a file that apply takes", cmd_export},
     {"sandbox", "play an advertiser to try things with", cmd_sandbox},
     {"trace", "the time-line of a request", cmd_trace},
+    {"hash-password", "the hash of a password, for an account", cmd_hash_password},
 };
 
 static void help(FILE *to)
 {
     (void)fputs("usage: otpq COMMAND [ARGUMENTS]\n\n", to);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        (void)fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        (void)fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
     }
     (void)fputs("\n`otpq COMMAND --help` tells the rest; `otpq --version` the version.\n"
                 "`otpq --check-config [--config FILE]` checks the configuration, all sections.\n",
