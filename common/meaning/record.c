@@ -466,6 +466,17 @@ static bool check_advertiser_codes(const struct rule *r, const struct integratio
            broken(r, "text", "text is for codes that otpq makes (maker: otpq)");
 }
 
+/* The advertiser hands out a link and sees the number only when its SMS comes: no call carries one,
+ * and verify asks for the state. */
+static bool check_link(const struct rule *r, const struct integration *i)
+{
+    if (i->maker == CODE_BY_OTPQ) {
+        return broken(r, "maker", "maker: otpq is for dialects that send a text, not a link");
+    }
+    return i->text[0] == '\0' ||
+           broken(r, "text", "text is for codes that otpq makes (maker: otpq)");
+}
+
 static bool finish_integration(struct integration *i, const char *file,
                                const struct yaml_pair *record, struct yaml_error *error)
 {
@@ -473,6 +484,9 @@ static bool finish_integration(struct integration *i, const char *file,
     i->settings = i->dialect->configure(file, record->value, error);
     if (i->settings == NULL) {
         return false;
+    }
+    if ((dialect_traits(i->dialect, i->settings) & DIALECT_LINK) != 0) {
+        return check_link(&r, i);
     }
     if (!i->dialect->uses(i->settings, DIALECT_SEND, MACRO_MSISDN)) {
         return broken(&r, "send", "send must carry {msisdn}");

@@ -66,6 +66,8 @@ extern const struct template_macro_row template_macros[MACROS];
 
 enum template_filter {
     FILTER_NATIONAL,
+    FILTER_DIALLED,
+    FILTER_INTERNATIONAL,
     FILTER_PLUS,
     FILTER_MD5,
     FILTER_SHA256,

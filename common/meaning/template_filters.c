@@ -4,10 +4,16 @@
 #include <openssl/hmac.h>
 
 #include "common/meaning/msisdn.h"
+#include "common/meaning/phone.h"
 
 const struct template_filter_row template_filters[FILTERS] = {
-    [FILTER_NATIONAL] = {"national", NULL,
-                         "without \"+\" and without the integration's country code"},
+    [FILTER_NATIONAL] =
+        {"national", NULL,
+         "a number without the integration's country_code; where it does not have that, as the "
+         "country's numbering plan writes it without a country code"},
+    [FILTER_DIALLED] = {"dialled", NULL,
+                        "a number as it is dialled inside its country, digits: 0812340000"},
+    [FILTER_INTERNATIONAL] = {"international", NULL, "a number as people read it: +66 81 234 0000"},
     [FILTER_PLUS] = {"plus", NULL, "with \"+\" in front, unless it is there or the value is empty"},
     [FILTER_MD5] = {"md5", NULL, "MD5, lower-case hex"},
     [FILTER_SHA256] = {"sha256", NULL, "SHA-256, lower-case hex"},
@@ -55,12 +61,34 @@ static void put_base64(struct slice value, struct buf *out)
     }
 }
 
+static struct slice without_plus(struct slice value)
+{
+    bool plus = value.n > 0 && value.p[0] == '+';
+    return plus ? slice_make(value.p + 1, value.n - 1) : value;
+}
+
 static void put_national(struct slice value, const char *country_code, struct buf *out)
 {
-    if (value.n > 0 && value.p[0] == '+') {
-        value = slice_make(value.p + 1, value.n - 1);
+    struct slice digits = without_plus(value);
+    struct slice rest = msisdn_national(digits, country_code);
+    struct phone phone;
+    if (rest.n == digits.n) {
+        phone_look(digits, &phone);
+        rest = phone.possible ? slice_of(phone.national) : digits;
     }
-    buf_put_slice(out, msisdn_national(value, country_code));
+    buf_put_slice(out, rest);
+}
+
+/* What no plan knows stays as it is: an advertiser says best what is wrong with it. */
+static void put_phone(struct slice value, enum template_filter form, struct buf *out)
+{
+    struct phone phone;
+    phone_look(value, &phone);
+    if (!phone.possible) {
+        buf_put_slice(out, form == FILTER_DIALLED ? without_plus(value) : value);
+        return;
+    }
+    buf_puts(out, form == FILTER_DIALLED ? phone.dialled : phone.international);
 }
 
 static void put_case(struct slice value, char first, char last, struct buf *out)
@@ -77,6 +105,10 @@ void template_filter_apply(enum template_filter filter, struct slice value, stru
     switch (filter) {
     case FILTER_NATIONAL:
         put_national(value, country_code, out);
+        break;
+    case FILTER_DIALLED:
+    case FILTER_INTERNATIONAL:
+        put_phone(value, filter, out);
         break;
     case FILTER_PLUS:
         buf_puts(out, value.n > 0 && value.p[0] != '+' ? "+" : "");

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "clients/otpq/record_plan.h"
+#include "common/meaning/password.h"
 #include "common/meaning/record.h"
 
 #define CALL(inside) "      url: http://a.example/x\n      form: {" inside "}\n"
@@ -105,6 +106,15 @@ static void the_demo_file_builds(void **state)
     assert_string_equal(e->integration, "demo");
     assert_int_equal(e->affiliate, 1001);
     assert_string_equal(e->page_title, "Demo offer");
+    const struct account *account = records_account(r, SLICE("demo"));
+    assert_true(password_matches(SLICE("demo-pass"), account->password_hash));
+    assert_int_equal(account->sign, SIGN_MD5_SORTED);
+    const struct flash_template *flash = records_flash_template(r, SLICE("2"));
+    assert_string_equal(flash->account, "demo");
+    assert_string_equal(flash->receivers.at[0], "1008611");
+    assert_string_equal(records_api_token(r, SLICE("demo-token"))->integration, "demo-local");
+    assert_non_null(records_mo_source(r, SLICE("demo-mo")));
+    assert_null(records_mo_source(r, SLICE("demo-m")));
     assert_null(records_affiliate(r, 1));
     assert_null(records_integration(r, SLICE("x")));
     assert_null(records_endpoint(r, SLICE("x")));

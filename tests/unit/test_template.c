@@ -73,6 +73,10 @@ static void filters_chain(void **state)
     gives("{msisdn|national}", TEMPLATE_TEXT, "812340000");
     gives("{msisdn|plus}", TEMPLATE_TEXT, "+66812340000");
     gives("{msisdn|plus|national}", TEMPLATE_TEXT, "812340000");
+    gives("{msisdn|dialled}", TEMPLATE_TEXT, "0812340000");
+    gives("{msisdn|plus|dialled}", TEMPLATE_TEXT, "0812340000");
+    gives("{msisdn|international}", TEMPLATE_TEXT, "+66 81 234 0000");
+    gives("{msisdn|international}", TEMPLATE_QUERY, "%2B66%2081%20234%200000");
     gives("{msisdn|plus}", TEMPLATE_QUERY, "%2B66812340000");
     gives("{lang|plus}", TEMPLATE_TEXT, "");
     gives("{lang|md5}", TEMPLATE_TEXT, "d41d8cd98f00b204e9800998ecf8427e");
