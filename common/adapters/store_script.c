@@ -13,6 +13,10 @@ ASSET(lua_finish_send, "common/adapters/lua/finish_send.lua");
 ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
 ASSET(lua_finish_verify, "common/adapters/lua/finish_verify.lua");
 ASSET(lua_release, "common/adapters/lua/release.lua");
+ASSET(lua_report_apply, "common/adapters/lua/report_apply.lua");
+ASSET(lua_report, "common/adapters/lua/report.lua");
+ASSET(lua_flash_reserve, "common/adapters/lua/flash_reserve.lua");
+ASSET(lua_flash_look, "common/adapters/lua/flash_look.lua");
 ASSET(lua_outbox_shared, "common/adapters/lua/outbox_shared.lua");
 ASSET(lua_outbox_due, "common/adapters/lua/outbox_due.lua");
 ASSET(lua_outbox_claim, "common/adapters/lua/outbox_claim.lua");
@@ -26,7 +30,8 @@ ASSET(lua_records, "common/adapters/lua/records.lua");
 /* What stands in front of a script. */
 enum prelude {
     ALONE,
-    OF_JOBS, /* shared.lua, outbox_emit.lua, session.lua */
+    OF_JOBS,    /* shared.lua, outbox_emit.lua, session.lua */
+    OF_REPORTS, /* the same and report_apply.lua */
     OF_TASKS /* outbox_shared.lua */
 };
 
@@ -34,11 +39,14 @@ static const struct {
     struct slice (*source)(void); /* the script's own file */
     enum prelude prelude;
 } script_rows[STORE_SCRIPTS] = {
-    [STORE_CLAIM_SEND] = {lua_claim_send, OF_JOBS},
-    [STORE_FINISH_SEND] = {lua_finish_send, OF_JOBS},
+    [STORE_CLAIM_SEND] = {lua_claim_send, OF_REPORTS},
+    [STORE_FINISH_SEND] = {lua_finish_send, OF_REPORTS},
     [STORE_CLAIM_VERIFY] = {lua_claim_verify, OF_JOBS},
     [STORE_FINISH_VERIFY] = {lua_finish_verify, OF_JOBS},
     [STORE_RELEASE] = {lua_release, OF_JOBS},
+    [STORE_REPORT] = {lua_report, OF_REPORTS},
+    [STORE_FLASH_RESERVE] = {lua_flash_reserve, ALONE},
+    [STORE_FLASH_LOOK] = {lua_flash_look, ALONE},
     [STORE_OUTBOX_DUE] = {lua_outbox_due, OF_TASKS},
     [STORE_OUTBOX_CLAIM] = {lua_outbox_claim, OF_TASKS},
     [STORE_OUTBOX_FINISH] = {lua_outbox_finish, OF_TASKS},
@@ -71,11 +79,15 @@ static void script_make(enum store_script script)
 {
     struct buf *b = &scripts[script].source;
     buf_init(b, SCRIPT_BYTES_MAX);
-    if (script_rows[script].prelude == OF_JOBS) {
+    enum prelude prelude = script_rows[script].prelude;
+    if (prelude == OF_JOBS || prelude == OF_REPORTS) {
         buf_put_slice(b, lua_shared());
         buf_put_slice(b, lua_outbox_emit());
         buf_put_slice(b, lua_session());
-    } else if (script_rows[script].prelude == OF_TASKS) {
+    }
+    if (prelude == OF_REPORTS) {
+        buf_put_slice(b, lua_report_apply());
+    } else if (prelude == OF_TASKS) {
         buf_put_slice(b, lua_outbox_shared());
     }
     buf_put_slice(b, script_rows[script].source());

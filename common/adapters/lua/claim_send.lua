@@ -18,13 +18,18 @@ end
 
 if what == 'over' and ARGV[26] ~= '1' then
   j.at = j.unsure or j.at
+  local waiting = reports_waiting(j.rid)
+  local sent = reports_say_sent(waiting)
+  local fin, code = sent and 'done' or 'unknown', sent and 'otp_sent' or 'outcome_unknown'
   if j.again ~= 1 or j.mac then
-    session_sent(j.rid, 'unknown', '', j.user or '', j.mac or '', facts)
-    tell_send(j.rid, 'unknown', 'outcome_unknown', flags, facts)
+    session_sent(j.rid, sent and 'sent' or 'unknown', '', j.user or '', j.mac or '', facts)
+    tell_send(j.rid, fin, code, flags, facts)
   end
   j.mac, j.user = nil, nil
-  steps(j.rid, #ARGV + 1, 'lease_over', 'outcome_unknown')
-  ends('unknown', 'outcome_unknown', 'lost')
+  steps(j.rid, #ARGV + 1, 'lease_over', code)
+  reports_apply(j.rid, waiting)
+  j.body = sent and body_sent(nil, j.rid) or nil
+  ends(fin, code, 'lost')
   return answer('ended')
 elseif what == 'over' then
   if ATTEMPT <= j.att then

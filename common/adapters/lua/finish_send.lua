@@ -17,7 +17,12 @@ if j.unsure and unsent then -- by this run; an earlier one may have
   fin, code, mac, j.at = 'unknown', 'outcome_unknown', j.mac or '', j.unsure
 end
 j.mac, j.user = nil, nil
-if fin == 'done' or fin == 'unknown' then
+local went = fin == 'done' or fin == 'unknown'
+local waiting, body = went and reports_waiting(RID) or {}, ARGV[26]
+if fin == 'unknown' and reports_say_sent(waiting) then
+  fin, code, body = 'done', 'otp_sent', body_sent(body, RID)
+end
+if went then
   session_sent(RID, fin == 'done' and 'sent' or 'unknown', ARGV[23], ARGV[24], mac, facts)
 else
   slot_back()
@@ -26,12 +31,13 @@ steps(RID, 29, 'session_written', code)
 if whose ~= 'late' then
   tell_send(RID, fin, code, flags, facts)
 end
+reports_apply(RID, waiting)
 if whose == 'late' then
   j.corrected = 1
   save()
   return answer('lost')
 end
-j.rid, j.body, j.arid = RID, ARGV[26], ARGV[23]
+j.rid, j.body, j.arid = RID, body, ARGV[23]
 if fin == 'done' then
   j.exp = seconds(VALID_MS)
 end

@@ -12,11 +12,12 @@ end
 local fin, code, left, expires = ARGV[21], ARGV[22], nil, nil
 local link, facts = ARGV[26] == 'l', cmsgpack.unpack(ARGV[27])
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
-local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user', 'eid')
+local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user', 'eid', 'shared')
 if s[1] then
   unlock(RID)
   if code == 'otp_verified' and s[1] == 'verified' then
-    if not link then
+    -- A report may have converted while this verify was at the advertiser: it is the same one.
+    if not link and s[5] ~= j.own then
       fin, code = 'refused', 'already_verified'
     end
   elseif code == 'otp_verified' then

@@ -86,7 +86,7 @@ local function session_sent(rid, state, arid, user, mac, facts)
   end
   local clicked = was[2] == '1'
   if not newer(rid) then
-    redis.call('HDEL', s, 'eid', 'via', 'url', 'sealed', 'ctx')
+    redis.call('HDEL', s, 'eid', 'via', 'url', 'sealed', 'ctx', 'dlr')
     redis.call('HSET', s, 'st', state, 'aid', AID, 'route', ROUTE, 'msisdn', MSISDN, 'masked',
                MASKED, 'hash', HASH, 'job', JOB, 'exp', NOW + VALID_MS, 'arid', arid, 'user', user,
                'mac', mac, 'at', string.format('%.0f', j.at or NOW))

@@ -1,0 +1,29 @@
+-- Something came in about a request: a delivery, a verification, or the SMS that its user sent.
+-- ARGV after the shared ones (request id '' when nobody's was found; party and number are the
+-- report's): 21 event, 22 code, 23 facts (msgpack)
+-- Answer: {outcome, request id, state of the session, 1 when its validity is over}
+local r = {job = JOB, event = ARGV[21], code = ARGV[22], facts = cmsgpack.unpack(ARGV[23]),
+           msisdn = MSISDN, masked = MASKED, hash = HASH}
+
+local function unmatched()
+  count(r.event == 'mo' and 'mo_unmatched' or 'report_unmatched')
+  return {'unknown', '', '', 0}
+end
+
+if RID == '' then
+  return unmatched()
+end
+local s = report_session(RID)
+if s and ((s.route ~= ROUTE and s.via ~= ROUTE) or (AID ~= '0' and s.aid ~= AID)) then
+  return unmatched() -- of another integration or party: none of theirs
+end
+if not s then
+  local outcome = report_waits(RID, r)
+  if outcome == 'unknown' then
+    return unmatched()
+  end
+  return {outcome, RID, '', 0}
+end
+local outcome = report_apply(RID, s, r)
+local now = redis.call('HMGET', key('s', RID), 'st', 'exp')
+return {outcome, RID, now[1], NOW >= tonumber(now[2]) and 1 or 0}
