@@ -13,6 +13,7 @@
 #include "common/base/rng.h"
 #include "common/meaning/code.h"
 #include "workers/flow.h"
+#include "workers/inform.h"
 
 enum {
     OWNER_CHARS = 16,
@@ -33,11 +34,13 @@ struct worker {
     struct secrets *secrets;
     struct store *store;
     struct session_store *sessions;
+    struct flash_store *flash;
     struct records_watch *watch;
     struct fetch *fetch;
     struct link *links[CONFIG_LIST_MAX];
     size_t link_count;
     struct flows flows;
+    struct informs informs;
     struct event on_term;
     struct event on_int;
     struct event drain_over;
@@ -99,11 +102,13 @@ static void on_job(void *context, struct link *from, const struct wire_job *job,
     case WIRE_OP_SEND:
     case WIRE_OP_VERIFY:
     case WIRE_OP_FLASH_CREATE:
-    case WIRE_OP_FLASH_QUERY:
     case WIRE_OP_CALLBACK:
-    case WIRE_OP_REPORT:
     case WIRE_OPS:
         flow_begin(&w->flows, from, job, body, waited_ms);
+        break;
+    case WIRE_OP_FLASH_QUERY:
+    case WIRE_OP_REPORT:
+        inform_begin(&w->informs, from, job, body);
         break;
     }
 }
@@ -118,7 +123,7 @@ static void leave(struct worker *w)
 /* Jobs that are here, in all that runs jobs. */
 static size_t jobs_here(const struct worker *w)
 {
-    return w->flows.count;
+    return w->flows.count + w->informs.count;
 }
 
 /* Each that runs jobs says so whenever its last one ends while it drains. */
@@ -133,6 +138,7 @@ static void on_idle(void *context)
 static void drain_jobs(struct worker *w)
 {
     flows_drain(&w->flows);
+    informs_drain(&w->informs);
 }
 
 static void on_drain_over(evutil_socket_t fd, short events, void *context)
@@ -220,6 +226,7 @@ static void make_store(struct worker *w, const struct store_access *redis)
     };
     w->store = store_new(w->base, &store);
     w->sessions = session_store_new(w->store, &sessions);
+    w->flash = flash_store_new(w->store, &sessions);
     w->watch = records_watch_new(w->base, w->store, c->redis_prefix, on_records, w);
 }
 
@@ -271,6 +278,15 @@ static void open_flows(struct worker *w)
         .context = w,
     };
     flows_init(&w->flows);
+    w->informs = (struct informs){
+        .flash = w->flash,
+        .watch = w->watch,
+        .pepper = slice_make(w->pepper, w->pepper_bytes),
+        .max = w->flows.flows_max,
+        .on_idle = on_idle,
+        .context = w,
+    };
+    informs_init(&w->informs);
 }
 
 static bool open_links(struct worker *w, char error[512])
@@ -366,8 +382,10 @@ void worker_destroy(struct worker **worker)
     store_destroy(&w->store);
     if (w->flows.base != NULL) {
         flows_abandon(&w->flows);
+        informs_abandon(&w->informs);
     }
     session_store_destroy(&w->sessions);
+    flash_store_destroy(&w->flash);
     fetch_destroy(&w->fetch);
     for (size_t i = 0; i < w->link_count; i++) {
         link_destroy(&w->links[i]);
