@@ -146,7 +146,7 @@ static enum core_admit repeated(struct core *core, struct found found, uint64_t 
     if (found.job != NULL) {
         found.job->flags |= again ? JOB_MAYBE_STARTED : 0;
         job_add_waiter(found.job, client);
-    } else if (client != 0) {
+    } else {
         results_answer(core, found.result, client);
     }
     return CORE_DUPLICATE;
@@ -288,8 +288,8 @@ bool core_started(struct core *core, uint32_t worker, struct slice id, uint32_t 
 
 static bool goes_elsewhere(const struct job *j, const struct wire_give_back *g)
 {
-    return g->via.n > 0 && (j->flags & JOB_SETTLE) == 0 &&
-           !slice_eq(g->via, route_name_of(job_route(j)));
+    return g->via.n > 0 && j->op != WIRE_OP_CALLBACK && op_calls((enum wire_op)j->op) &&
+           (j->flags & JOB_SETTLE) == 0 && !slice_eq(g->via, route_name_of(job_route(j)));
 }
 
 /* Reasons that say nothing about the job do not use up its attempts, nor do moves and looks. */

@@ -129,7 +129,8 @@ static void turn_of(struct core *core, struct route *r)
         job_out_of_time(core, j);
         return;
     }
-    if ((j->flags & JOB_LOOK) != 0 && !r->shut) { /* the route opened meanwhile */
+    bool wanted = r->shut && r->policy.fallback_count > 0;
+    if ((j->flags & JOB_LOOK) != 0 && !wanted) { /* the route or its record changed meanwhile */
         look_over(core, j, JOB_QUEUED);
         return;
     }

@@ -108,7 +108,8 @@ static void check_job(const struct core *core, const struct job *j, struct tally
     must((j->flags & JOB_PROBE) == 0 || (in_flight && job_calls(j)));
     bool look = (j->flags & JOB_LOOK) != 0;
     must((j->lane->band == FREE_BAND) == (look || !op_calls((enum wire_op)j->op)));
-    must(!look || (j->op == WIRE_OP_VERIFY && j->state != JOB_DELAYED));
+    must(!look || j->op == WIRE_OP_VERIFY);
+    must(!look || j->state != JOB_DELAYED || (j->flags & JOB_SETTLE) != 0);
     check_more(core, j);
     must(j->state != JOB_SETTLING || (j->flags & JOB_SETTLE) != 0);
     must(j->dispatches <= core->limits.attempts_max);
@@ -190,11 +191,12 @@ static void check_sift(const struct core *core, const struct route *r)
     must(!r->stuck || !list_empty(&r->sift_turn));
     for (uint32_t at = r->waiting.first; at != NO_JOB; at = job_at(core, at)->next) {
         const struct job *j = job_at(core, at);
-        bool sends = j->op == WIRE_OP_SEND && (j->flags & JOB_WAS_STARTED) == 0;
-        bool asks = j->op == WIRE_OP_VERIFY && job_asked(j) == r &&
-                    (j->flags & (JOB_LOOK | JOB_WAS_STARTED)) == 0;
+        /* A guest whose own route names others only now waits for some route to open. */
+        bool begins = j->op == WIRE_OP_SEND || j->op == WIRE_OP_FLASH_CREATE;
+        bool asks = j->op == WIRE_OP_VERIFY && (j->flags & JOB_LOOK) == 0;
         bool left = j->more == NULL || j->more->moves < CORE_MOVES_MAX;
-        bool wants = (asks || (sends && left)) && job_asked(j)->policy.fallback_count > 0;
+        bool wants = (asks || (begins && left)) && (j->flags & JOB_WAS_STARTED) == 0 &&
+                     job_asked(j) == r && r->policy.fallback_count > 0;
         must(!r->shut || !r->policy.known || !wants || r->stuck || !list_empty(&r->sift_turn));
     }
 }

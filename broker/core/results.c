@@ -158,6 +158,9 @@ uint32_t results_put(struct core *core, const struct job *j, const struct wire_r
 
 void results_answer(const struct core *core, const struct result_entry *e, uint64_t client)
 {
+    if (client == 0) { /* nobody */
+        return;
+    }
     struct wire_result r = {
         .id = result_id(e),
         .end = (enum job_end)e->end,

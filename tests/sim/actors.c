@@ -65,6 +65,48 @@ void result_lost(struct world *w, const struct event *e)
     }
 }
 
+/* The next integration of the list of the route asked for, as route + 1; 0: none. */
+static uint32_t next_of(const struct world *w, const struct model *m, uint32_t lane)
+{
+    const struct core_route_policy *p = &w->routes[m->route].policy;
+    uint32_t i = 0;
+    if (lane != m->route) {
+        while (i < p->fallback_count && p->fallback[i].p[1] != (char)('0' + lane)) {
+            i++;
+        }
+        i++;
+    }
+    return i < p->fallback_count ? (uint32_t)(p->fallback[i].p[1] - '0') + 1 : 0;
+}
+
+/* Certainly nothing was sent there: the next one, if there is one. */
+static void give_back_refused(struct world *w, const struct event *e, const struct model *m)
+{
+    struct event back = *e;
+    back.via = m->op == WIRE_OP_VERIFY ? 0 : next_of(w, m, e->lane); /* callbacks: by mistake */
+    bool not_eligible = back.via != 0 && one_in(w, 2);
+    give_back(w, &back, back.via != 0 ? 0 : below(w, 300),
+              not_eligible ? RESULT_NOT_ELIGIBLE : RESULT_ADVERTISER_UNREACHABLE);
+}
+
+/* A verify belongs in the lane of its send; one to be looked up calls nobody anyway. */
+static bool verify_elsewhere(struct world *w, const struct event *e, const struct model *m)
+{
+    if (m->op != WIRE_OP_VERIFY || e->deadline == 0) {
+        return false;
+    }
+    if (m->home != e->lane) {
+        struct event back = *e;
+        back.via = m->home + 1;
+        give_back(w, &back, 0, one_in(w, 2) ? RESULT_NONE : RESULT_ADVERTISER_UNREACHABLE);
+        return true;
+    }
+    if (e->look != RESULT_NONE) {
+        give_back(w, e, below(w, 1000), one_in(w, 5) ? RESULT_NONE : e->look);
+    }
+    return e->look != RESULT_NONE;
+}
+
 /* ---- the store ------------------------------------------------------------------------------- */
 
 static void store_end(struct model *m, enum job_end end, enum result_code code)
@@ -102,6 +144,12 @@ void worker_receive(struct world *w, const struct event *e)
         give_back(w, e, 0, RESULT_NONE); /* stale */
     } else if (w->now >= e->deadline) {
         store_end(m, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+        tell_result(w, e, m);
+    } else if (verify_elsewhere(w, e, m)) {
+        return;
+    } else if (!op_calls(m->op)) { /* done in the store, and that is all */
+        model_start(w, m);
+        store_end(m, JOB_END_DONE, RESULT_OTP_VERIFIED);
         tell_result(w, e, m);
     } else {
         m->claim = CLAIM_STARTED;
@@ -141,7 +189,7 @@ void worker_call_end(struct world *w, const struct event *e)
     }
     if (e->code == RESULT_ADVERTISER_UNREACHABLE) {
         m->claim = CLAIM_FREE; /* provably nothing sent */
-        give_back(w, e, below(w, 300), RESULT_ADVERTISER_UNREACHABLE);
+        give_back_refused(w, e, m);
         return;
     }
     switch (below(w, 10)) {
@@ -226,7 +274,12 @@ void worker_life(struct world *w, const struct event *e)
 
 static void message_back(struct world *w, const struct event *e, struct model *m)
 {
+    char via[4] = "";
+    if (e->via != 0) {
+        (void)snprintf(via, sizeof(via), "r%u", (e->via - 1) % 10);
+    }
     struct wire_give_back b = {.id = model_id(e->job),
+                               .via = slice_of(via),
                                .attempt = e->attempt,
                                .attempt_seen = m->claim_attempt,
                                .delay_ms = e->delay_ms,
@@ -256,6 +309,7 @@ void broker_message(struct world *w, const struct event *e)
         struct wire_result r = {.id = id, .end = e->end, .code = e->code};
         bool was_live = m->live;
         must(core_result(w->core, e->worker, &r, id, w->now) == was_live);
+        model_ask_silent(w);
         must(!m->live);
         return;
     }

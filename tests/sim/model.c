@@ -38,12 +38,16 @@ void model_accepted(struct world *w, struct model *m, uint32_t ttl_ms)
     m->deadline = w->now + ttl_ms;
     m->waiting_n = 0;
     m->sent_attempt = 0;
+    m->lane = m->route;
     w->accepted++;
     w->live++;
 }
 
 void model_wait(struct model *m, uint64_t client)
 {
+    if (client == 0) { /* nobody */
+        return;
+    }
     for (uint32_t i = 0; i < m->waiting_n; i++) {
         if (m->waiting[i] == client) {
             return;
@@ -60,8 +64,8 @@ void model_call_over(struct world *w, struct model *m)
 {
     if (m->calling) {
         m->calling = false;
-        must(w->routes[m->route].calls > 0);
-        w->routes[m->route].calls--;
+        must(w->routes[m->lane].calls > 0);
+        w->routes[m->lane].calls--;
     }
 }
 
@@ -94,16 +98,41 @@ static void check_rate(struct world *w, struct sim_route *r)
 
 static void check_gates(struct world *w, struct model *m, const struct wire_job *job)
 {
-    struct sim_route *r = &w->routes[m->route];
+    struct sim_route *r = &w->routes[m->lane];
     const struct core_route_policy *p = &r->policy;
     must(p->known && !p->paused);
     must(w->now < m->deadline && job->ttl_ms == m->deadline - w->now);
     r->calls++;
     must(p->calls_at_once == 0 || r->calls <= p->calls_at_once);
     check_rate(w, r);
-    const struct route *route = route_find(w->core, job->route);
+    const struct route *route = route_find(w->core, job->via.n > 0 ? job->via : job->route);
     must(route->breaker.state != BREAKER_OPEN);
     shares_sent(w, route, m);
+}
+
+static uint32_t route_number(struct slice name)
+{
+    must(name.n == 2 && name.p[0] == 'r');
+    return (uint32_t)(name.p[1] - '0');
+}
+
+/* What a verify is sent out for to be looked up: its route takes no calls, and has fallbacks. */
+static void check_look(struct world *w, const struct model *m, const struct wire_job *job)
+{
+    const struct route *r = route_find(w->core, job->route);
+    must(m->op == WIRE_OP_VERIFY && m->lane == m->route);
+    must(r->shut && r->policy.known && r->policy.fallback_count > 0);
+    w->looks++;
+}
+
+/* Where it goes: the route asked for never changes, and only what may begin elsewhere moves. */
+static void look_where(struct world *w, struct model *m, const struct wire_job *job)
+{
+    must(route_number(job->route) == m->route);
+    must(!slice_eq(job->route, job->via));
+    m->lane = job->via.n > 0 ? route_number(job->via) : m->route;
+    must(m->lane == m->route || (op_calls(m->op) && m->op != WIRE_OP_CALLBACK));
+    w->moved += m->lane != m->route;
 }
 
 void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, struct slice body)
@@ -118,13 +147,23 @@ void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, str
     m->sent_attempt = job->attempt;
     s->received++;
     model_call_over(w, m); /* had it been elsewhere: the broker gave that up */
+    look_where(w, m, job);
+    bool look = m->op == WIRE_OP_VERIFY && job->moved != RESULT_NONE;
     struct event e = {.kind = EVENT_RECEIVE,
                       .worker = worker,
                       .life = s->life,
                       .job = m->number,
-                      .attempt = job->attempt};
+                      .attempt = job->attempt,
+                      .lane = m->lane};
     if (job->ttl_ms == 0) {
         w->settled++;
+    } else if (look || !op_calls(m->op)) {
+        w->free += !look;
+        e.look = look ? job->moved : RESULT_NONE;
+        e.deadline = w->now + job->ttl_ms;
+        if (look) {
+            check_look(w, m, job);
+        }
     } else {
         check_gates(w, m, job);
         m->calling = true;
@@ -145,6 +184,7 @@ void on_answer(void *context, uint64_t client, const struct wire_result *r, stru
 {
     struct world *w = context;
     struct model *m = model_named(w, r->id);
+    must(client != 0);
     must(body.n == 0 || slice_eq(body, r->id));
     if (m->live) {
         m->live = false;
@@ -183,8 +223,41 @@ static void check_breaker(struct world *w, uint32_t index)
     }
 }
 
+void model_ask_silent(struct world *w)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < w->silent_n; i++) {
+        uint64_t number = w->silent[i];
+        struct model *m = model_of(w, number);
+        if (m == NULL || !m->live) {
+            continue; /* somebody asked */
+        }
+        enum core_state s = core_get(w->core, model_id(number), 0, w->now);
+        must(s != CORE_STATE_NONE);
+        if (s == CORE_STATE_ENDED) {
+            must(m->waiting_n == 0);
+            w->direct_client = SIM_SPY;
+            must(core_get(w->core, model_id(number), SIM_SPY, w->now) == CORE_STATE_ENDED);
+            must(w->direct_client == 0 && !m->live);
+        } else {
+            w->silent[kept++] = number;
+        }
+    }
+    w->silent_n = kept;
+}
+
+/* Every job that left a lane came to another. */
+static void check_moves(struct world *w)
+{
+    struct core_route_stats r;
+    for (size_t at = 0; core_route_stats(w->core, &at, w->now, &r);) {
+        must(r.moved_out <= r.accepted + r.moved_in);
+    }
+}
+
 void model_check(struct world *w)
 {
+    check_moves(w);
     for (uint32_t route = 0; route < SIM_ROUTES; route++) {
         check_breaker(w, route);
     }

@@ -13,7 +13,7 @@ static enum core_admit submit(struct world *w, const struct model *m, struct sli
     struct wire_submit s = {.id = slice_of(id),
                             .route = route_name(m->route),
                             .tenant = slice_of(tenant),
-                            .op = WIRE_OP_SEND,
+                            .op = m->op,
                             .pri = m->pri,
                             .ttl_ms = ttl_ms,
                             .delay_ms = delay_ms,
@@ -21,9 +21,9 @@ static enum core_admit submit(struct world *w, const struct model *m, struct sli
     uint32_t retry = 0;
     w->direct_client = client;
     enum core_admit a = core_submit(w->core, &s, body, client, w->now, &retry);
-    bool told = w->direct_client == 0;
+    bool told = client != 0 && w->direct_client == 0;
     w->direct_client = 0;
-    must(told == (a == CORE_DUPLICATE && !m->live));
+    must(told == (client != 0 && a == CORE_DUPLICATE && !m->live));
     must((retry > 0) == (a >= CORE_FULL_TOTAL && a <= CORE_FULL_TENANTS));
     return a;
 }
@@ -65,6 +65,17 @@ static bool done_elsewhere(struct world *w, struct model *m)
     return true;
 }
 
+/* Most send; verifies of a route with fallbacks belong anywhere. */
+static void some_op(struct world *w, struct model *m)
+{
+    static const enum wire_op others[] = {WIRE_OP_VERIFY, WIRE_OP_VERIFY, WIRE_OP_VERIFY,
+                                          WIRE_OP_CALLBACK, WIRE_OP_REPORT};
+    m->op = one_in(w, 3)   ? others[below(w, ARRAY_LEN(others))]
+            : one_in(w, 5) ? WIRE_OP_FLASH_CREATE
+                           : WIRE_OP_SEND;
+    m->home = one_in(w, 2) ? m->route : below(w, SIM_ROUTES);
+}
+
 static void new_job(struct world *w, uint64_t client)
 {
     struct model *m = &w->models[w->next_job % SIM_JOBS];
@@ -76,6 +87,8 @@ static void new_job(struct world *w, uint64_t client)
                         .pri = (uint8_t)below(w, WIRE_PRI_MAX + 1)};
     /* a few routes carry most */
     m->route = one_in(w, 2) ? 0 : below(w, SIM_ROUTES);
+    some_op(w, m);
+    client = one_in(w, 10) ? 0 : client;
     uint32_t ttl_ms = ttls_ms[below(w, ARRAY_LEN(ttls_ms))];
     bool again = done_elsewhere(w, m);
     uint32_t delay_ms = again ? 0 : some_delay(w);
@@ -87,6 +100,10 @@ static void new_job(struct world *w, uint64_t client)
     if (a == CORE_QUEUED) {
         model_accepted(w, m, ttl_ms);
         model_wait(m, client);
+        if (client == 0) {
+            must(w->silent_n < SIM_SILENT);
+            w->silent[w->silent_n++] = m->number;
+        }
     } else {
         m->number = 0;
     }
@@ -181,7 +198,7 @@ void client_acts(struct world *w, const struct event *e)
 static void route_set(struct world *w, uint32_t route, struct core_route_policy p)
 {
     struct sim_route *r = &w->routes[route];
-    r->policy = p;
+    r->policy = p;   /* the names in it are static */
     r->tokens = 1e9; /* cut to the bucket at the next call */
     r->refilled = w->now;
     r->open_until = 0;
@@ -191,6 +208,18 @@ static void route_set(struct world *w, uint32_t route, struct core_route_policy 
 void route_open(struct world *w, uint32_t route)
 {
     route_set(w, route, (struct core_route_policy){.known = true});
+}
+
+static void some_fallbacks(struct world *w, uint32_t route, struct core_route_policy *p)
+{
+    static const char names[SIM_ROUTES][4] = {"r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"};
+    uint32_t n = one_in(w, 3) ? 0 : below(w, CORE_FALLBACKS_MAX + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t other = below(w, SIM_ROUTES); /* twice the same is a mistake that may be made */
+        if (other != route) {
+            p->fallback[p->fallback_count++] = slice_of(names[other]);
+        }
+    }
 }
 
 void operator_acts(struct world *w, const struct event *e)
@@ -216,5 +245,7 @@ void operator_acts(struct world *w, const struct event *e)
         p.breaker_window_ms = 1000 + below(w, 5000);
         p.breaker_open_ms = 100 + below(w, 3000);
     }
-    route_set(w, below(w, SIM_ROUTES), p);
+    uint32_t route = below(w, SIM_ROUTES);
+    some_fallbacks(w, route, &p);
+    route_set(w, route, p);
 }

@@ -91,7 +91,7 @@ static void check_tenants(struct world *w, struct sim_route *r, uint32_t band, u
 
 void shares_sent(struct world *w, const struct route *route, const struct model *m)
 {
-    struct sim_route *r = &w->routes[m->route];
+    struct sim_route *r = &w->routes[m->lane];
     uint32_t served = band_of(m->pri);
     for (uint32_t b = 0; b < CORE_BANDS; b++) {
         bool passed = b != served && !list_empty(&route->bands[b].lanes);

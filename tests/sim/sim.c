@@ -14,7 +14,8 @@ enum {
     CHECK_ALL_BELOW = 100,
     CLOSING_MS_MAX = 600 * 1000,
     LONG_RUN = 1000 * 1000, /* steps */
-    LONG_BACKLOG = 100      /* jobs */
+    LONG_BACKLOG = 100,     /* jobs */
+    MANY = 1000             /* dispatches of a kind, or it was hardly tested */
 };
 
 static struct world the_world;
@@ -58,6 +59,7 @@ static void world_step(struct world *w, int64_t *wake)
     *wake = core_step(w->core, w->now, 1 + below(w, 64));
     w->step++;
     shares_look(w);
+    model_ask_silent(w);
     model_check(w);
     if (w->live < CHECK_ALL_BELOW || w->step % CHECK_ALL_EVERY == 0) {
         core_check(w->core, w->now);
@@ -165,15 +167,16 @@ static void run(uint64_t seed, uint64_t steps)
     }
     world_close(w, &wake);
     must(steps < LONG_RUN || w->longest_backlog >= LONG_BACKLOG); /* or shares were hardly tested */
+    must(steps < LONG_RUN || (w->moved > MANY && w->looks > MANY && w->free > MANY));
     printf("sim: ok seed=%" PRIu64 " steps=%" PRIu64 " simulated_s=%" PRId64 " jobs=%" PRIu64
            " done=%" PRIu64 " refused=%" PRIu64 " unknown=%" PRIu64 " expired=%" PRIu64
            " cancelled=%" PRIu64 " starts=%" PRIu64 " deaths=%" PRIu64 " lost=%" PRIu64
-           " settled=%" PRIu64 " repeats=%" PRIu64 " conflicts=%" PRIu64 " longest_backlog=%" PRIu64
-           "\n",
+           " settled=%" PRIu64 " moved=%" PRIu64 " looks=%" PRIu64 " free=%" PRIu64
+           " repeats=%" PRIu64 " conflicts=%" PRIu64 " longest_backlog=%" PRIu64 "\n",
            seed, w->step, (w->now - began) / 1000, w->accepted, w->ended[JOB_END_DONE],
            w->ended[JOB_END_REFUSED], w->ended[JOB_END_UNKNOWN], w->ended[JOB_END_EXPIRED],
-           w->ended[JOB_END_CANCELLED], w->starts, w->deaths, w->lost, w->settled, w->repeats,
-           w->conflicts, w->longest_backlog);
+           w->ended[JOB_END_CANCELLED], w->starts, w->deaths, w->lost, w->settled, w->moved,
+           w->looks, w->free, w->repeats, w->conflicts, w->longest_backlog);
     world_end(w);
 }
 

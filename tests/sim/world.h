@@ -22,6 +22,8 @@ enum {
     SIM_TENANTS_MAX = 4,     /* with jobs, and with a weight: so that they come and go */
     SIM_WEIGHT_MAX = 10,     /* of a tenant */
     SIM_CLIENTS = 20,        /* handles 1 … */
+    SIM_SPY = 99,            /* handle that asks for results that nobody waits for */
+    SIM_SILENT = 1 << 10,    /* jobs that nobody waits for, at a time: more than there can be */
     SIM_LATENCY_MS = 20,     /* a message takes less */
     SIM_CALL_MS = 3000,      /* call time-out */
     SIM_SILENCE_MS = 1000,   /* a dead worker is found out after it */
@@ -52,6 +54,9 @@ struct event {
     uint64_t job;          /* number */
     uint32_t attempt;      /* of the dispatch */
     uint32_t delay_ms;     /* MESSAGE_BACK */
+    uint32_t via;          /* MESSAGE_BACK: route + 1 that it is to go on in, 0: where it was */
+    uint32_t lane;         /* EVENT_RECEIVE, EVENT_CALL_END: route whose advertiser is called */
+    enum result_code look; /* EVENT_RECEIVE: only to be looked up, and why; or RESULT_NONE */
     enum job_end end;      /* MESSAGE_RESULT, EVENT_CALL_END */
     enum result_code code; /* … and MESSAGE_BACK */
     int64_t deadline;      /* EVENT_RECEIVE: as the worker knows it; 0: only to settle */
@@ -63,7 +68,10 @@ enum claim_state { CLAIM_FREE, CLAIM_STARTED, CLAIM_ENDED };
 /* A job as the world knows it. */
 struct model {
     uint64_t number;                    /* its name is j<number>; 0: place unused */
-    uint32_t route;                     /* index */
+    uint32_t route;                     /* index, as asked for */
+    uint32_t lane;                      /* index: where the latest dispatch was to go */
+    enum wire_op op;                    /* send, verify, callback or report */
+    uint32_t home;                      /* verify: index of the route that carried its send */
     uint32_t tenant;                    /* index */
     uint8_t pri;                        /* as submitted */
     bool live;                          /* accepted by the core and not ended */
@@ -136,6 +144,11 @@ struct world {
     uint64_t conflicts;            /* … */
     uint64_t lost;                 /* … results lost on the way */
     uint64_t settled;              /* … dispatches only to ask the store */
+    uint64_t moved;                /* … dispatches in another lane than the one asked for */
+    uint64_t looks;                /* … dispatches of verifies to be looked up */
+    uint64_t free;                 /* … dispatches of jobs that call nobody */
+    uint64_t silent[SIM_SILENT];   /* numbers of jobs that nobody waits for */
+    uint32_t silent_n;             /* of them */
     uint64_t longest_backlog;      /* … jobs of two tenants that both had more */
 };
 
@@ -162,6 +175,8 @@ void model_call_over(struct world *w, struct model *m);
 /* The advertiser is called: counts, and checks that it may be. */
 void model_start(struct world *w, struct model *m);
 void model_check(struct world *w);
+/* Finds out which of those that nobody waits for have ended. */
+void model_ask_silent(struct world *w);
 void on_dispatch(void *context, uint32_t worker, const struct wire_job *job, struct slice body);
 void on_answer(void *context, uint64_t client, const struct wire_result *r, struct slice body);
 

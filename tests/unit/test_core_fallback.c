@@ -192,6 +192,16 @@ static void via_where_it_is_counts_as_an_attempt(void **state)
     rig_expect_end(g, "j", JOB_END_REFUSED, RESULT_NOT_ELIGIBLE);
 }
 
+static void a_callback_goes_nowhere_else(void **state)
+{
+    struct rig *g = *state;
+    put(g, "cb", "a", WIRE_OP_CALLBACK);
+    rig_step(g);
+    assert_true(rig_back_via(g, "cb", 1, RESULT_ADVERTISER_UNREACHABLE, "b"));
+    rig_step(g);
+    expect_sent(g, 2, "cb", "", RESULT_NONE);
+}
+
 /* ---- moved by the core ----------------------------------------------------------------------- */
 
 static void jobs_of_a_paused_route_move_at_once(void **state)
@@ -437,6 +447,25 @@ static void a_look_waiting_when_the_route_opens_is_a_call(void **state)
     assert_int_equal(rig_last(g)->moved, RESULT_NONE);
 }
 
+static void a_look_is_none_when_its_route_has_no_fallback_any_more(void **state)
+{
+    struct rig *g = *state;
+    pause_a(g);
+    core_worker_gone(g->core, 1, g->now); /* no credit */
+    core_worker_joined(g->core, 1, g->now);
+    g->credit = 0;
+    put(g, "v", "a", WIRE_OP_VERIFY);
+    rig_step(g);
+    assert_true(rig_policy(g, "a", paused));
+    rig_credit(g, 10);
+    rig_step(g);
+    rig_step(g);
+    assert_int_equal(g->sent_n, 0);
+    assert_true(rig_policy(g, "a", open_route));
+    rig_step(g);
+    expect_sent(g, 1, "v", "", RESULT_NONE);
+}
+
 static void a_verify_without_fallback_waits(void **state)
 {
     struct rig *g = *state;
@@ -474,6 +503,7 @@ int main(void)
         TEST(eight_moves_are_the_most),
         TEST(what_was_started_is_unknown_when_nobody_takes_it),
         TEST(via_where_it_is_counts_as_an_attempt),
+        TEST(a_callback_goes_nowhere_else),
         TEST(jobs_of_a_paused_route_move_at_once),
         TEST(an_open_breaker_moves_them_too),
         TEST(calls_that_begin_nothing_stay),
@@ -489,6 +519,7 @@ int main(void)
         TEST(a_verify_of_a_shut_route_is_looked_up),
         TEST(one_that_belongs_there_is_looked_up_until_it_opens),
         TEST(a_look_waiting_when_the_route_opens_is_a_call),
+        TEST(a_look_is_none_when_its_route_has_no_fallback_any_more),
         TEST(a_verify_without_fallback_waits),
         TEST(a_look_of_a_dead_worker_is_sent_again),
     };
