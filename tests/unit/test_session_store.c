@@ -1190,6 +1190,448 @@ static void test_time_line_is_json_and_bounded(void **state)
     assert_int_equal(ask_redis(w, "LLEN otpq:t:{%s}:%s", tag.text, rid), 100);
 }
 
+/* ---- whose it is, and who is told -------------------------------------------------------------
+ */
+
+/* A job of an account that is told what becomes of its requests. */
+static struct session_job account_job(const char *id, const struct integration *route)
+{
+    struct session_job job = a_job(id, route);
+    job.party = SLICE("account:demo");
+    job.facts.eid = SLICE("order-7");
+    job.facts.lane = SLICE("account:demo");
+    job.facts.country = SLICE("TH");
+    return job;
+}
+
+static void send_job(struct world *w, struct session_job *job, const struct integration *route,
+                     enum job_id_form form, const char *otp, char rid[64])
+{
+    char fresh[CODE_REQUEST_ID_MAX];
+    struct claimed c;
+    struct finished f;
+    code_request_id(job->tag, form, fresh);
+    claim_send_by(w, w->sessions, job, route, fresh, &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    (void)snprintf(rid, 64, "%s", c.claim.request_id);
+    finish_by(w, w->sessions, job, route, rid, false, JOB_END_DONE, RESULT_OTP_SENT, otp, &f);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+    finish_by(w, w->sessions, job, route, rid, false, JOB_END_DONE, RESULT_OTP_SENT, otp, &f);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+}
+
+static struct claimed verify_job(struct world *w, struct session_job *job,
+                                 const struct integration *route, const char *rid, const char *otp)
+{
+    struct claimed c;
+    claim_verify_by(w, w->sessions, job, route, rid, otp, &c);
+    return c;
+}
+
+/* How many tasks of a kind the outbox has under the number's tag; the lane and due time of the last
+ * one. */
+static int tasks(struct world *w, const char *tag, const char *kind, char lane[65], long long *due)
+{
+    redisReply *ids = redisCommand(w->c, "ZRANGE otpq:due:{%s} 0 -1", tag);
+    int n = 0;
+    for (size_t i = 0; i < ids->elements; i++) {
+        redisReply *o =
+            redisCommand(w->c, "HMGET otpq:o:{%s}:%s kind lane next", tag, ids->element[i]->str);
+        if (strcmp(o->element[0]->str, kind) == 0) {
+            n++;
+            (void)snprintf(lane, 65, "%s", o->element[1]->str);
+            *due = strtoll(o->element[2]->str, NULL, 10);
+        }
+        freeReplyObject(o);
+    }
+    freeReplyObject(ids);
+    return n;
+}
+
+static void assert_task(struct world *w, const char *tag, const char *kind, const char *lane,
+                        int64_t in_ms)
+{
+    char in_lane[65] = "";
+    long long due = 0;
+    assert_int_equal(tasks(w, tag, kind, in_lane, &due), 1);
+    assert_string_equal(in_lane, lane);
+    int64_t off_ms = due - clock_wall_ms() - in_ms;
+    assert_in_range(off_ms + 60000, 0, 61000);
+}
+
+static void assert_no_task(struct world *w, const char *tag, const char *kind)
+{
+    char lane[65];
+    long long due;
+    assert_int_equal(tasks(w, tag, kind, lane, &due), 0);
+}
+
+static void session_is(struct world *w, const char *rid, const char *field, const char *value)
+{
+    char tag[3];
+    assert_true(code_request_tag(slice_of(rid), tag));
+    redisReply *r = redisCommand(w->c, "HGET otpq:s:{%s}:%s %s", tag, rid, field);
+    assert_int_equal(r->type, value == NULL ? REDIS_REPLY_NIL : REDIS_REPLY_STRING);
+    if (value != NULL) {
+        assert_string_equal(r->str, value);
+    }
+    freeReplyObject(r);
+}
+
+/* System 3 names the request alone, and the request knows whose number it was. */
+static void test_verify_by_request_id_alone(void **state)
+{
+    struct world *w = *state;
+    static const enum job_id_form forms[] = {JOB_ID_NUMBER, JOB_ID_TOKEN, JOB_ID_TEXT};
+    w->ours.resend_after_s = 0;
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        char id[2][8], rid[64];
+        (void)snprintf(id[0], sizeof id[0], "s%zu", i);
+        (void)snprintf(id[1], sizeof id[1], "v%zu", i);
+        struct session_job send = account_job(id[0], &w->ours);
+        send_job(w, &send, &w->ours, forms[i], "123456", rid);
+        struct session_job verify = account_job(id[1], &w->ours);
+        verify.msisdn = SLICE("");
+        verify.facts = (struct session_facts){0};
+        struct session_job strangers = verify;
+        strangers.job_id = SLICE("x");
+        strangers.party = SLICE("account:other");
+        assert_int_equal(verify_job(w, &strangers, &w->ours, rid, "123456").claim.code,
+                         RESULT_REQUEST_NOT_FOUND);
+        (void)ask_redis(w, "DEL otpq:j:{%s}:x %s", verify.tag, identity_key("x"));
+        struct claimed c = verify_job(w, &verify, &w->ours, rid, "123456");
+        assert_int_equal(c.claim.code, RESULT_OTP_VERIFIED);
+        assert_string_equal(c.claim.msisdn, NUMBER);
+        assert_true(slice_is(c.result.eid, "order-7"));
+        assert_true(slice_is(c.result.request_id, rid));
+    }
+    assert_int_equal(events(w, "conversion"), 3);
+}
+
+static void test_a_session_keeps_its_facts(void **state)
+{
+    struct world *w = *state;
+    char rid[64], again[64];
+    struct session_job job = account_job("s1", &w->ours);
+    job.via = SLICE("other");
+    job.facts.url = SLICE("https://x/1");
+    job.facts.ft = SLICE("2");
+    send_job(w, &job, &w->ours, JOB_ID_TEXT, "123456", rid);
+    session_is(w, rid, "aid", "account:demo");
+    session_is(w, rid, "eid", "order-7");
+    session_is(w, rid, "lane", "account:demo");
+    session_is(w, rid, "country", "TH");
+    session_is(w, rid, "via", "other");
+    session_is(w, rid, "url", "https://x/1");
+    session_is(w, rid, "ft", "2");
+    session_is(w, rid, "job", "s1");
+    session_is(w, rid, "masked", "668*****678");
+    session_is(w, rid, "sealed", NULL);
+    w->ours.resend_after_s = 0;
+    struct session_job resend = account_job("s2", &w->ours);
+    resend.facts.eid = SLICE("");
+    send_job(w, &resend, &w->ours, JOB_ID_TEXT, "222222", again);
+    assert_string_equal(again, rid);
+    session_is(w, rid, "eid", NULL); /* the newest send's, and that one had none */
+    session_is(w, rid, "via", NULL);
+    session_is(w, rid, "job", "s2");
+}
+
+static void test_events_name_the_country(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job = account_job("s1", &w->ours);
+    send_job(w, &job, &w->ours, JOB_ID_TEXT, "123456", rid);
+    redisReply *r = redisCommand(w->c, "XRANGE otpq:ev:{%s} - +", job.tag);
+    assert_int_equal(r->elements, 1);
+    const redisReply *fields = r->element[0]->element[1];
+    assert_string_equal(fields->element[fields->elements - 2]->str, "country");
+    assert_string_equal(fields->element[fields->elements - 1]->str, "TH");
+    freeReplyObject(r);
+}
+
+static void test_an_account_is_told(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job = account_job("s1", &w->ours);
+    send_job(w, &job, &w->ours, JOB_ID_NUMBER, "123456", rid);
+    assert_task(w, job.tag, "status", "account:demo", 0);
+    struct session_job verify = account_job("v1", &w->ours);
+    (void)verify_job(w, &verify, &w->ours, rid, "000000");
+    (void)verify_job(w, &verify, &w->ours, rid, "000000"); /* asked again: told once */
+    assert_task(w, job.tag, "result", "account:demo", 0);
+    verify = account_job("v2", &w->ours);
+    assert_int_equal(verify_job(w, &verify, &w->ours, rid, "123456").claim.code,
+                     RESULT_OTP_VERIFIED);
+    char lane[65];
+    long long due;
+    assert_int_equal(tasks(w, job.tag, "result", lane, &due), 2);
+    assert_no_task(w, job.tag, "postback");
+    assert_no_task(w, job.tag, "push");
+}
+
+/* Where delivery reports come, one of them tells; the task waits for it until the validity ends. */
+static void test_a_status_waits_for_its_report(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job = account_job("s1", &w->ours);
+    job.reports = true;
+    send_job(w, &job, &w->ours, JOB_ID_NUMBER, "123456", rid);
+    assert_task(w, job.tag, "status", "account:demo", 300000);
+}
+
+static void test_an_account_is_told_of_a_refusal(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct finished f;
+    char rid[CODE_REQUEST_ID_MAX];
+    struct session_job job = account_job("s1", &w->ours);
+    job.reports = true;
+    code_request_id(job.tag, JOB_ID_NUMBER, rid);
+    claim_send_by(w, w->sessions, &job, &w->ours, rid, &c);
+    finish_by(w, w->sessions, &job, &w->ours, rid, false, JOB_END_REFUSED, RESULT_MSISDN_BLOCKED,
+              NULL, &f);
+    assert_task(w, job.tag, "status", "account:demo", 0);
+}
+
+/* Only a lease's end tells of a run that died; then only once. */
+static void test_an_account_is_told_of_an_unknown_end(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    char rid[CODE_REQUEST_ID_MAX];
+    struct session_job job = account_job("s1", &w->ours);
+    struct session_job other = account_job("s1", &w->ours);
+    job.lease_ms = 30;
+    code_request_id(job.tag, JOB_ID_NUMBER, rid);
+    claim_send_by(w, w->sessions, &job, &w->ours, rid, &c);
+    nap(w, 40);
+    other.attempt = 2;
+    claim_send_by(w, w->others, &other, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
+    struct finished f;
+    finish_by(w, w->sessions, &job, &w->ours, rid, false, JOB_END_DONE, RESULT_OTP_SENT, "123456",
+              &f);
+    assert_int_equal(f.finish.outcome, FINISH_LOST);
+    assert_task(w, job.tag, "status", "account:demo", 0);
+}
+
+static void test_an_affiliate_is_told_of_its_conversion_once(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job = a_job("s1", &w->ours);
+    job.facts.ctx = SLICE("\x81\xa4type\xa1x");
+    send_job(w, &job, &w->ours, JOB_ID_TEXT, "123456", rid);
+    assert_no_task(w, job.tag, "status");
+    struct session_job verify = a_job("v1", &w->ours);
+    verify.postback = true;
+    (void)verify_job(w, &verify, &w->ours, rid, "000000");
+    assert_no_task(w, job.tag, "postback");
+    verify = a_job("v2", &w->ours);
+    verify.postback = true;
+    (void)verify_job(w, &verify, &w->ours, rid, "123456");
+    (void)verify_job(w, &verify, &w->ours, rid, "123456");
+    verify = a_job("v3", &w->ours);
+    verify.postback = true;
+    (void)verify_job(w, &verify, &w->ours, rid, "123456");
+    assert_task(w, job.tag, "postback", "affiliate:1001", 0);
+    assert_no_task(w, job.tag, "result");
+}
+
+/* ---- links and flash --------------------------------------------------------------------------
+ */
+
+static struct session_job link_job(const char *id, const struct world *w)
+{
+    struct session_job job = a_job(id, &w->theirs);
+    job.link = true;
+    return job;
+}
+
+static enum result_code finish_link(struct world *w, struct session_job *job, const char *rid,
+                                    enum job_end end, enum result_code code)
+{
+    struct finished f;
+    finish_by(w, w->sessions, job, &w->theirs, rid, true, end, code, NULL, &f);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+    return f.finish.code;
+}
+
+static void test_a_link_is_asked_for_its_state(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job send = link_job("s1", w);
+    send_job(w, &send, &w->theirs, JOB_ID_TEXT, NULL, rid);
+    assert_task(w, send.tag, "poll", "theirs", 2000);
+    for (int i = 0; i < 20; i++) { /* many times more than checks */
+        char id[8];
+        (void)snprintf(id, sizeof id, "p%d", i);
+        struct session_job asks = link_job(id, w);
+        assert_int_equal(verify_job(w, &asks, &w->theirs, rid, "0").claim.outcome, CLAIM_WON);
+        assert_int_equal(finish_link(w, &asks, rid, JOB_END_REFUSED, RESULT_WRONG_OTP),
+                         RESULT_WRONG_OTP);
+    }
+    struct session_job asks = link_job("v1", w);
+    struct session_job meanwhile = link_job("v2", w);
+    asks.facts.mobile = SLICE("66812345678");
+    asks.facts.sender = SLICE("1008611");
+    assert_int_equal(verify_job(w, &asks, &w->theirs, rid, "0").claim.outcome, CLAIM_WON);
+    assert_int_equal(finish_link(w, &asks, rid, JOB_END_DONE, RESULT_OTP_VERIFIED),
+                     RESULT_OTP_VERIFIED);
+    struct claimed c = verify_job(w, &meanwhile, &w->theirs, rid, "0");
+    assert_int_equal(c.claim.end, JOB_END_DONE);
+    assert_int_equal(c.claim.code, RESULT_OTP_VERIFIED);
+    session_is(w, rid, "sender", "1008611");
+    assert_int_equal(events(w, "conversion"), 1);
+}
+
+static void test_a_link_expires(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job send = link_job("s1", w);
+    send_job(w, &send, &w->theirs, JOB_ID_TEXT, NULL, rid);
+    session_set(w, rid, "st", "failed");
+    struct session_job asks = link_job("v1", w);
+    assert_int_equal(verify_job(w, &asks, &w->theirs, rid, "0").claim.code, RESULT_OTP_EXPIRED);
+    session_set(w, rid, "st", "sent");
+    session_set(w, rid, "exp", "1");
+    asks = link_job("v2", w);
+    assert_int_equal(verify_job(w, &asks, &w->theirs, rid, "0").claim.code, RESULT_OTP_EXPIRED);
+}
+
+/* A flash request has no number until the user has sent something. */
+static void test_a_request_without_a_number(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job = account_job("f1", &w->ours);
+    job.msisdn = SLICE("");
+    job.facts.lane = SLICE("flash:2");
+    job.facts.ft = SLICE("2");
+    job.facts.sealed = SLICE("00ff");
+    for (int i = 0; i < 5; i++) { /* no cooldown without a number */
+        char id[8];
+        (void)snprintf(id, sizeof id, "f%d", i);
+        job.job_id = slice_of(id);
+        job.token = 0;
+        send_job(w, &job, &w->ours, JOB_ID_TOKEN, NULL, rid);
+    }
+    session_is(w, rid, "sealed", "00ff");
+    char lane[65];
+    long long due;
+    assert_int_equal(tasks(w, job.tag, "expiry", lane, &due), 5);
+    assert_string_equal(lane, "flash:2");
+    assert_int_equal(ask_redis(w, "EXISTS otpq:v:{%s}:ours:", job.tag), 0);
+    assert_int_equal(ask_redis(w, "EXISTS otpq:n:{%s}:account:demo:ours:", job.tag), 0);
+}
+
+/* The code was sent by SMS, and came back in one: the customer of the flash template hears of it.
+ */
+static void test_a_message_of_the_user_is_pushed(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job job = account_job("s1", &w->ours);
+    job.facts.lane = SLICE("flash:2");
+    send_job(w, &job, &w->ours, JOB_ID_TOKEN, "123456", rid);
+    struct session_job mo = a_job("v1", &w->ours);
+    mo.party = SLICE("account:demo");
+    mo.facts.mobile = SLICE(NUMBER);
+    mo.facts.sender = SLICE("1008611");
+    mo.facts.send_time = SLICE("2025-04-29 17:47:00");
+    assert_int_equal(verify_job(w, &mo, &w->ours, "", "123456").claim.code, RESULT_OTP_VERIFIED);
+    (void)verify_job(w, &mo, &w->ours, "", "123456");
+    assert_task(w, job.tag, "push", "flash:2", 0);
+    assert_no_task(w, job.tag, "result");
+    session_is(w, rid, "mobile", NUMBER);
+    session_is(w, rid, "send_time", "2025-04-29 17:47:00");
+}
+
+/* ---- fallback ---------------------------------------------------------------------------------
+ */
+
+static void test_a_verify_follows_its_send(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job send = a_job("s1", &w->theirs);
+    send.via = SLICE("second");
+    send_job(w, &send, &w->theirs, JOB_ID_TEXT, NULL, rid);
+    struct session_job verify = a_job("v1", &w->theirs);
+    struct claimed c = verify_job(w, &verify, &w->theirs, rid, "1234");
+    assert_int_equal(c.claim.outcome, CLAIM_MOVED);
+    assert_string_equal(c.claim.via, "second");
+    verify.via = SLICE("second");
+    assert_int_equal(verify_job(w, &verify, &w->theirs, rid, "1234").claim.outcome, CLAIM_WON);
+    assert_true(release_by(w, w->sessions, &verify));
+    verify.attempt = 2;
+    verify.token = 0;
+    verify.nowhere = true;
+    c = verify_job(w, &verify, &w->theirs, rid, "1234");
+    assert_int_equal(c.claim.outcome, CLAIM_MOVED);
+    assert_string_equal(c.claim.via, "second");
+    verify = a_job("v2", &w->theirs);
+    verify.via = SLICE("third");
+    send = a_job("s2", &w->theirs);
+    send_job(w, &send, &w->theirs, JOB_ID_TEXT, NULL, rid);
+    c = verify_job(w, &verify, &w->theirs, rid, "1234");
+    assert_string_equal(c.claim.via, "theirs");
+}
+
+/* Codes of ours are checked here, whoever carried them. */
+static void test_a_verify_of_ours_never_moves(void **state)
+{
+    struct world *w = *state;
+    char rid[64];
+    struct session_job send = a_job("s1", &w->ours);
+    send.via = SLICE("second");
+    send_job(w, &send, &w->ours, JOB_ID_TEXT, "123456", rid);
+    struct session_job verify = a_job("v1", &w->ours);
+    verify.nowhere = true;
+    assert_int_equal(verify_job(w, &verify, &w->ours, rid, "123456").claim.code,
+                     RESULT_OTP_VERIFIED);
+}
+
+static void test_a_move_stands_in_the_time_line_once(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    char rid[CODE_REQUEST_ID_MAX];
+    const struct session_step last = {.step = "fallback",
+                                      .detail = "advertiser_unreachable -> second"};
+    struct session_job job = a_job("s1", &w->ours);
+    job.step_count = 2;
+    job.steps = some_steps;
+    code_request_id(job.tag, JOB_ID_TEXT, rid);
+    claim_send_by(w, w->sessions, &job, &w->ours, rid, &c);
+    for (int i = 0; i < 2; i++) {
+        int said = -1;
+        session_release(w->sessions, &job, &w->ours, NULL, &last, on_release, &said);
+        for (int n = 0; n < 2500 && said < 0; n++) {
+            nap(w, 2);
+        }
+        assert_int_equal(said, 1);
+    }
+    assert_int_equal(ask_redis(w, "LLEN otpq:t:{%s}:%s", job.tag, rid), 3);
+    redisReply *r = redisCommand(w->c, "LINDEX otpq:t:{%s}:%s -1", job.tag, rid);
+    assert_non_null(strstr(r->str, "\"step\":\"fallback\",\"job\":\"s1\",\"op\":\"send\","
+                                   "\"detail\":\"advertiser_unreachable -> second\"}"));
+    freeReplyObject(r);
+    assert_true(ask_redis(w, "PTTL otpq:t:{%s}:%s", job.tag, rid) > 3600000);
+    job.attempt = 2;
+    job.token = 0;
+    claim_send_by(w, w->others, &job, &w->ours, "r0", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON); /* nothing was sent: it counts for no cooldown */
+    assert_string_equal(c.claim.request_id, rid);
+}
+
 #define WITH_REDIS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -1229,6 +1671,21 @@ int main(void)
         WITH_REDIS(test_destroyed_with_calls_out),
         WITH_REDIS(test_nothing_plain_and_everything_ends),
         WITH_REDIS(test_time_line_is_json_and_bounded),
+        WITH_REDIS(test_verify_by_request_id_alone),
+        WITH_REDIS(test_a_session_keeps_its_facts),
+        WITH_REDIS(test_events_name_the_country),
+        WITH_REDIS(test_an_account_is_told),
+        WITH_REDIS(test_a_status_waits_for_its_report),
+        WITH_REDIS(test_an_account_is_told_of_a_refusal),
+        WITH_REDIS(test_an_account_is_told_of_an_unknown_end),
+        WITH_REDIS(test_an_affiliate_is_told_of_its_conversion_once),
+        WITH_REDIS(test_a_link_is_asked_for_its_state),
+        WITH_REDIS(test_a_link_expires),
+        WITH_REDIS(test_a_request_without_a_number),
+        WITH_REDIS(test_a_message_of_the_user_is_pushed),
+        WITH_REDIS(test_a_verify_follows_its_send),
+        WITH_REDIS(test_a_verify_of_ours_never_moves),
+        WITH_REDIS(test_a_move_stands_in_the_time_line_once),
     };
     log_setup("test_session_store", LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
