@@ -120,7 +120,7 @@ static void on_request(void *context, struct httpd_request *r)
     } else if (intake.kind == INTAKE_ANSWER) {
         reply_send(r, &intake.answer);
     } else {
-        jobs_start(g->jobs, r, id, &intake);
+        jobs_start(g->jobs, r, intake.id[0] != '\0' ? intake.id : id, &intake);
     }
     intake_free(&intake);
 }

@@ -77,10 +77,19 @@ void intake_make(struct intake *p, const struct records *records, const struct i
     }
 }
 
+void system_drop(const struct system *system, void *kept)
+{
+    if (system != NULL && system->drop != NULL) {
+        system->drop(kept);
+    } else {
+        free(kept);
+    }
+}
+
 void intake_free(struct intake *p)
 {
     buf_free(&p->body);
     answer_free(&p->answer);
-    free(p->kept);
+    system_drop(p->system, p->kept);
     p->kept = NULL;
 }

@@ -38,15 +38,17 @@ enum intake_kind { INTAKE_ANSWER, INTAKE_JOB, INTAKE_HEALTH };
 
 enum {
     INTAKE_TENANT_BYTES = WIRE_TENANT_BYTES_MAX + 1,
-    INTAKE_ROUTE_BYTES = WIRE_ROUTE_BYTES_MAX + 1
+    INTAKE_ROUTE_BYTES = WIRE_ROUTE_BYTES_MAX + 1,
+    INTAKE_ID_BYTES = WIRE_ID_BYTES_MAX + 1
 };
 
 struct intake {
     enum intake_kind kind;
-    struct answer answer;             /* ANSWER: to be sent now */
-    const struct system *system;      /* whose words; NULL: none was found */
-    void *kept;                       /* the system's own, owned; or NULL */
-    enum wire_op op;                  /* JOB */
+    struct answer answer;        /* ANSWER: to be sent now */
+    const struct system *system; /* whose words; NULL: none was found */
+    void *kept;                  /* the system's own, owned; or NULL */
+    enum wire_op op;             /* JOB */
+    char id[INTAKE_ID_BYTES]; /* JOB: where the request settles it, so that it is one job; or "" */
     char route[INTAKE_ROUTE_BYTES];   /* JOB */
     char tenant[INTAKE_TENANT_BYTES]; /* JOB */
     struct buf body;                  /* JOB: msgpack map, owned */

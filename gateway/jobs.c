@@ -53,7 +53,7 @@ static void job_end(struct job *job, const struct answer *answer)
     reply_send(job->request, answer);
     list_remove(&job->node);
     job->owner->count--;
-    free(job->kept);
+    system_drop(job->system, job->kept);
     free(job);
 }
 

@@ -8,6 +8,10 @@ const struct router_row router_rows[] = {
     {"/api/af/otp_verify", API_METHODS, ROUTE_VERIFY, &system_af},
     {"/e/{}/otp_gen", API_METHODS, ROUTE_GEN, &system_endpoint},
     {"/e/{}/otp_verify", API_METHODS, ROUTE_VERIFY, &system_endpoint},
+    {"/flash/opt/verify", "POST", ROUTE_FLASH_CREATE, &system_flash_create},
+    {"/flash/opt/query", "POST", ROUTE_FLASH_QUERY, &system_flash_query},
+    {"/flash/opt/redirect/{}", "GET", ROUTE_FLASH_PAGE, &system_flash_page},
+    {"/flash/opt/mo/{}", API_METHODS, ROUTE_MO, &system_flash_mo},
     {"/healthz", "GET, HEAD", ROUTE_HEALTH, NULL},
 };
 const unsigned router_count = ARRAY_LEN(router_rows);

@@ -27,9 +27,18 @@ struct system {
      * own status. detail may be "". */
     void (*fail)(struct answer *a, const void *kept, enum result_code code, int http,
                  const char *detail, uint32_t retry_after_s);
+    /* Ends what take kept, or NULL; a system without one leaves it to free(). */
+    void (*drop)(void *kept);
 };
 
-extern const struct system system_af;       /* af.c: system 2, the affiliate OTP API */
-extern const struct system system_endpoint; /* endpoint.c: system 1, generated endpoints */
+/* Ends it, as the system says; takes NULL for either. */
+void system_drop(const struct system *system, void *kept);
+
+extern const struct system system_af;           /* af.c: system 2, the affiliate OTP API */
+extern const struct system system_endpoint;     /* endpoint.c: system 1, generated endpoints */
+extern const struct system system_flash_create; /* flash.c: system 4, /flash/opt/verify */
+extern const struct system system_flash_query;  /* flash.c: system 4, /flash/opt/query */
+extern const struct system system_flash_page;   /* redirect.c: system 4, the link itself */
+extern const struct system system_flash_mo;     /* mo.c: system 4, SMSs that users sent */
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/meaning/pack.h"
+#include "common/meaning/phone.h"
 #include "workers/flow_inside.h"
 
 void flow_party(struct flow *f, uint64_t aid, struct slice party)
@@ -88,6 +89,24 @@ static enum result_code read_number(struct flow *f)
     return RESULT_NONE;
 }
 
+/* Nobody pays for an SMS that cannot arrive. */
+static enum result_code judge_number(struct flow *f)
+{
+    struct phone phone;
+    phone_look(f->claim.msisdn, &phone);
+    memcpy(f->country, phone.country, sizeof f->country);
+    f->claim.facts.country = slice_of(f->country);
+    if (!phone.possible || (!phone.valid && f->route->numbers == NUMBERS_VALID)) {
+        flow_explain(f, "msisdn: nobody has such a number");
+        return RESULT_INVALID_MSISDN;
+    }
+    if (phone.type == PHONE_FIXED) {
+        flow_explain(f, "a landline cannot receive SMS");
+        return RESULT_MSISDN_BLOCKED;
+    }
+    return RESULT_NONE;
+}
+
 static enum result_code read_body(struct flow *f, struct slice body, bool verify)
 {
     const char *why = "";
@@ -110,7 +129,7 @@ enum result_code flow_read_send(struct flow *f, struct slice body)
     facts->eid = f->body.eid;
     facts->lane = f->body.lane;
     facts->ft = f->body.ft_id;
-    return fault;
+    return fault == RESULT_NONE ? judge_number(f) : fault;
 }
 
 enum result_code flow_read_verify(struct flow *f, struct slice body)

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "common/meaning/phone.h"
+
 static struct slice param_of(void *context, struct slice name)
 {
     const struct flow *f = context;
@@ -25,6 +27,17 @@ static struct slice number(char room[24], uint64_t value)
     return slice_make(room, (size_t)n);
 }
 
+/* Where the number is from; a send knows it already. */
+static struct slice country_of(struct flow *f)
+{
+    if (f->country[0] == '\0' && f->msisdn.digits[0] != '\0') {
+        struct phone phone;
+        phone_look(slice_of(f->msisdn.digits), &phone);
+        memcpy(f->country, phone.country, sizeof f->country);
+    }
+    return f->country[0] != '\0' ? slice_of(f->country) : param_of(f, SLICE("country"));
+}
+
 void values_of(struct flow *f, int64_t now_ms, struct values_room *room,
                struct template_values *out)
 {
@@ -45,8 +58,7 @@ void values_of(struct flow *f, int64_t now_ms, struct values_room *room,
                 [MACRO_CLICK_ID] = slice_of(f->request_id),
                 [MACRO_IP] = f->body.ip,
                 [MACRO_USER_AGENT] = f->body.user_agent,
-                [MACRO_COUNTRY] =
-                    f->country[0] != '\0' ? slice_of(f->country) : param_of(f, SLICE("country")),
+                [MACRO_COUNTRY] = country_of(f),
                 [MACRO_TIMESTAMP] = number(room->timestamp, (uint64_t)now_ms / 1000),
                 [MACRO_TIMESTAMP_MS] = number(room->timestamp_ms, (uint64_t)now_ms),
                 [MACRO_UUID] = slice_of(room->uuid),

@@ -10,6 +10,7 @@ struct flash_index *flash_index_new(void)
 {
     struct flash_index *x = xcalloc(1, sizeof(*x));
     x->receivers = map_new(RECORDS_MAX * (size_t)RECORD_LIST_MAX);
+    x->lanes = map_new(RECORDS_MAX);
     return x;
 }
 
@@ -21,6 +22,7 @@ void flash_index_destroy(struct flash_index **xp)
     }
     *xp = NULL;
     map_destroy(&x->receivers, free);
+    map_destroy(&x->lanes, free);
     free(x);
 }
 
@@ -70,6 +72,29 @@ static bool is_elsewhere(const struct records *records, const struct flash_templ
     return i != NULL && (dialect_traits(i->dialect, i->settings) & DIALECT_LINK) != 0;
 }
 
+static void add_lane(struct flash_index *x, const struct flash_template *t)
+{
+    struct slice account = slice_of(t->account);
+    void *old = NULL;
+    if (map_get(x->lanes, account) != NULL) {
+        return;
+    }
+    char *lane = xmalloc(WIRE_ROUTE_BYTES_MAX + 1);
+    (void)snprintf(lane, WIRE_ROUTE_BYTES_MAX + 1, FLASH_LANE "%s", t->name);
+    must(map_set(x->lanes, account, lane, &old) && old == NULL);
+}
+
+const char *flash_index_lane(const struct flash_index *x, const char *account)
+{
+    struct slice name;
+    void *lane = NULL;
+    size_t at = 0;
+    if (account != NULL) {
+        return map_get(x->lanes, slice_of(account));
+    }
+    return map_next(x->lanes, &at, &name, &lane) ? lane : NULL;
+}
+
 bool flash_index_template(struct flash_index *x, const struct records *records,
                           const struct flash_template *t, char why[256])
 {
@@ -80,6 +105,7 @@ bool flash_index_template(struct flash_index *x, const struct records *records,
     if (!mo_word_of(slice_of(t->content), &word)) {
         return refuse(why, "content must hold {code} once%s%s", "", "");
     }
+    add_lane(x, t);
     for (uint32_t i = 0; i < t->receivers.count; i++) {
         const char *digits = t->receivers.at[i];
         if (digits[strspn(digits, "0123456789")] != '\0') {

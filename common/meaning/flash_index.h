@@ -25,6 +25,7 @@ struct flash_receiver {
 
 struct flash_index {
     struct map *receivers; /* digits → struct flash_receiver, owned */
+    struct map *lanes;     /* account → FLASH_LANE of one of its templates, owned */
     uint32_t header_count;
     const char *headers[FLASH_HEADERS_MAX]; /* lower and upper case are one; borrowed */
 };
@@ -42,5 +43,9 @@ MUST_CHECK bool flash_index_account(struct flash_index *x, const struct account 
  * the code are put into *code, borrowed from the text. */
 const struct flash_template *flash_index_match(const struct flash_index *x, struct slice receiver,
                                                struct slice text, struct slice *code);
+
+/* A lane for a look at a link of the account whose template is not known; NULL: it has none. NULL
+ * in place of the account: any lane. */
+const char *flash_index_lane(const struct flash_index *x, const char *account);
 
 #endif
