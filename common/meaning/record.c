@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/meaning/fields.h"
+#include "common/meaning/record_rules.h"
 
 /* ---- one member ------------------------------------------------------------------------------ */
 
@@ -548,6 +549,15 @@ static bool set_name(enum record_kind kind, void *record, const char *file,
     return true;
 }
 
+static bool keeps_rules(enum record_kind kind, const void *record, const char *file,
+                        const struct yaml_pair *pair, struct yaml_error *error)
+{
+    struct rule r = {file, pair, error};
+    const char *key = "";
+    const char *why = record_broken_rule(kind, record, &key);
+    return why == NULL || broken(&r, key, why);
+}
+
 void *record_read(enum record_kind kind, const char *file, const struct yaml_pair *pair,
                   struct yaml_error *error)
 {
@@ -563,6 +573,7 @@ void *record_read(enum record_kind kind, const char *file, const struct yaml_pai
     bool ok = set_name(kind, record, file, pair, error) &&
               read_keys(kind, file, record, pair->value, error) &&
               has_needed_keys(schema, file, pair, error) &&
+              keeps_rules(kind, record, file, pair, error) &&
               (kind != RECORD_INTEGRATION || finish_integration(record, file, pair, error));
     if (!ok) {
         record_destroy(kind, record);

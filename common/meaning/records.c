@@ -203,14 +203,15 @@ static bool read_text(struct records *r, const struct record_text *text, struct 
 
 /* ---- references ------------------------------------------------------------------------------ */
 
-/* Where an endpoint's error is said: in the file, or by its name in the store. */
-static void endpoint_error(struct yaml_error *error, const char *file,
-                           const struct record_text *text, const char *what)
+/* Where a record's error is said: in the file, or by its name in the store. */
+static void place_error(struct yaml_error *error, const char *file, const struct record_text *text,
+                        const char *what)
 {
     if (text->line > 0) {
-        yaml_error_at(error, file, text->line, text->column, "endpoint %s: %s", text->name, what);
+        yaml_error_at(error, file, text->line, text->column, "%s %s: %s",
+                      record_schemas[text->kind].one, text->name, what);
     } else {
-        yaml_error_at(error, "endpoints", 0, 0, "%s: %s", text->name, what);
+        yaml_error_at(error, record_sections[text->kind], 0, 0, "%s: %s", text->name, what);
     }
 }
 
@@ -242,7 +243,7 @@ static void dangling(struct yaml_error *error, const char *file, const struct re
     bool has_near = nearest_name(names, name, near);
     (void)snprintf(what, sizeof(what), "there is no %s %.64s%s%s%s", one, name,
                    has_near ? "; did you mean " : "", has_near ? near : "", has_near ? "?" : "");
-    endpoint_error(error, file, text, what);
+    place_error(error, file, text, what);
 }
 
 static bool check_endpoint(const struct records *r, const char *file,
@@ -266,10 +267,70 @@ static bool check_endpoint(const struct records *r, const char *file,
                        "affiliate %s has no API access, so no endpoint can be made for it: set "
                        "api_access: true there first",
                        number);
-        endpoint_error(error, file, text, what);
+        place_error(error, file, text, what);
         return false;
     }
     return true;
+}
+
+static bool has_integration(const struct records *r, const char *file,
+                            const struct record_text *text, const char *name,
+                            struct yaml_error *error)
+{
+    if (name[0] == '\0' || records_integration(r, slice_of(name)) != NULL) {
+        return true;
+    }
+    dangling(error, file, text, "integration", name, r->integrations);
+    return false;
+}
+
+static bool check_fallback(const struct records *r, const char *file,
+                           const struct record_text *text, struct yaml_error *error)
+{
+    const struct integration *i = records_integration(r, slice_of(text->name));
+    for (uint32_t n = 0; n < i->fallback.count; n++) {
+        if (strcmp(i->fallback.at[n], i->name) == 0) {
+            place_error(error, file, text, "it cannot be its own fallback");
+            return false;
+        }
+        if (!has_integration(r, file, text, i->fallback.at[n], error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_flash(const struct records *r, const char *file, const struct record_text *text,
+                        struct yaml_error *error)
+{
+    const struct flash_template *t = records_flash_template(r, slice_of(text->name));
+    if (records_account(r, slice_of(t->account)) == NULL) {
+        dangling(error, file, text, "account", t->account, r->accounts);
+        return false;
+    }
+    return has_integration(r, file, text, t->integration, error);
+}
+
+static bool check_references(const struct records *r, const char *file,
+                             const struct record_text *text, struct yaml_error *error)
+{
+    const struct slice name = slice_of(text->name);
+    switch (text->kind) {
+    case RECORD_ENDPOINT:
+        return check_endpoint(r, file, text, error);
+    case RECORD_INTEGRATION:
+        return check_fallback(r, file, text, error);
+    case RECORD_ACCOUNT:
+        return has_integration(r, file, text, records_account(r, name)->integration, error);
+    case RECORD_FLASH_TEMPLATE:
+        return check_flash(r, file, text, error);
+    case RECORD_API_TOKEN: {
+        const struct api_token *t = map_get(r->api_tokens, name);
+        return has_integration(r, file, text, t->integration, error);
+    }
+    default:
+        return true;
+    }
 }
 
 static bool index_flash(struct records *r, const char *file, const struct record_text *text,
@@ -301,7 +362,7 @@ static struct records *build(const char *file, const struct record_text *texts, 
         ok = read_text(r, &texts[i], error);
     }
     for (size_t i = 0; ok && i < count; i++) {
-        ok = texts[i].kind != RECORD_ENDPOINT || check_endpoint(r, file, &texts[i], error);
+        ok = check_references(r, file, &texts[i], error);
     }
     for (size_t i = 0; ok && i < count; i++) {
         bool flash = texts[i].kind == RECORD_FLASH_TEMPLATE || texts[i].kind == RECORD_ACCOUNT;

@@ -78,29 +78,32 @@ static void what_nobody_could_tell_apart_is_refused(void **state)
 {
     (void)state;
     const struct record_text twice[] = {
+        account("demo", "secret: demo-secret\n"),
         template("1", "account: demo\nreceivers: [1008611]\ncontent: \"one ##FG5x-{code}##\"\n"),
         template("2", "account: demo\nreceivers: [2000, 1008611]\ncontent: \"##FG5x-{code}##\"\n"),
     };
-    refused(twice, 2, "has the same word around {code} and the receiver 1008611");
+    refused(twice, 3, "has the same word around {code} and the receiver 1008611");
     const struct record_text no_code[] = {
         template("1", "account: demo\nreceivers: [1008611]\ncontent: no place for it\n")};
     refused(no_code, 1, "content must hold {code} once");
     const struct record_text letters[] = {
-        template("1", "account: demo\nreceivers: [OTPQ]\ncontent: \"{code}\"\n")};
+        template("1", "account: demo\nreceivers: [OTPQ]\ncontent: \"a-{code}\"\n")};
     refused(letters, 1, "must be digits alone");
     const struct record_text too_long[] = {
         template("n1234567890123456789012345678901234567890123456789012345678",
                  "account: demo\nreceivers: [1008611]\ncontent: \"{code}\"\n")};
-    refused(too_long, 1, "more than 58 bytes");
+    refused(too_long, 1, "at most 48 characters");
 }
 
 static void receivers_and_headers_are_bounded(void **state)
 {
     (void)state;
-    struct record_text texts[FLASH_RECEIVER_TEMPLATES_MAX + 1];
+    struct record_text texts[FLASH_RECEIVER_TEMPLATES_MAX + 2];
     char names[ARRAY_LEN(texts)][8];
     char bodies[ARRAY_LEN(texts)][96];
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+    texts[0] = account("demo", "secret: demo-secret\n");
+    (void)snprintf(names[0], sizeof(names[0]), "0");
+    for (size_t i = 1; i < ARRAY_LEN(texts); i++) {
         (void)snprintf(names[i], sizeof(names[i]), "%zu", i);
         (void)snprintf(bodies[i], sizeof(bodies[i]),
                        "account: demo\nreceivers: [1008611]\ncontent: \"A%zu-{code}\"\n", i);

@@ -268,6 +268,34 @@ static void references_are_judged(void **state)
     assert_memory_equal(error.text, "endpoints/e:2:12: affiliate must be", 35);
 }
 
+#define FLASH(content)                                                                             \
+    "accounts:\n  a: {}\nflash_templates:\n  t: {account: a, receivers: ['123'], content: "        \
+    "'" content "'}\n"
+
+static void customers_have_rules(void **state)
+{
+    (void)state;
+    struct record_texts texts = parsed(FLASH("x ##a-{code}##"));
+    record_texts_free(&texts);
+    assert_refused("accounts:\n  a: {integration: one}\n",
+                   "r.yaml:2:3: account a: there is no integration one");
+    assert_refused(GOOD "api_tokens:\n  t: {token: 12345678, integration: oen}\n",
+                   "r.yaml:10:3: API token t: there is no integration oen; did you mean one?");
+    assert_refused("accounts:\n  a: {time_zone: Asia/Bangkock}\n", "r.yaml:2:7: time_zone is no");
+    assert_refused("accounts:\n  a: {password_hash: demo}\n", "r.yaml:2:7: password_hash is not");
+    assert_refused("accounts:\n  a: {callback_url: ftp://x/y}\n", "r.yaml:2:7: callback_url is");
+    assert_refused("accounts:\n  a: {text: hello}\n", "r.yaml:2:7: text must hold {otp}");
+    assert_refused("mo_sources:\n  a: {token: abc/def}\n", "r.yaml:2:7: token stands in");
+    assert_refused("integrations:\n  flash:x:\n" SEND VERIFY, "r.yaml:2:3: an integration's name");
+    assert_refused(FLASH("no code"), "r.yaml:4:39: content must hold {code}");
+    assert_refused(FLASH("a {code} b"), "r.yaml:4:39: content must hold {code}");
+    assert_refused("flash_templates:\n  t: {account: b, receivers: ['123'], content: 'a-{code}'}\n",
+                   "r.yaml:2:3: flash template t: there is no account b");
+    assert_refused(GOOD "    fallback: [one]\n",
+                   "r.yaml:2:3: integration one: it cannot be its own");
+    assert_refused(GOOD "    fallback: [two]\n", "r.yaml:2:3: integration one: there is no");
+}
+
 static void keys_are_compared_whole(void **state)
 {
     (void)state;
@@ -387,6 +415,7 @@ int main(void)
         cmocka_unit_test(makers_have_rules),
         cmocka_unit_test(a_burst_wants_a_rate),
         cmocka_unit_test(references_are_judged),
+        cmocka_unit_test(customers_have_rules),
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(a_plan_says_what_changes),
         cmocka_unit_test(changed_lines_have_their_heading),
