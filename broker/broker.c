@@ -7,6 +7,7 @@
 
 #include "broker/clients.h"
 #include "broker/http.h"
+#include "broker/outbox.h"
 #include "broker/pool.h"
 #include "broker/report.h"
 #include "broker/routes.h"
@@ -32,6 +33,7 @@ struct broker {
     struct pool *pool;
     struct store *store; /* Redis: records and time-lines; the broker works without it */
     struct routes *routes;
+    struct outbox *outbox; /* feeds callbacks that are due */
     struct http *http;
     struct event *turn;             /* the end of a turn */
     struct event *wake;             /* timer: the core asked for it */
@@ -139,6 +141,7 @@ static struct report report_of(const struct broker *b)
     return (struct report){.core = b->core,
                            .clients = b->clients,
                            .pool = b->pool,
+                           .outbox = b->outbox,
                            .store_up = store_up(b->store),
                            .started_ms = b->started_ms,
                            .now_ms = clock_mono_ms()};
@@ -246,6 +249,7 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     (void)sd_notify(0, "STOPPING=1\nSTATUS=answering what is in flight");
     b->draining = true;
     clients_drain(b->clients);
+    outbox_drain(b->outbox);
     must(event_add(b->drain_over, &bound) == 0);
     want_turn(b);
 }
@@ -342,6 +346,12 @@ static bool open_http(struct broker *b, char error[512])
     return b->http != NULL;
 }
 
+static bool lanes_known(void *context)
+{
+    const struct broker *b = context;
+    return routes_loaded(b->routes);
+}
+
 static bool open_store(struct broker *b, char error[512])
 {
     struct store_access redis;
@@ -357,6 +367,14 @@ static bool open_store(struct broker *b, char error[512])
     b->store = store_new(b->base, &o);
     store_access_end(&redis);
     b->routes = routes_new(b->base, b->store, b->config->redis_prefix, b->core, on_routes, b);
+    const struct outbox_options due = {.base = b->base,
+                                       .store = b->store,
+                                       .prefix = b->config->redis_prefix,
+                                       .core = b->core,
+                                       .ready = lanes_known,
+                                       .on_turn = want_turn,
+                                       .context = b};
+    b->outbox = outbox_new(&due);
     return true;
 }
 
@@ -420,6 +438,7 @@ void broker_destroy(struct broker **broker)
     http_destroy(&b->http);
     clients_destroy(&b->clients);
     pool_destroy(&b->pool);
+    outbox_destroy(&b->outbox);
     routes_destroy(&b->routes);
     store_destroy(&b->store);
     core_destroy(&b->core);

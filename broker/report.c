@@ -191,6 +191,15 @@ static void put_routes(const struct report *r, struct buf *out)
     }
 }
 
+static void put_outbox(struct buf *out, const struct outbox *o)
+{
+    const struct outbox_stats s = outbox_stats(o);
+    put_one(out, METRIC_CALLBACKS_OPEN, (double)s.open);
+    put_one(out, METRIC_CALLBACKS_OLDEST_SECONDS, seconds((int64_t)s.late_ms));
+    put_one(out, METRIC_CALLBACKS_FED, (double)s.fed);
+    put_one(out, METRIC_CALLBACKS_REFUSED, (double)s.refused);
+}
+
 void report_metrics(const struct report *r, struct buf *out)
 {
     struct core_stats s;
@@ -202,5 +211,6 @@ void report_metrics(const struct report *r, struct buf *out)
     put_core(out, &s);
     put_sockets(out, &c, &p);
     put_routes(r, out);
+    put_outbox(out, r->outbox);
     put_one(out, METRIC_STORE_UP, r->store_up ? 1 : 0);
 }

@@ -6,6 +6,7 @@
 
 #include "broker/clients.h"
 #include "broker/core/core.h"
+#include "broker/outbox.h"
 #include "broker/pool.h"
 #include "common/base/buf.h"
 
@@ -14,6 +15,7 @@ struct report {
     const struct core *core;
     const struct clients *clients;
     const struct pool *pool;
+    const struct outbox *outbox;
     bool store_up;      /* Redis can be used */
     int64_t started_ms; /* of the process, monotonic */
     int64_t now_ms;

@@ -30,7 +30,7 @@ enum {
     CALLBACK_TIMEOUT_MS = 15000,
     CALLBACK_CONNECT_MS = 5000,
     CALLBACK_BODY_BYTES_MAX = 16384,
-    CALLBACK_RETRIES_MAX = 16,
+    CALLBACK_RETRIES_MAX = 32, /* as many as a list of the configuration has */
     CALLBACK_RETRY_AFTER_S_MAX = 24 * 3600,
     CALLBACK_DATA_BYTES_MAX = 40 * 1024 /* of a task's fields, packed */
 };

@@ -33,6 +33,7 @@ enum config_shape {
     CONFIG_ALLOW,    /* entry of an allow list */
     CONFIG_PROXY,    /* http://host:port, or empty */
     CONFIG_URL,      /* http:// or https://, host, perhaps a path, no "/" at its end; or empty */
+    CONFIG_SECONDS,  /* 1 to 86400 */
     CONFIG_SHAPES
 };
 
@@ -99,6 +100,7 @@ struct config {
     uint64_t worker_multi_handles;  /* 64 */
     uint64_t worker_body_bytes_max; /* of an advertiser's answer, 64 KiB */
     uint64_t worker_drain_ms;
+    struct config_list worker_callback_retry_s; /* between attempts at a callback */
 
     char *gateway_listen;               /* host:port */
     char *gateway_public_url;           /* "" = http://<gateway_listen> */

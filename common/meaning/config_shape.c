@@ -68,6 +68,13 @@ static const char *url_wrong(const char *text)
               : "must be http:// or https://, a host and perhaps a path, without / at its end";
 }
 
+static const char *seconds_wrong(const char *text)
+{
+    uint64_t s = 0;
+    bool ok = slice_to_u64(slice_of(text), 86400, &s) && s > 0;
+    return ok ? NULL : "must be a whole number of seconds, 1 to 86400";
+}
+
 const struct config_shape_row config_shapes[CONFIG_SHAPES] = {
     [CONFIG_ANY] = {"", true, NULL},
     [CONFIG_LISTEN] = {"host:port", false, listen_wrong},
@@ -77,6 +84,7 @@ const struct config_shape_row config_shapes[CONFIG_SHAPES] = {
     [CONFIG_ALLOW] = {"host, host:port, address or network", false, allow_wrong},
     [CONFIG_PROXY] = {"http://host:port", true, proxy_wrong},
     [CONFIG_URL] = {"http:// or https:// URL", true, url_wrong},
+    [CONFIG_SECONDS] = {"seconds, 1 to 86400", false, seconds_wrong},
 };
 
 const char *config_shape_wrong(enum config_shape shape, const char *text)

@@ -91,6 +91,10 @@ const struct config_option config_options[] = {
          "Bytes of an advertiser's answer that are read; a longer one is cut."),
     UINT("worker.drain_ms", "30000", 0, 600000, "ms", worker_drain_ms,
          "Time for running calls to end after SIGTERM."),
+    LIST("worker.callback_retry_s", "5,30,120,600,1800,3600,10800,21600,43200,86400", 1,
+         CONFIG_SECONDS, worker_callback_retry_s,
+         "Time to the next attempt at a callback that was not received, after each; a fifth more "
+         "or less."),
 
     TEXT("gateway.listen", "127.0.0.1:8080", CONFIG_LISTEN, gateway_listen,
          "Where the HTTP APIs are served."),

@@ -58,6 +58,16 @@ const struct metric_row metric_rows[METRICS] = {
                              "1 while the route is paused."},
     [METRIC_ROUTE_BREAKER] = {"otpq_route_breaker", METRIC_GAUGE, {"route"},
                               "Circuit breaker: 0 closed, 1 half open, 2 open."},
+    [METRIC_CALLBACKS_OPEN] = {"otpq_callbacks_open", METRIC_GAUGE, {NULL},
+                               "Callbacks that were not received yet, nor given up, of all "
+                               "brokers."},
+    [METRIC_CALLBACKS_OLDEST_SECONDS] = {"otpq_callbacks_oldest_seconds", METRIC_GAUGE, {NULL},
+                                         "For how long the oldest of them has been due."},
+    [METRIC_CALLBACKS_FED] = {"otpq_callbacks_fed_total", METRIC_COUNTER, {NULL},
+                              "Attempts at callbacks that became jobs of this broker."},
+    [METRIC_CALLBACKS_REFUSED] = {"otpq_callbacks_refused_total", METRIC_COUNTER, {NULL},
+                                  "Attempts that the queue had no room for, or no lane; each is "
+                                  "due again within a minute."},
     [METRIC_STORE_UP] = {"otpq_store_up", METRIC_GAUGE, {NULL}, "1 while Redis can be used."},
 };
 /* clang-format on */
