@@ -34,6 +34,7 @@ struct gateway {
     struct store *store;            /* Redis: records */
     struct records_watch *watch;    /* the records */
     struct jobs *jobs;              /* the queue */
+    struct logins *logins;          /* passwords that were right */
     struct httpd *httpd;            /* the server */
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
     struct event *look;             /* timer: boot, later drain */
@@ -109,7 +110,9 @@ static void on_request(void *context, struct httpd_request *r)
         .header = header_of,
         .context = r,
         .public_url = g->public_url,
-        .wall_ms = clock_wall_ms()};
+        .wall_ms = clock_wall_ms(),
+        .mono_ms = clock_mono_ms(),
+        .logins = g->logins};
     rng_secure_text(id + 2, ID_RANDOM);
     httpd_set_header(r, "X-Request-Id", id);
     intake_make(&intake, records_watch_now(g->watch), &in);
@@ -296,6 +299,7 @@ struct gateway *gateway_new(const struct config *config, char error[512])
     struct gateway *g = xcalloc(1, sizeof(*g));
     g->config = config;
     g->public_url = public_url(config);
+    g->logins = logins_new();
     open_loop(g);
     if (open_store(g, error) && open_jobs(g, error) && open_httpd(g, error)) {
         return g;
@@ -320,6 +324,7 @@ void gateway_destroy(struct gateway **gp)
     }
     *gp = NULL;
     jobs_destroy(&g->jobs);
+    logins_destroy(&g->logins);
     httpd_destroy(&g->httpd);
     records_watch_destroy(&g->watch);
     store_destroy(&g->store);

@@ -9,6 +9,7 @@
 
 #include "common/meaning/wire.h"
 #include "gateway/answer.h"
+#include "gateway/logins.h"
 #include "gateway/router.h"
 #include "gateway/system.h"
 
@@ -32,6 +33,8 @@ struct intake_input {
     void *context;
     const char *public_url; /* where users reach this gateway, without a "/" at its end */
     int64_t wall_ms;        /* now */
+    int64_t mono_ms;        /* now, of the clock that never goes backwards */
+    struct logins *logins;  /* passwords of accounts: lives as long as the gateway */
 };
 
 enum intake_kind { INTAKE_ANSWER, INTAKE_JOB, INTAKE_HEALTH };

@@ -7,10 +7,13 @@
 
 #include "common/base/utf8.h"
 
+enum { LANG_BYTES_MAX = 64 }; /* of a job */
+
 /* The published parameters. Whatever else is sent becomes {param.NAME} of the templates. */
-static const char *const published[] = {"key",       "aid",        "mid", "partner",    "msisdn",
-                                        "type",      "userId",     "otp", "request_id", "ip",
-                                        "userAgent", "user_agent", "lang"};
+static const char *const published[] = {"key",  "aid",    "mid", "partner",    "msisdn",
+                                        "type", "userId", "otp", "request_id", NULL};
+/* Those that tell of the user, in every system. */
+static const char *const of_user[] = {"ip", "userAgent", "user_agent", "lang", NULL};
 
 /* Longest text that a job takes, and what to say when it is longer. */
 static const struct {
@@ -22,10 +25,9 @@ static const struct {
     {"type", 64, "type has more than 64 bytes"},
     {"otp", 64, "otp has more than 64 bytes"},
     {"request_id", 64, "request_id has more than 64 bytes"},
-    {"lang", 64, "lang has more than 64 bytes"},
 };
 
-static bool refuse(struct otp_refusal *why, enum result_code code, const char *detail)
+bool otp_refuse(struct otp_refusal *why, enum result_code code, const char *detail)
 {
     why->code = code;
     (void)snprintf(why->detail, sizeof(why->detail), "%s", detail);
@@ -48,11 +50,11 @@ static bool read_id(struct slice given, bool bound, uint64_t settled, const char
 {
     *out = settled;
     if (given.n == 0) {
-        return bound ? true : refuse(why, RESULT_INVALID_REQUEST, missing);
+        return bound ? true : otp_refuse(why, RESULT_INVALID_REQUEST, missing);
     }
     uint64_t value;
     if (!slice_to_u64(given, INT64_MAX, &value)) {
-        return refuse(why, RESULT_INVALID_REQUEST, wrong);
+        return otp_refuse(why, RESULT_INVALID_REQUEST, wrong);
     }
     *contradicts = *contradicts || (bound && value != settled);
     *out = value;
@@ -65,7 +67,7 @@ static bool read_credentials(const struct params *p, const struct binding *b,
     out->key = params_get(p, "key");
     out->contradicts = false;
     if (out->key.n == 0) {
-        return refuse(why, RESULT_INVALID_REQUEST, "key is missing");
+        return otp_refuse(why, RESULT_INVALID_REQUEST, "key is missing");
     }
     return read_id(params_get(p, "aid"), b->bound, b->aid, "aid is missing",
                    "aid must be a whole number" ID_RANGE, &out->aid, &out->contradicts, why) &&
@@ -87,74 +89,83 @@ static bool credentials_ok(const struct records *records, const struct credentia
     return wrong == 0;
 }
 
+const struct integration *otp_route(const struct records *records, struct slice name,
+                                    struct otp_refusal *why)
+{
+    const struct integration *i = records_integration(records, name);
+    if (i == NULL) {
+        (void)otp_refuse(why, RESULT_INTEGRATION_NOT_FOUND, "no integration has this partner name");
+    } else if (i->paused && i->fallback.count == 0) {
+        (void)otp_refuse(why, RESULT_INTEGRATION_PAUSED, "this partner is paused by its operator");
+        i = NULL;
+    }
+    return i;
+}
+
 static const struct integration *find_route(const struct records *records, const struct params *p,
                                             const struct binding *b, struct otp_refusal *why)
 {
     struct slice given = params_get(p, "partner");
     if (given.n == 0 && !b->bound) {
-        (void)refuse(why, RESULT_INVALID_REQUEST, "partner is missing");
+        (void)otp_refuse(why, RESULT_INVALID_REQUEST, "partner is missing");
         return NULL;
     }
     if (given.n > 0 && b->bound && !slice_eq(given, b->partner)) {
-        (void)refuse(why, RESULT_INTEGRATION_NOT_FOUND, "partner is not the one of this endpoint");
+        (void)otp_refuse(why, RESULT_INTEGRATION_NOT_FOUND,
+                         "partner is not the one of this endpoint");
         return NULL;
     }
-    const struct integration *i = records_integration(records, b->bound ? b->partner : given);
-    if (i == NULL) {
-        (void)refuse(why, RESULT_INTEGRATION_NOT_FOUND, "no integration has this partner name");
-    } else if (i->paused) {
-        (void)refuse(why, RESULT_INTEGRATION_PAUSED, "this partner is paused by its operator");
-        i = NULL;
-    }
-    return i;
+    return otp_route(records, b->bound ? b->partner : given, why);
 }
 
 static bool check_lengths(const struct params *p, struct otp_refusal *why)
 {
     for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
         if (params_get(p, lengths[i].name).n > lengths[i].bytes_max) {
-            return refuse(why, RESULT_INVALID_REQUEST, lengths[i].detail);
+            return otp_refuse(why, RESULT_INVALID_REQUEST, lengths[i].detail);
         }
     }
     return true;
 }
 
-static bool read_number(struct otp_request *r, const struct params *p, const char *country_code,
-                        struct otp_refusal *why)
+bool otp_number(struct msisdn *out, struct slice typed, const char *name, const char *country_code,
+                struct otp_refusal *why)
 {
-    struct slice typed = params_get(p, "msisdn");
     const char *reason;
     if (typed.n == 0) {
-        return refuse(why, RESULT_INVALID_REQUEST, "msisdn is missing");
+        why->code = RESULT_INVALID_REQUEST;
+        (void)snprintf(why->detail, sizeof(why->detail), "%s is missing", name);
+        return false;
     }
-    if (!msisdn_parse(typed, country_code, &r->msisdn, &reason)) {
+    if (!msisdn_parse(typed, country_code, out, &reason)) {
         why->code = RESULT_INVALID_MSISDN;
-        (void)snprintf(why->detail, sizeof(why->detail), "msisdn %s", reason);
+        (void)snprintf(why->detail, sizeof(why->detail), "%s %s", name, reason);
         return false;
     }
     return true;
 }
 
-static bool is_published(struct slice name)
+static bool is_of(struct slice name, const char *const *list)
 {
-    for (size_t i = 0; i < ARRAY_LEN(published); i++) {
-        if (slice_is(name, published[i])) {
+    for (size_t i = 0; list[i] != NULL; i++) {
+        if (slice_is(name, list[i])) {
             return true;
         }
     }
     return false;
 }
 
-static bool take_extras(struct job_params *out, const struct params *p, struct otp_refusal *why)
+bool otp_extras(struct job_params *out, const struct params *p, const char *const *others,
+                struct otp_refusal *why)
 {
     out->count = 0;
     for (uint32_t i = 0; i < p->count; i++) {
-        if (is_published(p->at[i].name)) {
+        if (is_of(p->at[i].name, others) || is_of(p->at[i].name, of_user)) {
             continue;
         }
         if (out->count == JOB_PARAMS_MAX) {
-            return refuse(why, RESULT_INVALID_REQUEST,
-                          "more than 32 parameters beside the published ones");
+            return otp_refuse(why, RESULT_INVALID_REQUEST,
+                              "more than 32 parameters beside the published ones");
         }
         out->at[out->count++] = (struct job_param){p->at[i].name, p->at[i].value};
     }
@@ -207,7 +218,7 @@ static bool read_agent(struct slice *out, const struct params *p, struct otp_ref
     struct slice one = params_get(p, "user_agent");
     struct slice other = params_get(p, "userAgent");
     if (one.n > 0 && other.n > 0 && !slice_eq(one, other)) {
-        return refuse(why, RESULT_INVALID_REQUEST, "userAgent and user_agent differ");
+        return otp_refuse(why, RESULT_INVALID_REQUEST, "userAgent and user_agent differ");
     }
     *out = one.n > 0 ? one : other;
     return true;
@@ -215,27 +226,29 @@ static bool read_agent(struct slice *out, const struct params *p, struct otp_ref
 
 /* Most affiliates call from their servers: the connection then tells of the server, and is taken
  * only where the parameters do not tell of the user. */
-static bool read_user(struct otp_request *r, const struct params *p,
-                      const struct otp_caller *caller, struct otp_refusal *why)
+bool otp_user(struct job_body *body, const struct params *p, const struct otp_caller *caller,
+              struct otp_refusal *why)
 {
-    r->body.ip = params_get(p, "ip");
-    if (r->body.ip.n > 0 && !is_ip(r->body.ip)) {
-        return refuse(why, RESULT_INVALID_REQUEST, "ip is not an IP address");
+    body->ip = params_get(p, "ip");
+    if (body->ip.n > 0 && !is_ip(body->ip)) {
+        return otp_refuse(why, RESULT_INVALID_REQUEST, "ip is not an IP address");
     }
-    if (r->body.ip.n == 0) {
-        r->body.ip = caller->ip;
+    if (body->ip.n == 0) {
+        body->ip = caller->ip;
     }
-    if (!read_agent(&r->body.user_agent, p, why)) {
+    if (!read_agent(&body->user_agent, p, why)) {
         return false;
     }
-    if (r->body.user_agent.n == 0) {
-        r->body.user_agent = clean_agent(caller->user_agent);
+    if (body->user_agent.n == 0) {
+        body->user_agent = clean_agent(caller->user_agent);
     }
-    r->body.lang = params_get(p, "lang");
-    if (r->body.lang.n == 0) {
-        r->body.lang = first_language(caller->accept_language);
+    body->lang = params_get(p, "lang");
+    if (body->lang.n == 0) {
+        body->lang = first_language(caller->accept_language);
     }
-    return true;
+    return body->lang.n <= LANG_BYTES_MAX
+               ? true
+               : otp_refuse(why, RESULT_INVALID_REQUEST, "lang has more than 64 bytes");
 }
 
 bool otp_request_make(struct otp_request *r, const struct records *records,
@@ -248,17 +261,18 @@ bool otp_request_make(struct otp_request *r, const struct records *records,
         return false;
     }
     if (!credentials_ok(records, &c)) {
-        return refuse(why, RESULT_INVALID_USER_CREDENTIALS, "");
+        return otp_refuse(why, RESULT_INVALID_USER_CREDENTIALS, "");
     }
     const struct integration *route = find_route(records, params, binding, why);
-    if (route == NULL || !read_number(r, params, route->country_code, why) ||
-        !check_lengths(params, why) || !take_extras(&r->body.params, params, why) ||
-        !read_user(r, params, caller, why)) {
+    if (route == NULL ||
+        !otp_number(&r->msisdn, params_get(params, "msisdn"), "msisdn", route->country_code, why) ||
+        !check_lengths(params, why) || !otp_extras(&r->body.params, params, published, why) ||
+        !otp_user(&r->body, params, caller, why)) {
         return false;
     }
     r->body.otp = params_get(params, "otp");
     if (verify && r->body.otp.n == 0) {
-        return refuse(why, RESULT_INVALID_REQUEST, "otp is missing");
+        return otp_refuse(why, RESULT_INVALID_REQUEST, "otp is missing");
     }
     r->route = route->name;
     (void)snprintf(r->tenant, sizeof(r->tenant), "%" PRIu64, c.aid);
