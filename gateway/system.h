@@ -34,11 +34,15 @@ struct system {
 /* Ends it, as the system says; takes NULL for either. */
 void system_drop(const struct system *system, void *kept);
 
-extern const struct system system_af;           /* af.c: system 2, the affiliate OTP API */
-extern const struct system system_endpoint;     /* endpoint.c: system 1, generated endpoints */
-extern const struct system system_flash_create; /* flash.c: system 4, /flash/opt/verify */
-extern const struct system system_flash_query;  /* flash.c: system 4, /flash/opt/query */
-extern const struct system system_flash_page;   /* redirect.c: system 4, the link itself */
-extern const struct system system_flash_mo;     /* mo.c: system 4, SMSs that users sent */
+extern const struct system system_af;              /* af.c: system 2, the affiliate OTP API */
+extern const struct system system_endpoint;        /* endpoint.c: system 1, generated endpoints */
+extern const struct system system_flash_create;    /* flash.c: system 4, /flash/opt/verify */
+extern const struct system system_flash_query;     /* flash.c: system 4, /flash/opt/query */
+extern const struct system system_flash_page;      /* redirect.c: system 4, the link itself */
+extern const struct system system_flash_mo;        /* mo.c: system 4, SMSs that users sent */
+extern const struct system system_otpservice_send; /* otpservice.c: system 3, /send */
+extern const struct system system_otpservice_code; /* otpservice.c: system 3, /code */
+extern const struct system system_camara;          /* camara.c: system 5 */
+extern const struct system system_report_in;       /* report_in.c: callbacks taken in */
 
 #endif

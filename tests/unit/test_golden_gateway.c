@@ -1,16 +1,19 @@
 /*
- * Golden cases of systems 1 and 2: tests/golden/af and tests/golden/endpoint. A case is lines of
- * "word: text"; "#" begins a comment. Records are those of records_fixture.h, the caller is
- * 192.0.2.7.
+ * Golden cases of the served systems: tests/golden/af, endpoint, otpservice, camara, report_in. A
+ * case is lines of "word: text"; "#" begins a comment. Records are those of gateway_fixture.h, the
+ * caller is 192.0.2.7, the time 2022-05-20 10:35:49 UTC.
  *
- *     request: METHOD path?query       header: Content-Type: …      body: …
- *     job: op route tenant {body}      what must be queued, or
+ *     request: METHOD path?query       header: Name: value      body: …
+ *     job: op route tenant {body}      what must be queued, tenant "-" when there is none, or
  *     answer: status {body}            what must be answered; "retry-after=N" may stand between
+ *     has: Name: pattern               and with which header, as a pattern of the shell
+ *     type: media/type                 and of which type, when it is not application/json
  *     result: state code {body}        what the queue says, or
  *     not_taken: code retry_ms text    or
  *     timed_out:                       and then the answer to it
  */
 #include <dirent.h>
+#include <fnmatch.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,17 +21,22 @@
 
 #include <cmocka.h>
 
+#include "common/meaning/job_ops.h"
 #include "gateway/intake.h"
 #include "gateway/otp_request.h"
-#include "tests/unit/records_fixture.h"
+#include "tests/unit/gateway_fixture.h"
 
-enum { LINE_MAX_BYTES = 8192, CASES_WANTED = 25 };
+enum { LINE_MAX_BYTES = 8192, CASES_WANTED = 25, HEADERS_MAX = 8 };
+
+static const int64_t now_ms = 1653042949000;
 
 struct run {
     const char *file;
     struct records *records;
     struct intake_input in;
-    char method[16], target[4096], type[256], agent[512], language[256], body[LINE_MAX_BYTES];
+    char method[16], target[4096], body[LINE_MAX_BYTES];
+    char headers[HEADERS_MAX][512]; /* "Name: value" */
+    int header_count;
     struct intake intake;
     struct answer late; /* to a result */
     bool has_late;
@@ -36,6 +44,21 @@ struct run {
 };
 
 static bool seen[RESULT_CODES]; /* in an answer */
+static struct logins *logins;
+static int64_t requests; /* made so far */
+
+static struct slice header_of(void *context, const char *name)
+{
+    const struct run *r = context;
+    size_t n = strlen(name);
+    for (int i = 0; i < r->header_count; i++) {
+        const char *h = r->headers[i];
+        if (strncasecmp(h, name, n) == 0 && h[n] == ':') {
+            return slice_of(h + n + 1 + strspn(h + n + 1, " "));
+        }
+    }
+    return (struct slice){NULL, 0};
+}
 
 static void make(struct run *r)
 {
@@ -43,46 +66,78 @@ static void make(struct run *r)
     r->in.method = slice_of(r->method);
     r->in.path = slice_make(r->target, strcspn(r->target, "?"));
     r->in.query = slice_of(mark != NULL ? mark + 1 : "");
-    r->in.content_type = slice_of(r->type);
+    r->in.content_type = header_of(r, "Content-Type");
     r->in.body = slice_of(r->body);
-    r->in.caller =
-        (struct otp_caller){SLICE("192.0.2.7"), slice_of(r->agent), slice_of(r->language)};
+    r->in.caller = (struct otp_caller){SLICE("192.0.2.7"), header_of(r, "User-Agent"),
+                                       header_of(r, "Accept-Language")};
+    r->in.header = header_of;
+    r->in.context = r;
+    r->in.public_url = "https://otpq.example";
+    r->in.wall_ms = now_ms;
+    r->in.mono_ms = 1000 * ++requests; /* wrong passwords have a ceiling in each second */
+    r->in.logins = logins;
     intake_make(&r->intake, r->records, &r->in);
 }
 
-static void put_text(json_t *to, const char *name, struct slice s)
+/* The queued body as JSON, as it stands there: in the order of docs/job-protocol.md. */
+static json_t *json_of(struct pack *p)
 {
-    if (s.n > 0) {
-        json_object_set_new(to, name, json_stringn(s.p, s.n));
+    struct slice s;
+    uint64_t number;
+    uint32_t pairs;
+    bool flag;
+    switch (pack_peek(p)) {
+    case PACK_MAP: {
+        json_t *j = json_object();
+        assert_true(pack_read_map(p, &pairs));
+        for (uint32_t i = 0; i < pairs; i++) {
+            assert_true(pack_read_str(p, &s));
+            char *name = slice_dup(s);
+            json_object_set_new(j, name, json_of(p));
+            free(name);
+        }
+        return j;
+    }
+    case PACK_UINT:
+        assert_true(pack_read_uint(p, &number));
+        return json_integer((json_int_t)number);
+    case PACK_BOOL:
+        assert_true(pack_read_bool(p, &flag));
+        return json_boolean(flag);
+    default:
+        assert_true(pack_read_str(p, &s));
+        return json_stringn(s.p, s.n);
     }
 }
 
-/* The queued body as JSON, keys in the order of docs/job-protocol.md. */
-static char *job_text(const struct intake *in)
+/* What workers say to it. */
+static bool decodes(const struct intake *in, const char **error)
 {
+    struct slice bytes = buf_slice(&in->body);
     struct job_body b;
-    const char *error;
-    assert_true(job_body_decode(buf_slice(&in->body), in->op == WIRE_OP_VERIFY, &b, &error));
-    json_t *j = json_object();
-    put_text(j, "msisdn", b.msisdn);
-    put_text(j, "otp", b.otp);
-    put_text(j, "request_id", b.request_id);
-    json_object_set_new(j, "aid", json_integer((json_int_t)b.aid));
-    put_text(j, "user_id", b.user_id);
-    put_text(j, "type", b.type);
-    put_text(j, "ip", b.ip);
-    put_text(j, "user_agent", b.user_agent);
-    put_text(j, "lang", b.lang);
-    for (uint32_t i = 0; i < b.params.count; i++) {
-        json_t *params = json_object_get(j, "params");
-        if (params == NULL) {
-            params = json_object();
-            json_object_set_new(j, "params", params);
-        }
-        char *name = slice_dup(b.params.at[i].name);
-        put_text(params, name, b.params.at[i].value);
-        free(name);
+    struct job_flash_create create;
+    struct job_flash_query query;
+    struct job_report report;
+    switch (in->op) {
+    case WIRE_OP_FLASH_CREATE:
+        return job_flash_create_decode(bytes, &create, error);
+    case WIRE_OP_FLASH_QUERY:
+        return job_flash_query_decode(bytes, &query, error);
+    case WIRE_OP_REPORT:
+        return job_report_decode(bytes, &report, error);
+    default:
+        return job_body_decode(bytes, in->op == WIRE_OP_VERIFY, &b, error);
     }
+}
+
+static char *job_text(const struct run *r)
+{
+    struct pack p = pack_over(buf_slice(&r->intake.body));
+    const char *error = "";
+    if (!decodes(&r->intake, &error)) {
+        fail_msg("%s: no worker takes the job: %s", r->file, error);
+    }
+    json_t *j = json_of(&p);
     char *text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
     return text;
@@ -102,11 +157,29 @@ static void check_job(struct run *r, const char *wanted)
     if (r->intake.kind != INTAKE_JOB) {
         fail_msg("%s: answered instead of queued: %s", r->file, buf_text(&r->intake.answer.body));
     }
-    char *body = job_text(&r->intake);
+    char *body = job_text(r);
     (void)snprintf(text, sizeof(text), "%s %s %s %s", wire_ops[r->intake.op].name, r->intake.route,
-                   r->intake.tenant, body);
+                   r->intake.tenant[0] != '\0' ? r->intake.tenant : "-", body);
     free(body);
     check_text(r, "job", text, wanted);
+}
+
+static const struct answer *answer_of(const struct run *r)
+{
+    return r->has_late ? &r->late : &r->intake.answer;
+}
+
+static void check_header(const struct run *r, const char *wanted)
+{
+    const struct answer *a = answer_of(r);
+    for (uint32_t i = 0; i < a->header_count; i++) {
+        char text[512];
+        (void)snprintf(text, sizeof(text), "%s: %s", a->headers[i].name, a->headers[i].value);
+        if (fnmatch(wanted, text, 0) == 0) {
+            return;
+        }
+    }
+    fail_msg("%s: the answer has no header like %s", r->file, wanted);
 }
 
 static void check_answer(struct run *r, const char *wanted)
@@ -119,11 +192,12 @@ static void check_answer(struct run *r, const char *wanted)
             fail_msg("%s: queued instead of answered", r->file);
         }
     }
-    const struct answer *a = r->has_late ? &r->late : &r->intake.answer;
+    const struct answer *a = answer_of(r);
     if (a->retry_after_s > 0) {
         (void)snprintf(retry, sizeof(retry), "retry-after=%u ", a->retry_after_s);
     }
-    (void)snprintf(text, sizeof(text), "%d %s%s", a->http, retry, buf_text(&a->body));
+    int n = snprintf(text, sizeof(text), "%d %s%s", a->http, retry, buf_text(&a->body));
+    text[n > 0 && text[n - 1] == ' ' ? n - 1 : n] = '\0';
     check_text(r, "answer", text, wanted);
     for (int i = 1; i < RESULT_CODES; i++) {
         char quoted[64];
@@ -143,6 +217,20 @@ static int64_t number_in(const json_t *j, const char *name)
     return value != NULL ? json_integer_value(value) : -1;
 }
 
+static void read_flash(const json_t *j, struct job_flash *out)
+{
+    out->message_id = text_in(j, "message_id");
+    out->code = text_in(j, "code");
+    out->status = text_in(j, "status");
+    out->mobile = text_in(j, "mobile");
+    out->sender = text_in(j, "sender");
+    out->send_time = text_in(j, "send_time");
+    out->deliver_time = text_in(j, "deliver_time");
+    out->ft_id = text_in(j, "ft_id");
+    out->receiver = text_in(j, "receiver");
+    out->text = text_in(j, "text");
+}
+
 static void say_result(struct run *r, char *text)
 {
     char *rest = text;
@@ -156,6 +244,10 @@ static void say_result(struct run *r, char *text)
     job_result_init(&result);
     result.request_id = text_in(j, "request_id");
     result.url = text_in(j, "url");
+    result.data = text_in(j, "data");
+    result.detail = text_in(j, "detail");
+    result.eid = text_in(j, "eid");
+    read_flash(json_object_get(j, "flash"), &result.flash);
     result.attempts_left = number_in(j, "attempts_left");
     result.retry_after_s = number_in(j, "retry_after");
     result.expires_in_s = number_in(j, "expires_in");
@@ -212,12 +304,14 @@ static void take_line(struct run *r, char *line)
     rest += strspn(rest, " ");
     if (strcmp(line, "request") == 0) {
         assert_int_equal(sscanf(rest, "%15s %4095s", r->method, r->target), 2);
-    } else if (strcmp(line, "header") == 0 && strncmp(rest, "Content-Type: ", 14) == 0) {
-        (void)snprintf(r->type, sizeof(r->type), "%s", rest + 14);
-    } else if (strcmp(line, "header") == 0 && strncmp(rest, "User-Agent: ", 12) == 0) {
-        (void)snprintf(r->agent, sizeof(r->agent), "%s", rest + 12);
-    } else if (strcmp(line, "header") == 0 && strncmp(rest, "Accept-Language: ", 17) == 0) {
-        (void)snprintf(r->language, sizeof(r->language), "%s", rest + 17);
+    } else if (strcmp(line, "header") == 0) {
+        assert_true(r->header_count < HEADERS_MAX);
+        (void)snprintf(r->headers[r->header_count++], sizeof(r->headers[0]), "%s", rest);
+    } else if (strcmp(line, "has") == 0) {
+        check_header(r, rest);
+    } else if (strcmp(line, "type") == 0) {
+        assert_non_null(answer_of(r)->type);
+        check_text(r, "type", answer_of(r)->type, rest);
     } else if (strcmp(line, "body") == 0) {
         (void)snprintf(r->body, sizeof(r->body), "%s", rest);
     } else if (strcmp(line, "job") == 0) {
@@ -240,7 +334,7 @@ static void take_line(struct run *r, char *line)
 static void run_case(const char *path)
 {
     static char line[LINE_MAX_BYTES];
-    struct run r = {.file = path, .records = fixture_records()};
+    struct run r = {.file = path, .records = gateway_records()};
     FILE *f = fopen(path, "r");
     assert_non_null(f);
     while (fgets(line, sizeof(line), f) != NULL) {
@@ -266,7 +360,8 @@ static int is_case(const struct dirent *e)
     return n > 5 && strcmp(e->d_name + n - 5, ".case") == 0;
 }
 
-static void run_folder(const char *folder)
+/* without: words that the system has no answer for, ended by RESULT_NONE. */
+static void run_folder(const char *folder, const enum result_code *without)
 {
     struct dirent **found = NULL;
     char path[512];
@@ -279,27 +374,80 @@ static void run_folder(const char *folder)
         free(found[i]);
     }
     free(found);
+    for (; *without != RESULT_NONE; without++) {
+        seen[*without] = true;
+    }
     for (int i = 1; i < RESULT_CODES; i++) {
-        if (!seen[i] && i != RESULT_DELIVERED) { /* a callback's, which is no answer */
+        if (!seen[i]) {
             fail_msg("%s: no case answers %s", folder, result_rows[i].name);
         }
     }
 }
 
+/* A callback's word, which is no answer to an OTP request. */
+static const enum result_code callbacks_word[] = {RESULT_DELIVERED, RESULT_NONE};
+
 static void system_1(void **state)
 {
     (void)state;
-    run_folder("tests/golden/endpoint");
+    run_folder("tests/golden/endpoint", callbacks_word);
 }
 
 static void system_2(void **state)
 {
     (void)state;
-    run_folder("tests/golden/af");
+    run_folder("tests/golden/af", callbacks_word);
+}
+
+static void system_3(void **state)
+{
+    (void)state;
+    /* Success is said by CODE and RESULT alone. */
+    static const enum result_code without[] = {RESULT_DELIVERED, RESULT_OTP_SENT,
+                                               RESULT_OTP_VERIFIED, RESULT_NONE};
+    run_folder("tests/golden/otpservice", without);
+}
+
+static void system_5(void **state)
+{
+    (void)state;
+    static const enum result_code without[] = {RESULT_DELIVERED, RESULT_OTP_SENT,
+                                               RESULT_OTP_VERIFIED, RESULT_NONE};
+    run_folder("tests/golden/camara", without);
+}
+
+/* What became of a report is told to nobody: final is final. Only what is to be sent again shows.
+ */
+static void callbacks_in(void **state)
+{
+    (void)state;
+    enum result_code without[RESULT_CODES];
+    size_t n = 0;
+    for (int i = 1; i < RESULT_CODES; i++) {
+        static const enum result_code told[] = {
+            RESULT_INVALID_REQUEST,    RESULT_QUEUE_FULL,      RESULT_RATE_LIMITED,
+            RESULT_STORE_UNAVAILABLE,  RESULT_DEADLINE_PASSED, RESULT_OUTCOME_UNKNOWN,
+            RESULT_INTEGRATION_PAUSED, RESULT_INTERNAL_ERROR,  RESULT_CANCELLED};
+        bool is_told = false;
+        for (size_t k = 0; k < ARRAY_LEN(told); k++) {
+            is_told = is_told || told[k] == (enum result_code)i;
+        }
+        if (!is_told) {
+            without[n++] = (enum result_code)i;
+        }
+    }
+    without[n] = RESULT_NONE;
+    run_folder("tests/golden/report_in", without);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(system_1), cmocka_unit_test(system_2)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(system_1), cmocka_unit_test(system_2),     cmocka_unit_test(system_3),
+        cmocka_unit_test(system_5), cmocka_unit_test(callbacks_in),
+    };
+    logins = logins_new();
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    logins_destroy(&logins);
+    return failed;
 }

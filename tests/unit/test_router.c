@@ -25,11 +25,26 @@ static void finds_every_row(void **state)
     expect("POST", "/api/af/otp_verify", ROUTE_FOUND, ROUTE_VERIFY, "");
     expect("GET", "/e/demo1001/otp_gen", ROUTE_FOUND, ROUTE_GEN, "demo1001");
     expect("POST", "/e/a.b:c_d-e/otp_verify", ROUTE_FOUND, ROUTE_VERIFY, "a.b:c_d-e");
+    expect("GET", "/send", ROUTE_FOUND, ROUTE_GEN, "");
+    expect("POST", "/code", ROUTE_FOUND, ROUTE_VERIFY, "");
+    expect("POST", "/one-time-password-sms/v1/send-code", ROUTE_FOUND, ROUTE_GEN, "");
+    expect("POST", "/one-time-password-sms/v1/validate-code", ROUTE_FOUND, ROUTE_VERIFY, "");
+    expect("GET", "/cb/otpservice/a.b/t_1", ROUTE_FOUND, ROUTE_REPORT, "otpservice");
     expect("GET", "/healthz", ROUTE_FOUND, ROUTE_HEALTH, "");
     expect("HEAD", "/healthz", ROUTE_FOUND, ROUTE_HEALTH, "");
     assert_ptr_equal(router_find(SLICE("GET"), SLICE("/api/af/otp_gen")).row->system, &system_af);
     assert_ptr_equal(router_find(SLICE("GET"), SLICE("/e/x/otp_gen")).row->system,
                      &system_endpoint);
+}
+
+static void takes_three_names(void **state)
+{
+    (void)state;
+    struct router_match m = router_find(SLICE("POST"), SLICE("/cb/fotp/partner:1/0f.Z-"));
+    assert_ptr_equal(m.row->system, &system_report_in);
+    assert_true(slice_is(m.names[0], "fotp"));
+    assert_true(slice_is(m.names[1], "partner:1"));
+    assert_true(slice_is(m.names[2], "0f.Z-"));
 }
 
 static void knows_what_is_not_there(void **state)
@@ -49,6 +64,12 @@ static void knows_what_is_not_there(void **state)
                                           "/e/a/otp_send",
                                           "/e/demo1001/",
                                           "/healthz/",
+                                          "/cb/fotp/partner",
+                                          "/cb/fotp/partner/",
+                                          "/cb/fotp/partner/a/b",
+                                          "/cb/fotp/partner/a%41",
+                                          "/one-time-password-sms/v1",
+                                          "/one-time-password-sms/v2/send-code",
                                           "/api/af/./otp_gen",
                                           "/e/../otp_gen/x"};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
@@ -65,6 +86,7 @@ static void tells_wrong_methods(void **state)
         expect(methods[i], "/api/af/otp_gen", ROUTE_WRONG_METHOD, 0, "");
         expect(methods[i], "/e/x/otp_verify", ROUTE_WRONG_METHOD, 0, "");
     }
+    expect("GET", "/one-time-password-sms/v1/send-code", ROUTE_WRONG_METHOD, 0, "");
     expect("POST", "/healthz", ROUTE_WRONG_METHOD, 0, "");
     assert_string_equal(router_find(SLICE("PUT"), SLICE("/api/af/otp_gen")).row->methods,
                         "GET, POST");
@@ -74,6 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_every_row),
+        cmocka_unit_test(takes_three_names),
         cmocka_unit_test(knows_what_is_not_there),
         cmocka_unit_test(tells_wrong_methods),
     };
