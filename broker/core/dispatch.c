@@ -111,7 +111,7 @@ static void send(struct core *core, struct worker *w, struct job *j)
         .id = job_id(j),
         .route = route_name_of(asked),
         .via = f->route == asked ? (struct slice){NULL, 0} : route_name_of(f->route),
-        .moved = j->more == NULL ? RESULT_NONE : (enum result_code)j->more->moved,
+        .moved = settle || j->more == NULL ? RESULT_NONE : (enum result_code)j->more->moved,
         .tenant = slice_make(f->tenant->name, f->tenant->name_n),
         .trace = job_trace(j),
         .op = (enum wire_op)j->op,
