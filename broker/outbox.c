@@ -40,7 +40,7 @@ static bool feed(struct outbox *o, const struct outbox_due *due)
     char id[WIRE_ID_BYTES_MAX + 1];
     uint32_t retry_after_ms = 0;
     struct buf body;
-    buf_init(&body, 256);
+    buf_init(&body, 1024); /* what the encoder may ask for, not what it writes */
     const struct job_callback task = {.task = due->id};
     job_callback_encode(&body, &task);
     must(buf_ok(&body));
