@@ -266,6 +266,9 @@ static void tell_failure(struct answer *a, const void *kept, const struct outcom
 {
     uint32_t retry_after_s = o->retry_after_s;
     struct slice detail = o->ran ? o->result.detail : slice_of(o->detail);
+    if (o->code == RESULT_INVALID_USER_CREDENTIALS) {
+        detail.n = 0; /* a nonce of yesterday is told no better than a wrong signature */
+    }
     if (o->ran && o->result.retry_after_s > 0) {
         retry_after_s =
             o->result.retry_after_s > UINT32_MAX ? UINT32_MAX : (uint32_t)o->result.retry_after_s;

@@ -40,8 +40,11 @@ class Gateway:
         self.redis = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket_path, "--save", "",
                                        "--dir", self.dir], stdout=subprocess.DEVNULL)
         wait_for(lambda: os.path.exists(socket_path), 10, "redis-server is there")
-        subprocess.run([os.path.join(BUILD, "bin", "otpq"), "apply", "-f", os.path.join(ROOT, "deploy", "demo.yaml")],
-                       env=self.env, check=True, stdout=subprocess.DEVNULL, timeout=30 * SLOW)
+        self.apply(os.path.join(ROOT, "deploy", "demo.yaml"))
+
+    def apply(self, path):
+        subprocess.run([os.path.join(BUILD, "bin", "otpq"), "apply", "-f", path], env=self.env, check=True,
+                       stdout=subprocess.DEVNULL, timeout=30 * SLOW)
 
     def start_gateway(self):
         with open(self.log_path, "ab") as log:
