@@ -19,6 +19,7 @@
 #include <stdbool.h>
 
 #include "common/adapters/fetch.h"
+#include "common/adapters/flash_store.h"
 #include "common/adapters/records_watch.h"
 #include "common/adapters/session_store.h"
 #include "common/base/list.h"
@@ -30,6 +31,7 @@ struct flows {
     struct event_base *base;
     struct fetch *fetch;
     struct session_store *sessions;
+    struct flash_store *flash;
     struct records_watch *watch;
     const struct secrets *secrets;
     struct slice pepper;            /* key of code MACs */

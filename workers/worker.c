@@ -270,6 +270,7 @@ static void open_flows(struct worker *w)
         .base = w->base,
         .fetch = w->fetch,
         .sessions = w->sessions,
+        .flash = w->flash,
         .watch = w->watch,
         .secrets = w->secrets,
         .pepper = slice_make(w->pepper, w->pepper_bytes),

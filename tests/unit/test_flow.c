@@ -31,7 +31,14 @@ static struct world {
     struct session_finish finish;
     finish_callback *on_finish;
     int releases;
-    bool doubt; /* of the last release */
+    bool doubt;               /* of the last release */
+    struct session_step last; /* of the last release; step NULL: none */
+    unsigned traits;          /* of the dialect */
+    char url[32];             /* that the verdict has */
+    int reserves;
+    char reserved_lane[65];
+    char reserved_code[16];
+    flash_reserve_callback *on_reserved;
     void (*on_release)(void *context, bool written);
     int calls; /* fetch_start */
     struct fetch_limits limits;
@@ -45,6 +52,7 @@ static struct world {
     enum result_code code;
     int backs;
     struct wire_give_back back;
+    char back_via[65];
 } world;
 
 /* ---- in place of what stands around a flow --------------------------------------------------- */
@@ -123,10 +131,23 @@ void session_release(struct session_store *s, const struct session_job *job,
                      const struct session_step *last, void (*done)(void *context, bool written),
                      void *context)
 {
-    (void)s, (void)job, (void)route, (void)last;
+    (void)s, (void)job, (void)route;
     world.releases++;
+    world.last = last != NULL ? *last : (struct session_step){0};
     world.doubt = doubt != NULL;
     world.on_release = done;
+    world.context = context;
+}
+
+void flash_reserve(struct flash_store *s, struct slice lane, struct slice code,
+                   struct slice request_id, uint64_t valid_ms, flash_reserve_callback *done,
+                   void *context)
+{
+    (void)s, (void)request_id, (void)valid_ms;
+    world.reserves++;
+    (void)snprintf(world.reserved_lane, sizeof world.reserved_lane, "%.*s", SLICE_ARG(lane));
+    (void)snprintf(world.reserved_code, sizeof world.reserved_code, "%.*s", SLICE_ARG(code));
+    world.on_reserved = done;
     world.context = context;
 }
 
@@ -165,6 +186,7 @@ void link_back(struct link *l, const struct wire_give_back *g)
     (void)l;
     world.backs++;
     world.back = *g;
+    (void)snprintf(world.back_via, sizeof world.back_via, "%.*s", SLICE_ARG(g->via));
 }
 
 /* ---- a dialect ------------------------------------------------------------------------------- */
@@ -195,6 +217,7 @@ static void parse(const void *settings, enum dialect_call call, const struct dia
     memset(out, 0, sizeof *out);
     out->end = world.verdict_end;
     out->code = world.verdict_code;
+    (void)snprintf(out->url, sizeof out->url, "%s", world.url);
 }
 
 static void release(void *settings)
@@ -202,11 +225,18 @@ static void release(void *settings)
     (void)settings;
 }
 
+static unsigned traits(const void *settings)
+{
+    (void)settings;
+    return world.traits;
+}
+
 static const struct dialect dialect = {.name = "test",
                                        .has = has,
                                        .timeout_ms = timeout_ms,
                                        .build = build,
                                        .parse = parse,
+                                       .traits = traits,
                                        .release = release};
 
 /* ---- the tests' hands ------------------------------------------------------------------------ */
@@ -221,6 +251,7 @@ static int set_up(void **state)
     fixture_integration(world.records, "r", "66", false);
     world.route = map_get(world.records->integrations, SLICE("r"));
     world.route->dialect = &dialect;
+    world.route->code_digits = 6;
     world.secrets = secrets_load("", &error);
     world.flows = (struct flows){.base = event_base_new(),
                                  .secrets = world.secrets,
@@ -240,16 +271,22 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void begin_to(const char *msisdn, enum wire_op op, uint32_t ttl_ms)
+static void begin_job(const char *msisdn, struct wire_job job)
 {
     struct job_body body = {.msisdn = slice_of(msisdn), .aid = 1001, .otp = SLICE("1234")};
-    struct wire_job job = {
-        .id = SLICE("j1"), .route = SLICE("r"), .op = op, .attempt = 1, .ttl_ms = ttl_ms};
     struct buf bytes;
+    job.id = SLICE("j1");
+    job.route = SLICE("r");
+    job.attempt = 1;
     buf_init(&bytes, 4096);
-    job_body_encode(&bytes, &body, op == WIRE_OP_VERIFY);
+    job_body_encode(&bytes, &body, job.op == WIRE_OP_VERIFY);
     flow_begin(&world.flows, NULL, &job, buf_slice(&bytes), 0);
     buf_free(&bytes);
+}
+
+static void begin_to(const char *msisdn, enum wire_op op, uint32_t ttl_ms)
+{
+    begin_job(msisdn, (struct wire_job){.op = op, .ttl_ms = ttl_ms});
 }
 
 static void begin(enum wire_op op, uint32_t ttl_ms)
@@ -432,6 +469,272 @@ static void test_an_outcome_that_came_too_late_is_not_told(void **state)
     assert_int_equal(world.back.code, RESULT_OUTCOME_UNKNOWN);
 }
 
+/* ---- numbers ----------------------------------------------------------------------------------
+ */
+
+static void test_a_landline_is_not_sent_to(void **state)
+{
+    (void)state;
+    begin_to("6621234567", WIRE_OP_SEND, TTL_MS); /* Bangkok */
+    assert_int_equal(world.claims, 0);
+    assert_int_equal(world.code, RESULT_MSISDN_BLOCKED);
+}
+
+static void test_a_number_nobody_has(void **state)
+{
+    (void)state;
+    begin_to("66012345678", WIRE_OP_SEND, TTL_MS);
+    assert_int_equal(world.claims, 0);
+    assert_int_equal(world.code, RESULT_INVALID_MSISDN);
+    world.route->numbers = NUMBERS_POSSIBLE;
+    begin_to("66012345678", WIRE_OP_SEND, TTL_MS);
+    assert_int_equal(world.claims, 1);
+    begin_to("668123456789012", WIRE_OP_SEND, TTL_MS);
+    assert_int_equal(world.code, RESULT_INVALID_MSISDN);
+}
+
+static void test_the_country_is_known_to_the_claim(void **state)
+{
+    (void)state;
+    begin(WIRE_OP_SEND, TTL_MS);
+    assert_true(slice_is(world.claim->facts.country, "TH"));
+    assert_true(slice_is(world.claim->party, "1001"));
+}
+
+/* ---- fallback ---------------------------------------------------------------------------------
+ */
+
+static struct integration *falls_back_to(const char *name)
+{
+    struct record_list *list = &world.route->fallback;
+    fixture_integration(world.records, name, "66", false);
+    struct integration *i = map_get(world.records->integrations, slice_of(name));
+    i->dialect = &dialect;
+    list->at[list->count++] = slice_dup(slice_of(name));
+    return i;
+}
+
+static void assert_moved_on(const char *why, const char *via)
+{
+    char detail[64];
+    (void)snprintf(detail, sizeof detail, "%s -> %s", why, via);
+    assert_int_equal(world.releases, 1);
+    assert_false(world.doubt);
+    assert_string_equal(world.last.step, "fallback");
+    assert_string_equal(world.last.detail, detail);
+    world.on_release(world.context, true);
+    assert_int_equal(world.backs, 1);
+    assert_string_equal(world.back_via, via);
+    assert_int_equal(world.back.delay_ms, 0);
+    assert_int_equal(world.results, 0);
+}
+
+static void test_what_was_not_sent_goes_on_elsewhere(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_NOT_SENT);
+    assert_moved_on("advertiser_unreachable", "second");
+}
+
+static void test_what_the_advertiser_does_not_want_goes_on(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    world.verdict_end = JOB_END_REFUSED;
+    world.verdict_code = RESULT_NOT_ELIGIBLE;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_ANSWERED);
+    assert_moved_on("not_eligible", "second");
+}
+
+/* What may have been sent, and what no other advertiser does better, stays where it is. */
+static void test_other_refusals_stay(void **state)
+{
+    (void)state;
+    static const enum result_code codes[] = {RESULT_MSISDN_BLOCKED, RESULT_ADVERTISER_REFUSED,
+                                             RESULT_RATE_LIMITED, RESULT_INSUFFICIENT_BALANCE};
+    (void)falls_back_to("second");
+    world.verdict_end = JOB_END_REFUSED;
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        world.verdict_code = codes[i];
+        begin(WIRE_OP_SEND, TTL_MS);
+        claim_answers(CLAIM_WON);
+        advertiser_answers(FETCH_ANSWERED);
+        assert_int_equal(world.finish.code, codes[i]);
+    }
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_UNKNOWN);
+    assert_int_equal(world.finish.code, RESULT_OUTCOME_UNKNOWN);
+    assert_int_equal(world.releases, 0);
+}
+
+static void test_a_verify_never_falls_back(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    begin(WIRE_OP_VERIFY, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_NOT_SENT);
+    assert_int_equal(world.releases, 1);
+    assert_null(world.last.step);
+    world.on_release(world.context, true);
+    assert_string_equal(world.back_via, "");
+}
+
+static void test_paused_and_missing_ones_are_passed_over(void **state)
+{
+    (void)state;
+    falls_back_to("paused")->paused = true;
+    (void)falls_back_to("gone");
+    record_destroy(RECORD_INTEGRATION, map_remove(world.records->integrations, SLICE("gone")));
+    (void)falls_back_to("third");
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_NOT_SENT);
+    assert_moved_on("advertiser_unreachable", "third");
+}
+
+/* The last one's result counts, and it is tried again as any other. */
+static void test_the_last_one_goes_nowhere(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    begin_job("66812345678",
+              (struct wire_job){.op = WIRE_OP_SEND, .ttl_ms = TTL_MS, .via = SLICE("second")});
+    assert_true(slice_is(world.claim->via, "second"));
+    assert_true(slice_is(world.claim->route, "r"));
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_NOT_SENT);
+    assert_null(world.last.step);
+    world.on_release(world.context, true);
+    assert_string_equal(world.back_via, "");
+    assert_int_equal(world.back.code, RESULT_ADVERTISER_UNREACHABLE);
+}
+
+static void test_a_move_of_the_broker_stands_in_the_time_line(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    begin_job("66812345678", (struct wire_job){.op = WIRE_OP_SEND,
+                                               .ttl_ms = TTL_MS,
+                                               .via = SLICE("second"),
+                                               .moved = RESULT_INTEGRATION_PAUSED});
+    assert_int_equal(world.claim->step_count, 3);
+    assert_string_equal(world.claim->steps[2].step, "fallback");
+    assert_string_equal(world.claim->steps[2].detail, "integration_paused -> second");
+}
+
+static void test_a_verify_follows_its_send(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    begin(WIRE_OP_VERIFY, TTL_MS);
+    struct claim c = {.outcome = CLAIM_MOVED, .via = "second"};
+    world.on_claim(world.claim_context, &c);
+    assert_int_equal(world.calls, 0);
+    assert_string_equal(world.back_via, "second");
+    assert_int_equal(world.back.delay_ms, 0);
+}
+
+/* The route takes no calls now, but the request may be another's. */
+static void test_a_verify_of_a_paused_route_is_looked_up(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    world.route->paused = true;
+    begin(WIRE_OP_VERIFY, TTL_MS);
+    assert_int_equal(world.claims, 1);
+    assert_true(world.claim->nowhere);
+    struct claim c = {.outcome = CLAIM_MOVED, .via = "r"};
+    world.on_claim(world.claim_context, &c);
+    assert_int_equal(world.backs, 1);
+    assert_string_equal(world.back_via, "");
+    assert_true(world.back.delay_ms > 0);
+    world.route->paused = false;
+    begin_job("66812345678", (struct wire_job){.op = WIRE_OP_VERIFY,
+                                               .ttl_ms = TTL_MS,
+                                               .moved = RESULT_ADVERTISER_UNREACHABLE});
+    assert_true(world.claim->nowhere);
+    begin(WIRE_OP_SEND, TTL_MS);
+    assert_false(world.claim->nowhere);
+}
+
+/* ---- links ------------------------------------------------------------------------------------
+ */
+
+static void test_a_link_reserves_its_code(void **state)
+{
+    (void)state;
+    world.traits = DIALECT_LINK;
+    world.route->code_digits = 10; /* more than FOTP takes */
+    begin(WIRE_OP_SEND, TTL_MS);
+    assert_true(world.claim->link);
+    claim_answers(CLAIM_WON);
+    assert_int_equal(world.calls, 0);
+    assert_int_equal(world.reserves, 1);
+    assert_string_equal(world.reserved_lane, "r");
+    assert_int_equal(strlen(world.reserved_code), 6);
+    char first[16];
+    (void)snprintf(first, sizeof first, "%s", world.reserved_code);
+    world.on_reserved(world.context, FLASH_TAKEN);
+    assert_int_equal(world.reserves, 2);
+    world.on_reserved(world.context, FLASH_TAKEN);
+    assert_true(strcmp(first, world.reserved_code) != 0 || world.reserves == 3);
+    world.on_reserved(world.context, FLASH_RESERVED);
+    assert_int_equal(world.calls, 1);
+    world.verdict_end = JOB_END_DONE;
+    world.verdict_code = RESULT_OTP_SENT;
+    (void)snprintf(world.url, sizeof world.url, "https://x/1");
+    advertiser_answers(FETCH_ANSWERED);
+    assert_true(slice_is(world.finish.result->url, "https://x/1"));
+    assert_true(slice_is(world.claim->facts.url, "https://x/1"));
+}
+
+static void test_every_code_taken(void **state)
+{
+    (void)state;
+    world.traits = DIALECT_LINK;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    for (int i = 0; i < 100 && world.finishes == 0; i++) {
+        world.on_reserved(world.context, FLASH_TAKEN);
+    }
+    assert_int_equal(world.reserves, 20);
+    assert_int_equal(world.calls, 0);
+    assert_int_equal(world.finish.code, RESULT_INTERNAL_ERROR);
+}
+
+static void test_a_reserve_without_a_store(void **state)
+{
+    (void)state;
+    world.traits = DIALECT_LINK;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    world.on_reserved(world.context, FLASH_RESERVE_NO_STORE);
+    assert_int_equal(world.calls, 0);
+    assert_int_equal(world.releases, 1);
+    world.on_release(world.context, true);
+    assert_int_equal(world.back.code, RESULT_STORE_UNAVAILABLE);
+}
+
+/* The store is slow: what was free when it was asked is not called after the deadline. */
+static void test_a_reserve_answered_after_the_deadline(void **state)
+{
+    (void)state;
+    world.traits = DIALECT_LINK;
+    begin(WIRE_OP_SEND, 300);
+    claim_answers(CLAIM_WON);
+    world.now_ms += 400;
+    world.on_reserved(world.context, FLASH_RESERVED);
+    assert_int_equal(world.calls, 0);
+    assert_int_equal(world.finish.end, JOB_END_EXPIRED);
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -447,6 +750,22 @@ int main(void)
         WITH(test_without_time_a_claim_only_settles),
         WITH(test_an_outcome_that_came_too_late_is_not_told),
         WITH(test_a_changed_route_refuses_nothing_that_may_have_started),
+        WITH(test_a_landline_is_not_sent_to),
+        WITH(test_a_number_nobody_has),
+        WITH(test_the_country_is_known_to_the_claim),
+        WITH(test_what_was_not_sent_goes_on_elsewhere),
+        WITH(test_what_the_advertiser_does_not_want_goes_on),
+        WITH(test_other_refusals_stay),
+        WITH(test_a_verify_never_falls_back),
+        WITH(test_paused_and_missing_ones_are_passed_over),
+        WITH(test_the_last_one_goes_nowhere),
+        WITH(test_a_move_of_the_broker_stands_in_the_time_line),
+        WITH(test_a_verify_follows_its_send),
+        WITH(test_a_verify_of_a_paused_route_is_looked_up),
+        WITH(test_a_link_reserves_its_code),
+        WITH(test_every_code_taken),
+        WITH(test_a_reserve_without_a_store),
+        WITH(test_a_reserve_answered_after_the_deadline),
     };
     log_setup("test_flow", LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);
