@@ -69,10 +69,10 @@ def test_export_gives_the_applied_file_back(store, demo):
     assert store.export() == ""
     code, out, err = store.run("apply", "-f", DEMO)
     assert (code, err) == (0, "")
-    assert "6 added, 0 changed, 0 removed" in out
+    assert "10 added, 0 changed, 0 removed" in out
     assert store.export() == demo
     code, out, _ = store.run("apply", "-f", DEMO)
-    assert (code, out) == (0, "0 added, 0 changed, 0 removed, 6 unchanged, 0 kept\n")
+    assert (code, out) == (0, "0 added, 0 changed, 0 removed, 10 unchanged, 0 kept\n")
 
 
 def test_a_change_is_shown_and_keys_are_not(store, demo):
