@@ -41,7 +41,7 @@ static void a_report_takes_no_token_and_no_place(void **state)
     assert_true(rig_policy(g, "r", p));
     rig_credit(g, 10);
     for (int i = 0; i < 3; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof(id), "r%d", i);
         put(g, id, WIRE_OP_REPORT);
     }
@@ -99,7 +99,7 @@ static void what_becomes_of_a_report_opens_no_breaker(void **state)
     assert_true(rig_policy(g, "r", breaking));
     rig_credit(g, 20);
     for (int i = 0; i < 5; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof(id), "r%d", i);
         put(g, id, WIRE_OP_REPORT);
         rig_step(g);
@@ -113,7 +113,7 @@ static void reports_and_calls_take_turns(void **state)
 {
     struct rig *g = *state;
     for (int i = 0; i < 4; i++) {
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof(id), "r%d", i);
         put(g, id, WIRE_OP_REPORT);
         id[0] = 's';
