@@ -448,7 +448,7 @@ static void say_unmapped(struct judgement *j, enum result_code success, struct d
 void answer_rule_apply(const struct answer_rule *rule, enum result_code success,
                        const struct dialect_answer *answer, struct dialect_verdict *out)
 {
-    *out = (struct dialect_verdict){.end = JOB_END_UNKNOWN, .code = RESULT_OUTCOME_UNKNOWN};
+    dialect_verdict_init(out);
     struct judgement j = {.rule = rule, .answer = answer, .doc = body_json(rule, answer->body)};
     buf_init(&j.value, LOCATOR_VALUE_BYTES_MAX);
     if (!say_mapped(&j, out)) {

@@ -1,6 +1,7 @@
 #include "common/meaning/dialect.h"
 
-const struct dialect *const dialects[] = {&dialect_template, NULL};
+const struct dialect *const dialects[] = {&dialect_template, &dialect_offer18, &dialect_otpservice,
+                                          &dialect_fotp, NULL};
 
 const struct dialect *dialect_find(struct slice name)
 {
@@ -15,6 +16,14 @@ const struct dialect *dialect_find(struct slice name)
 unsigned dialect_traits(const struct dialect *d, const void *settings)
 {
     return d->traits != NULL ? d->traits(settings) : 0;
+}
+
+void dialect_verdict_init(struct dialect_verdict *v)
+{
+    *v = (struct dialect_verdict){.end = JOB_END_UNKNOWN,
+                                  .code = RESULT_OUTCOME_UNKNOWN,
+                                  .attempts_left = -1,
+                                  .retry_after_s = -1};
 }
 
 void dialect_request_init(struct dialect_request *r)

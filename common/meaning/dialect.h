@@ -54,7 +54,11 @@ struct dialect_verdict {
     char advertiser_request_id[128]; /* "" when there is none */
     char url[DIALECT_URL_BYTES];     /* the link that the user opens, of a link dialect; or "" */
     struct dialect_message mo;       /* what the user sent, where the answer tells it */
+    int64_t attempts_left;           /* as the answer tells; -1: it does not */
+    int64_t retry_after_s;           /* the same */
 };
+/* Nobody knows: what a verdict is before anything was read. */
+void dialect_verdict_init(struct dialect_verdict *v);
 
 enum dialect_event { DIALECT_DELIVERY, DIALECT_VERIFICATION, DIALECT_MO };
 
@@ -75,7 +79,8 @@ enum dialect_trait { DIALECT_LINK = 1, DIALECT_REPORTS = 2 /* tells deliveries b
 
 /* One key of a dialect's settings, for its reader, its documentation and the wizard. */
 struct dialect_setting {
-    const char *group;   /* the map it stands in: "call", "answer", "success", "locator" */
+    const char *group;   /* the map it stands in: "call", "answer", …; or
+                            "integration": a key of the integration itself */
     const char *key;     /* as written */
     const char *meaning; /* one sentence */
 };
@@ -111,6 +116,9 @@ struct dialect {
 unsigned dialect_traits(const struct dialect *d, const void *settings);
 
 extern const struct dialect dialect_template;
+extern const struct dialect dialect_offer18;    /* system 2 */
+extern const struct dialect dialect_otpservice; /* system 3 */
+extern const struct dialect dialect_fotp;       /* system 4 */
 /* All dialects, NULL-terminated. */
 extern const struct dialect *const dialects[];
 const struct dialect *dialect_find(struct slice name);

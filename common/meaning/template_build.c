@@ -91,13 +91,19 @@ static bool put_pairs(struct builder *b, const struct template_pairs *p, size_t 
                       struct buf *out)
 {
     for (size_t i = 0; i < p->count; i++) {
+        size_t before = out->n;
         buf_puts(out, out->n > begin ? "&" : "");
         if (!put(b, p->at[i].key, out)) {
             return false;
         }
         buf_putc(out, '=');
+        size_t value = out->n;
         if (!put(b, p->at[i].value, out)) {
             return false;
+        }
+        if (p->skip_empty && out->n == value && buf_ok(out)) {
+            out->n = before;
+            out->p[before] = '\0';
         }
     }
     bool check = p->dynamic && !b->masked && !b->probing;

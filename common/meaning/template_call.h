@@ -20,7 +20,8 @@ struct template_pair {
 struct template_pairs {
     size_t count;
     struct template_pair *at;
-    bool dynamic; /* some key has a macro: two keys may become the same */
+    bool dynamic;    /* some key has a macro: two keys may become the same */
+    bool skip_empty; /* a pair whose value is empty is not sent */
 };
 
 enum body_kind { BODY_NONE, BODY_FORM, BODY_JSON, BODY_RAW };
