@@ -82,6 +82,7 @@ class Advertiser:
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self.calls = {}
+        self.queries = {}  # the newest of each
         self.servers = [Server(("127.0.0.1", 0), Handler) for _ in range(2)]
         self.ports = [s.server_address[1] for s in self.servers]
         for server in self.servers:
@@ -92,6 +93,7 @@ class Advertiser:
         with self.lock:
             key = (path, query.get("msisdn"))
             self.calls[key] = self.calls.get(key, 0) + 1
+            self.queries[key] = query
 
     def seen(self, path, msisdn):
         with self.lock:
@@ -179,13 +181,16 @@ log:
   level: %s
 """ % (self.dir, self.clients, self.workers_port, self.metrics, self.extra[0], self.workers_port,
             self.extra[1], self.clients, self.extra[2]), 0o644)
-        self.spawn(["redis-server", "--port", "0", "--unixsocket", self.dir + "/redis.sock", "--save", "",
-                    "--maxmemory-policy", "noeviction", "--dir", self.dir])
+        self.redis_server(["redis-server", "--port", "0", "--unixsocket", self.dir + "/redis.sock", "--save", "",
+                           "--maxmemory-policy", "noeviction", "--dir", self.dir])
         wait_for(lambda: os.path.exists(self.dir + "/redis.sock"), 10, "redis is there")
         self.apply()
         self.broker = self.program("otpq-broker")
         wait_for(self.ready, 10, "the broker is ready")
         self.client = Client("tcp://127.0.0.1:%d" % self.clients)
+
+    def redis_server(self, argv):
+        self.spawn(argv)
 
     def ready(self):
         try:
@@ -219,8 +224,9 @@ log:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20 * SLOW)
         assert done.returncode == 0, done.stdout
 
-    def spawn(self, argv):
-        process = subprocess.Popen(argv, stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    def spawn(self, argv, env=None):
+        process = subprocess.Popen(argv, stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   env=dict(os.environ, **(env or {})))
         self.processes.append(process)
         return process
 
