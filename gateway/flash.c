@@ -8,8 +8,8 @@
 
 #include "common/meaning/flash_index.h"
 #include "common/meaning/job_ops.h"
-#include "common/meaning/msisdn.h"
 #include "gateway/flash_answer.h"
+#include "gateway/otp_request.h"
 #include "gateway/outcome.h"
 #include "gateway/sign_check.h"
 #include "gateway/signed_body.h"
@@ -161,7 +161,7 @@ static void send_code(struct intake *p, const struct asked *asked, const struct 
                       struct slice party, const struct signer *who)
 {
     struct msisdn mobile;
-    const char *why;
+    struct otp_refusal why;
     char lane[INTAKE_ROUTE_BYTES];
     if (asked->code.n > 0) {
         intake_fail(p, RESULT_INVALID_REQUEST, 0,
@@ -172,8 +172,8 @@ static void send_code(struct intake *p, const struct asked *asked, const struct 
         intake_fail(p, RESULT_INVALID_REQUEST, 0, "mobile is missing: this template needs it");
         return;
     }
-    if (!msisdn_parse(asked->mobile, route->country_code, &mobile, &why)) {
-        intake_fail(p, RESULT_INVALID_MSISDN, 0, why);
+    if (!otp_number(&mobile, asked->mobile, "mobile", route->country_code, &why)) {
+        intake_fail(p, why.code, 0, why.detail);
         return;
     }
     (void)snprintf(lane, sizeof(lane), FLASH_LANE "%s", asked->template->name);

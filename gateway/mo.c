@@ -14,7 +14,13 @@
 #include "gateway/intake.h"
 #include "gateway/outcome.h"
 
-enum { RECEIVER_DIGITS_MAX = 15, PARTY_BYTES = 64, RETRY_AFTER_S = 1 };
+enum {
+    RECEIVER_DIGITS_MAX = 15,
+    PARTY_BYTES = 64,
+    RETRY_AFTER_S = 1,
+    VALUE_BYTES_MAX = PARAM_VALUE_BYTES_MAX,
+    UTF8_BYTES_MAX = 4
+};
 
 /* One SMS, made the same. */
 struct mo {
@@ -58,16 +64,33 @@ static int hex(char c)
                                   : -1;
 }
 
-/* People put line ends into their SMSs, which parameters must not have: encoded control characters
- * become spaces. */
+/* What of an encoded text is one byte of the decoded one: returns how long it is. */
+static size_t one_byte(struct slice s, size_t at, unsigned char *byte)
+{
+    int high = s.p[at] == '%' && at + 2 < s.n ? hex(s.p[at + 1]) : -1;
+    int low = high >= 0 ? hex(s.p[at + 2]) : -1;
+    *byte = low >= 0 ? (unsigned char)(high * 16 + low) : (unsigned char)s.p[at];
+    return low >= 0 ? 3 : 1;
+}
+
+/* People put line ends into their SMSs and write long ones, which parameters must not have and be:
+ * encoded control characters become spaces, and what is too long is cut between two characters. */
 static void soften(struct buf *out, struct slice encoded)
 {
-    for (size_t i = 0; i < encoded.n; i++) {
-        int high = encoded.p[i] == '%' && i + 2 < encoded.n ? hex(encoded.p[i + 1]) : -1;
-        int low = high >= 0 ? hex(encoded.p[i + 2]) : -1;
-        int c = low >= 0 ? high * 16 + low : 'x';
-        buf_putc(out, c < ' ' || c == 0x7f ? '+' : encoded.p[i]);
-        i += c < ' ' || c == 0x7f ? 2 : 0;
+    size_t in_value = 0; /* bytes since the last "&" or "=" */
+    size_t step;
+    for (size_t i = 0; i < encoded.n; i += step) {
+        unsigned char byte;
+        step = one_byte(encoded, i, &byte);
+        in_value = step == 1 && (byte == '&' || byte == '=') ? 0 : in_value + 1;
+        bool begins = (byte & 0xc0) != 0x80;
+        if (in_value > VALUE_BYTES_MAX - UTF8_BYTES_MAX && begins) {
+            in_value = VALUE_BYTES_MAX; /* nor any character after it */
+        } else if (in_value <= VALUE_BYTES_MAX && (byte < ' ' || byte == 0x7f)) {
+            buf_putc(out, '+');
+        } else if (in_value <= VALUE_BYTES_MAX) {
+            buf_put(out, encoded.p + i, step);
+        }
     }
 }
 

@@ -72,16 +72,19 @@ static bool is_elsewhere(const struct records *records, const struct flash_templ
     return i != NULL && (dialect_traits(i->dialect, i->settings) & DIALECT_LINK) != 0;
 }
 
+/* The first by name, so that it does not depend on the order of the records. */
 static void add_lane(struct flash_index *x, const struct flash_template *t)
 {
     struct slice account = slice_of(t->account);
+    char *lane = map_get(x->lanes, account);
     void *old = NULL;
-    if (map_get(x->lanes, account) != NULL) {
+    if (lane == NULL) {
+        lane = xcalloc(1, WIRE_ROUTE_BYTES_MAX + 1);
+        must(map_set(x->lanes, account, lane, &old) && old == NULL);
+    } else if (strcmp(lane + sizeof(FLASH_LANE) - 1, t->name) < 0) {
         return;
     }
-    char *lane = xmalloc(WIRE_ROUTE_BYTES_MAX + 1);
     (void)snprintf(lane, WIRE_ROUTE_BYTES_MAX + 1, FLASH_LANE "%s", t->name);
-    must(map_set(x->lanes, account, lane, &old) && old == NULL);
 }
 
 const char *flash_index_lane(const struct flash_index *x, const char *account)

@@ -2,13 +2,14 @@
  * The records of records_fixture.h and what the other served systems need beside: accounts demo,
  * quiet (no callbacks), inactive, bare (no integration), stopped (its integration is paused),
  * keyless (no password); API tokens; integrations spared (paused, but demo stands in), and carrier,
- * whose dialect takes callbacks.
+ * whose dialect takes callbacks; and FOTP's, which flash_fixture.h tells.
  */
 #ifndef OTPQ_TESTS_GATEWAY_FIXTURE_H
 #define OTPQ_TESTS_GATEWAY_FIXTURE_H
 
 #include <stdio.h>
 
+#include "tests/unit/flash_fixture.h"
 #include "tests/unit/records_fixture.h"
 
 /* crypt(5) of "demo-pass", as cheap as it gets. */
@@ -122,6 +123,7 @@ static inline struct records *gateway_records(void)
     fixture_token(r, "demo", "demo-token", "demo-local");
     fixture_token(r, "stopped", "stopped-token", "paused");
     fixture_token(r, "spared", "spared-token", "spared");
+    fixture_flash(r);
     return r;
 }
 

@@ -1,7 +1,7 @@
 /*
- * Golden cases of the served systems: tests/golden/af, endpoint, otpservice, camara, report_in. A
- * case is lines of "word: text"; "#" begins a comment. Records are those of gateway_fixture.h, the
- * caller is 192.0.2.7, the time 2022-05-20 10:35:49 UTC.
+ * Golden cases of the served systems: tests/golden/af, endpoint, otpservice, fotp, mo, camara,
+ * report_in. A case is lines of "word: text"; "#" begins a comment. Records are those of
+ * gateway_fixture.h, the caller is 192.0.2.7, the time 2022-05-20 10:35:49 UTC.
  *
  *     request: METHOD path?query       header: Name: value      body: …
  *     job: op route tenant {body}      what must be queued, tenant "-" when there is none, or
@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "common/meaning/fotp_words.h"
 #include "common/meaning/job_ops.h"
 #include "gateway/intake.h"
 #include "gateway/otp_request.h"
@@ -202,6 +203,8 @@ static void check_answer(struct run *r, const char *wanted)
     for (int i = 1; i < RESULT_CODES; i++) {
         char quoted[64];
         (void)snprintf(quoted, sizeof(quoted), ":\"%s", result_rows[i].name);
+        seen[i] = seen[i] || strstr(wanted, quoted) != NULL;
+        (void)snprintf(quoted, sizeof(quoted), "\"code\":\"%s\",\"success\"", fotp_words[i].code);
         seen[i] = seen[i] || strstr(wanted, quoted) != NULL;
     }
 }
@@ -408,6 +411,25 @@ static void system_3(void **state)
     run_folder("tests/golden/otpservice", without);
 }
 
+static void system_4(void **state)
+{
+    (void)state;
+    static const enum result_code without[] = {RESULT_NONE};
+    run_folder("tests/golden/fotp", without);
+}
+
+/* Who hands in an SMS learns nothing of what became of it. */
+static void messages_in(void **state)
+{
+    (void)state;
+    enum result_code all[RESULT_CODES];
+    for (int i = 1; i < RESULT_CODES; i++) {
+        all[i - 1] = (enum result_code)i;
+    }
+    all[RESULT_CODES - 1] = RESULT_NONE;
+    run_folder("tests/golden/mo", all);
+}
+
 static void system_5(void **state)
 {
     (void)state;
@@ -443,8 +465,9 @@ static void callbacks_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(system_1), cmocka_unit_test(system_2),     cmocka_unit_test(system_3),
-        cmocka_unit_test(system_5), cmocka_unit_test(callbacks_in),
+        cmocka_unit_test(system_1),     cmocka_unit_test(system_2),    cmocka_unit_test(system_3),
+        cmocka_unit_test(system_4),     cmocka_unit_test(messages_in), cmocka_unit_test(system_5),
+        cmocka_unit_test(callbacks_in),
     };
     logins = logins_new();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
