@@ -233,6 +233,89 @@ def test_results_of_the_queue(gateway):
         503, {"status": "503", "error": "store_unavailable", "retry_after": 1}, "1")
 
 
+LOGIN = {"username": "demo", "password": "demo-pass", "msisdn": "66812340000"}
+SEND_CODE = "/one-time-password-sms/v1/send-code"
+MESSAGE = {"phoneNumber": "+66812340000", "message": "{{code}} is your code"}
+
+
+def send_code(gateway, token="demo-token"):
+    return gateway.call(SEND_CODE, {}, method="POST", body=json.dumps(MESSAGE).encode(),
+                        headers={"Authorization": "Bearer " + token, "x-correlator": "c-1"})
+
+
+def test_system_3(gateway):
+    gateway.broker.answer = lambda e, b: result(e, "done", "otp_sent", request_id="8123456789012", response="otp_sent")
+    status, answer, headers = gateway.call("/send", dict(LOGIN, eid="order-7", color="red"))
+    assert (status, answer) == (200, {"STATUS": "SUCCESS", "MSG": "", "CODE": "200", "MSGID": "8123456789012"})
+    gateway.broker.answer = lambda e, b: result(e, "refused", "wrong_otp", request_id="8123456789012", eid="order-7",
+                                                error="wrong_otp", attempts_left=4)
+    status, answer, _ = gateway.call("/code", dict(LOGIN, sid=answer["MSGID"], code="1234", msisdn=""))
+    assert (status, answer["CODE"], answer["RESULT"], answer["EXTID"]) == (200, "200", "FAILED", "order-7")
+    (first, body), (second, code) = gateway.broker.jobs
+    assert first["id"] == headers["X-Request-Id"] and (first["op"], second["op"]) == ("send", "verify")
+    assert first["route"] == second["route"] == "demo-local"
+    assert first["tenant"] == second["tenant"] == body["party"] == code["party"] == body["lane"] == "account:demo"
+    assert (body["id_as"], body["eid"], body["params"]) == ("number", "order-7", {"color": "red"})
+    assert (code["request_id"], code["otp"]) == ("8123456789012", "1234") and "msisdn" not in code
+    assert "demo-pass" not in json.dumps([body, code]) + gateway.log()
+
+
+def test_system_5(gateway):
+    status, answer, headers = send_code(gateway)
+    assert (status, answer, headers["x-correlator"]) == (200, {"authenticationId": "r00" + "a" * 20}, "c-1")
+    envelope, body = gateway.broker.jobs.pop()
+    assert (envelope["op"], envelope["route"], envelope["tenant"]) == ("send", "demo-local", "token:demo")
+    assert (body["party"], body["text"], body["msisdn"]) == ("token:demo", "{otp} is your code", "66812340000")
+    assert send_code(gateway, "demo-tokem")[0] == 401 and not gateway.broker.jobs
+    text = gateway.log()
+    assert "demo-token" not in text and "demo-tokem" not in text
+
+
+def check_overload(gateway):
+    """Everybody is told in the own words, with the same status and header."""
+    status, answer, headers = gateway.call("/send", LOGIN)
+    assert (status, headers["Retry-After"], answer["STATUS"], answer["CODE"]) == (503, "1", "ERROR", "500")
+    status, answer, headers = gateway.call("/code", dict(LOGIN, sid=5, code=1, msisdn=""))
+    assert (status, headers["Retry-After"], answer["MSGID"], answer["RESULT"]) == (503, "1", 5, "FAILED")
+    status, answer, headers = send_code(gateway)
+    assert (status, headers["Retry-After"], answer["code"], answer["status"]) == (503, "1", "UNAVAILABLE", 503)
+    assert headers["x-correlator"] == "c-1"
+    return answer["message"].split(":")[0]
+
+
+def test_overload_in_the_words_of_each_system(gateway):
+    for word in ("queue_full", "store_unavailable"):
+        gateway.broker.answer = lambda e, b: ("N", {"id": e["id"], "error": word, "detail": "later"}, {})
+        assert check_overload(gateway) == word
+
+
+def test_addresses_of_callbacks_tell_nothing(gateway):
+    """A wrong token, an integration without callbacks, one that is not there: as any unknown path."""
+    elsewhere = gateway.call("/cb/x", {})[:2]
+    for path in ("/cb/template/demo/x", "/cb/otpservice/demo/x", "/cb/otpservice/nobody/x", "/cb/x/y/z",
+                 "/cb/template/demo/" + "x" * 2000):
+        for method in ("GET", "POST"):
+            assert gateway.call(path, {"STATUS": "SUCCESS"}, method=method)[:2] == elsewhere
+    assert elsewhere[0] == 404 and not gateway.broker.jobs
+    assert gateway.call("/cb/x/y/z", {}, method="PUT")[0] == 405
+
+
+def test_without_records_nobody_is_refused_for_good():
+    """A gateway that starts while Redis is away: its callers are told to come back, each in its words."""
+    g = Gateway()
+    try:
+        g.broker.start()
+        g.start_gateway()
+        assert check_overload(g) == "store_unavailable"
+        assert g.call("/api/af/otp_gen", GEN)[1]["error"] == "store_unavailable"
+        g.process.terminate()
+        assert g.process.wait(20 * SLOW) == 0
+    finally:
+        g.process.kill()
+        g.broker.stop()
+        shutil.rmtree(g.dir)
+
+
 def request_line(gateway, params, path="/api/af/otp_gen"):
     return gateway.url(path, params)[len("http://127.0.0.1:%d" % gateway.port):]
 

@@ -106,6 +106,28 @@ static void busy_answers_say_when_to_come_back(void **state)
           "{\"status\":\"404\",\"error\":\"invalid_request\",\"detail\":\"not \\\"here\\\"\"}");
 }
 
+static void other_systems_use_the_parts(void **state)
+{
+    (void)state;
+    struct answer a;
+    struct job_result r;
+    json_t *root = json_object();
+    job_result_init(&r);
+    r.attempts_left = 2;
+    answer_begin(&a, 429);
+    answer_put(root, "said", answer_sentence(RESULT_RATE_LIMITED, slice_of("")));
+    answer_put(root, "why", answer_sentence(RESULT_CONFLICT, SLICE("a\xff")));
+    answer_put_facts(&a, root, &r);
+    answer_json(&a, root);
+    check(&a, 429, 1,
+          "{\"said\":\"rate_limited: too many requests; later\",\"why\":\"conflict: a?\","
+          "\"attempts_left\":2,\"retry_after\":1}");
+    answer_begin(&a, 200);
+    answer_plain(&a, "text/plain", slice_of(""));
+    assert_string_equal(a.type, "text/plain");
+    check(&a, 200, 0, "");
+}
+
 static bool page_has(const char *text)
 {
     return memmem(http_api_page().p, http_api_page().n, text, strlen(text)) != NULL;
@@ -172,6 +194,7 @@ int main(void)
         cmocka_unit_test(a_worker_may_say_why),
         cmocka_unit_test(an_advertiser_is_cut_to_2_kib),
         cmocka_unit_test(busy_answers_say_when_to_come_back),
+        cmocka_unit_test(other_systems_use_the_parts),
         cmocka_unit_test(the_page_tells_every_result_and_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
