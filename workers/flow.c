@@ -444,6 +444,14 @@ static void keep_verdict(struct flow *f, const struct dialect_verdict *v)
         facts->send_time = slice_of(f->mo.send_time);
         facts->deliver_time = slice_of(f->mo.deliver_time);
     }
+    /* The advertiser counts too: the fewer checks and the longer wait are what is true. */
+    bool fewer = f->attempts_left < 0 || v->attempts_left < f->attempts_left;
+    if (v->attempts_left >= 0 && fewer) {
+        f->attempts_left = v->attempts_left;
+    }
+    if (v->retry_after_s > f->retry_after_s) {
+        f->retry_after_s = v->retry_after_s;
+    }
 }
 
 static void judge_answer(struct flow *f, const struct fetch_result *r)

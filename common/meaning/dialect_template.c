@@ -1,4 +1,5 @@
 #include "common/meaning/answer_rule.h"
+#include "common/meaning/callback_rule.h"
 #include "common/meaning/dialect.h"
 #include "common/meaning/dialect_read.h"
 #include "common/meaning/template_call.h"
@@ -27,13 +28,21 @@ static const struct dialect_setting settings_table[] = {
     {"success", "equals", "the values that mean success; one or a list"},
     {"locator", "json", "path of the value in the JSON answer"},
     {"locator", "regex", "regular expression over the answer; its one group is the value"},
+    {"callback", "request_id", "name of the parameter that brings otpq's request id back"},
+    {"callback", "status", "name of the parameter that says what happened"},
+    {"callback", "delivered", "its values that mean: the SMS was delivered; one or a list"},
+    {"callback", "failed", "its values that mean: it was not, and will not be; one or a list"},
+    {"callback", "verified", "its values that mean: the OTP was right; one or a list"},
+    {"callback", "wrong", "its values that mean: the OTP was wrong; one or a list"},
+    {"callback", "pending", "its values that mean nothing yet, as all others do; one or a list"},
     {NULL, NULL, NULL},
 };
 
-static const char *const own_keys[] = {"send", "verify", NULL};
+static const char *const own_keys[] = {"send", "verify", "callback", NULL};
 
 struct settings {
     struct template_call *calls[DIALECT_CALLS]; /* NULL: the advertiser has no such call */
+    struct callback_rule *callback;             /* NULL: it tells nothing by itself */
 };
 
 static void release(void *settings)
@@ -45,6 +54,7 @@ static void release(void *settings)
     for (int i = 0; i < DIALECT_CALLS; i++) {
         template_call_destroy(&s->calls[i]);
     }
+    callback_rule_destroy(&s->callback);
     free(s);
 }
 
@@ -54,6 +64,7 @@ static void *configure(const char *file, const struct yaml_node *integration,
     struct dialect_reader r = {file, settings_table, error};
     struct settings *s = xcalloc(1, sizeof(*s));
     bool good = true;
+    const struct yaml_node *callback = yaml_get(integration, "callback");
     for (int i = 0; good && i < DIALECT_CALLS; i++) {
         const struct yaml_node *map = yaml_get(integration, own_keys[i]);
         if (map != NULL) {
@@ -63,6 +74,10 @@ static void *configure(const char *file, const struct yaml_node *integration,
     }
     if (good && s->calls[DIALECT_SEND] == NULL) {
         good = read_fail(&r, integration, "send is missing: how an OTP is asked for");
+    }
+    if (good && callback != NULL) {
+        s->callback = callback_rule_read(&r, callback);
+        good = s->callback != NULL;
     }
     if (!good) {
         release(s);
@@ -106,6 +121,23 @@ static void parse(const void *settings, enum dialect_call call, const struct dia
                       out);
 }
 
+static unsigned traits(const void *settings)
+{
+    const struct callback_rule *callback = ((const struct settings *)settings)->callback;
+    return callback != NULL && callback_rule_tells_deliveries(callback) ? DIALECT_REPORTS : 0;
+}
+
+static bool report(const void *settings, const struct params *params, struct dialect_report *out,
+                   const char **why)
+{
+    const struct callback_rule *callback = ((const struct settings *)settings)->callback;
+    if (callback == NULL) {
+        *why = "this integration has no callback map";
+        return false;
+    }
+    return callback_rule_apply(callback, params, out, why);
+}
+
 const struct dialect dialect_template = {
     .name = "template",
     .keys = own_keys,
@@ -117,4 +149,7 @@ const struct dialect dialect_template = {
     .timeout_ms = timeout_ms,
     .build = build,
     .parse = parse,
+    .traits = traits,
+    .report = report,
+    .report_answer = "",
 };
