@@ -13,6 +13,7 @@
 static const struct flow_op *const ops[WIRE_OPS] = {
     [WIRE_OP_SEND] = &flow_send,
     [WIRE_OP_VERIFY] = &flow_verify,
+    [WIRE_OP_FLASH_CREATE] = &flow_flash,
 };
 
 static void on_timer(evutil_socket_t fd, short events, void *context);

@@ -72,22 +72,26 @@ struct flow {
     struct session_job claim; /* what the store is asked about */
     char request_id[64];
     char advertiser_request_id[128];
-    char detail[160];                /* for people, why it is refused; or "" */
-    int64_t attempts_left;           /* -1: none */
-    int64_t retry_after_s;           /* -1: none */
-    int64_t expires_in_s;            /* -1: none */
-    char otp[CODE_DIGITS_MAX + 1];   /* the code made here, or "" */
-    char code_mac[CODE_MAC_HEX + 1]; /* of it, or "" */
-    char *text;                      /* owned SMS text with the code, or NULL */
-    char *url;                       /* owned link that the user opens, or NULL */
-    char country[3];                 /* of the number, "TH"; or "" */
-    char now[24];                    /* when it came here: YYYY-MM-DD HH:MM:SS, UTC */
-    struct buf ctx;                  /* msgpack: what macros of a postback need of a send */
-    struct dialect_message mo;       /* what the user sent, as the advertiser tells it */
-    unsigned reserve_tries;          /* codes that were found taken */
-    struct fetch_call *call;         /* while CALLING */
-    int64_t call_wall_ms;            /* when the call began */
-    int advertiser_http;             /* -1: not called */
+    char detail[160];                    /* for people, why it is refused; or "" */
+    int64_t attempts_left;               /* -1: none */
+    int64_t retry_after_s;               /* -1: none */
+    int64_t expires_in_s;                /* -1: none */
+    char otp[CODE_DIGITS_MAX + 1];       /* the code made here, or "" */
+    char code_mac[CODE_MAC_HEX + 1];     /* of it, or "" */
+    char sealed[CODE_SEALED_HEX + 1];    /* flash.create: the same, for the store; or "" */
+    char *text;                          /* owned SMS text with the code, or NULL */
+    char *url;                           /* owned link that the user opens, or NULL */
+    char country[3];                     /* of the number, "TH"; or "" */
+    char now[24];                        /* when it came here: YYYY-MM-DD HH:MM:SS, UTC */
+    struct buf ctx;                      /* msgpack: what macros of a postback need of a send */
+    struct dialect_message mo;           /* what the user sent, as the advertiser tells it */
+    unsigned reserve_tries;              /* codes that were found taken */
+    claim_callback *on_claim;            /* flash.create, CLAIMING: after the nonce */
+    char lane[WIRE_ROUTE_BYTES_MAX + 1]; /* flash.create: "flash:2" */
+    char message_id[24];                 /* flash.create: of the result */
+    struct fetch_call *call;             /* while CALLING */
+    int64_t call_wall_ms;                /* when the call began */
+    int advertiser_http;                 /* -1: not called */
     int64_t advertiser_ms;
     struct buf advertiser_body;     /* redacted */
     enum job_end end;               /* known once FINISHING */
@@ -131,6 +135,7 @@ struct flow_op {
 };
 extern const struct flow_op flow_send;
 extern const struct flow_op flow_verify;
+extern const struct flow_op flow_flash;
 
 /* Bodies of send and verify, as flow_op.read. */
 enum result_code flow_read_send(struct flow *f, struct slice body);

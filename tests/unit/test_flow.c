@@ -139,6 +139,13 @@ void session_release(struct session_store *s, const struct session_job *job,
     world.context = context;
 }
 
+void flash_nonce(struct flash_store *s, struct slice account, struct slice nonce,
+                 struct slice job_id, flash_nonce_callback *done, void *context)
+{
+    (void)s, (void)account, (void)nonce, (void)job_id, (void)done, (void)context;
+    fail(); /* no job here is signed */
+}
+
 void flash_reserve(struct flash_store *s, struct slice lane, struct slice code,
                    struct slice request_id, uint64_t valid_ms, flash_reserve_callback *done,
                    void *context)
