@@ -12,6 +12,7 @@
 #include "common/base/log.h"
 #include "common/base/rng.h"
 #include "common/meaning/code.h"
+#include "workers/courier.h"
 #include "workers/flow.h"
 #include "workers/inform.h"
 
@@ -41,6 +42,8 @@ struct worker {
     size_t link_count;
     struct flows flows;
     struct informs informs;
+    struct outbox_store *outbox;
+    struct courier *courier; /* callbacks */
     struct event on_term;
     struct event on_int;
     struct event drain_over;
@@ -102,9 +105,11 @@ static void on_job(void *context, struct link *from, const struct wire_job *job,
     case WIRE_OP_SEND:
     case WIRE_OP_VERIFY:
     case WIRE_OP_FLASH_CREATE:
-    case WIRE_OP_CALLBACK:
     case WIRE_OPS:
         flow_begin(&w->flows, from, job, body, waited_ms);
+        break;
+    case WIRE_OP_CALLBACK:
+        courier_begin(w->courier, from, job, body);
         break;
     case WIRE_OP_FLASH_QUERY:
     case WIRE_OP_REPORT:
@@ -123,7 +128,7 @@ static void leave(struct worker *w)
 /* Jobs that are here, in all that runs jobs. */
 static size_t jobs_here(const struct worker *w)
 {
-    return w->flows.count + w->informs.count;
+    return w->flows.count + w->informs.count + courier_count(w->courier);
 }
 
 /* Each that runs jobs says so whenever its last one ends while it drains. */
@@ -139,6 +144,7 @@ static void drain_jobs(struct worker *w)
 {
     flows_drain(&w->flows);
     informs_drain(&w->informs);
+    courier_drain(w->courier);
 }
 
 static void on_drain_over(evutil_socket_t fd, short events, void *context)
@@ -227,6 +233,7 @@ static void make_store(struct worker *w, const struct store_access *redis)
     w->store = store_new(w->base, &store);
     w->sessions = session_store_new(w->store, &sessions);
     w->flash = flash_store_new(w->store, &sessions);
+    w->outbox = outbox_store_new(w->store, c->redis_prefix, c->events_keep_s);
     w->watch = records_watch_new(w->base, w->store, c->redis_prefix, on_records, w);
 }
 
@@ -288,6 +295,26 @@ static void open_flows(struct worker *w)
         .context = w,
     };
     informs_init(&w->informs);
+}
+
+static void open_courier(struct worker *w)
+{
+    const struct config_list *after_s = &w->config->worker_callback_retry_s;
+    struct courier_options o = {
+        .fetch = w->fetch,
+        .outbox = w->outbox,
+        .flash = w->flash,
+        .watch = w->watch,
+        .secrets = w->secrets,
+        .pepper = slice_make(w->pepper, w->pepper_bytes),
+        .runs_max = w->flows.flows_max,
+        .on_idle = on_idle,
+        .context = w,
+    };
+    for (size_t i = 0; i < after_s->count && i < CALLBACK_RETRIES_MAX; i++) {
+        o.schedule.after_s[o.schedule.count++] = (uint32_t)strtoul(after_s->at[i], NULL, 10);
+    }
+    w->courier = courier_new(&o);
 }
 
 static bool open_links(struct worker *w, char error[512])
@@ -366,6 +393,7 @@ struct worker *worker_new(const struct config *config, char error[512])
         return NULL;
     }
     open_flows(w);
+    open_courier(w);
     if (!open_links(w, error)) {
         worker_destroy(&w);
     }
@@ -385,6 +413,8 @@ void worker_destroy(struct worker **worker)
         flows_abandon(&w->flows);
         informs_abandon(&w->informs);
     }
+    courier_destroy(&w->courier);
+    outbox_store_destroy(&w->outbox);
     session_store_destroy(&w->sessions);
     flash_store_destroy(&w->flash);
     fetch_destroy(&w->fetch);

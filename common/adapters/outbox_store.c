@@ -209,7 +209,8 @@ static void tell_claim(struct call *c, const redisReply *reply)
         .data = text_at(reply, 5),
         .attempt = (uint32_t)number_at(reply, 6),
         .made_ms = number_at(reply, 7),
-        .expires_ms = number_at(reply, 8),
+        .left_ms = number_at(reply, 8),
+        .arid = text_at(reply, 9),
     };
     enum outbox_claimed what = slice_is(outcome, "won")         ? OUTBOX_WON
                                : slice_is(outcome, "elsewhere") ? OUTBOX_ELSEWHERE

@@ -75,7 +75,8 @@ struct outbox_task {
     struct slice data;  /* msgpack map of texts */
     uint32_t attempt;   /* 1 for the first of its schedule */
     int64_t made_ms;    /* wall clock of Redis */
-    int64_t expires_ms; /* of the session; 0: none */
+    int64_t left_ms;    /* of the session's validity; 0: over, or there is none */
+    struct slice arid;  /* the advertiser's request id, or empty */
 };
 struct outbox_attempt {
     struct slice id;

@@ -1,6 +1,7 @@
 -- due -> running: one attempt of one task, before the first byte to whoever is told.
 -- ARGV after the shared ones: 4 the attempt's token, 5 lease ms, 6 attempts at most, 7 keep ms
--- Gives {outcome, kind, lane, rid, party, data, attempts with this one, made at, the session's exp}.
+-- Gives {outcome, kind, lane, rid, party, data, attempts with this one, made at, ms left of the session, its
+-- arid}.
 local TOKEN, LEASE_MS, MOST, KEEP_MS = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local o = task(ID)
 local was = redis.call('HMGET', o, 'st', 'own', 'lease', 'kind', 'lane', 'rid', 'party', 'data', 'n',
@@ -15,9 +16,9 @@ local function won(count)
   redis.call('HSET', o, 'st', 'running', 'own', TOKEN, 'lease', NOW + LEASE_MS, 'n', count)
   redis.call('PEXPIRE', o, TASK_KEEP_MS)
   due(ID, NOW + LEASE_MS) -- should nobody finish it
-  local exp = was[6] ~= '' and redis.call('HGET', P .. 's:{' .. T .. '}:' .. was[6], 'exp')
+  local s = redis.call('HMGET', P .. 's:{' .. T .. '}:' .. was[6], 'exp', 'arid')
   return {'won', was[4], was[5], was[6], was[7], was[8], count, tonumber(was[10]),
-          tonumber(exp or 0)}
+          math.max(0, tonumber(s[1] or 0) - NOW), s[2] or ''}
 end
 
 if st == 'running' then
