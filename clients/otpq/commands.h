@@ -23,6 +23,8 @@ int cmd_apply(int argc, char **argv);   /* apply.c: records from a file */
 int cmd_export(int argc, char **argv);  /* export.c: records as a file */
 int cmd_sandbox(int argc, char **argv); /* sandbox.c: an advertiser to try things with */
 int cmd_trace(int argc, char **argv);   /* trace.c: the time-line of a request */
+/* callbacks.c: what others are to be told */
+int cmd_callbacks(int argc, char **argv);
 /* demo.c: a first OTP, sent and verified through a running node */
 int cmd_demo(int argc, char **argv);
 /* hash_password.c: what an account's password_hash is */

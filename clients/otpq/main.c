@@ -24,6 +24,7 @@ static const struct command commands[] = {
     {"export", "print the records as a file that apply takes", cmd_export},
     {"sandbox", "play an advertiser to try things with", cmd_sandbox},
     {"trace", "the time-line of a request", cmd_trace},
+    {"callbacks", "what others are to be told: list, show, replay", cmd_callbacks},
     {"hash-password", "the hash of a password, for an account", cmd_hash_password},
 };
 
