@@ -71,7 +71,7 @@ static void wrong_ones_have_a_ceiling_for_a_name(void **state)
 static void and_for_all_names(void **state)
 {
     (void)state;
-    char name[16];
+    char name[32];
     int looked_at = 0;
     assert_int_equal(try("demo", "demo-pass", 0), LOGIN_GOOD);
     for (int i = 0; i < 1000; i++) {
