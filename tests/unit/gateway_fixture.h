@@ -2,7 +2,7 @@
  * The records of records_fixture.h and what the other served systems need beside: accounts demo,
  * quiet (no callbacks), inactive, bare (no integration), stopped (its integration is paused),
  * keyless (no password); API tokens; integrations spared (paused, but demo stands in), and carrier,
- * whose dialect takes callbacks; and FOTP's, which flash_fixture.h tells.
+ * whose dialect takes callbacks, provider, which speaks system 3; and FOTP's, which flash_fixture.h tells.
  */
 #ifndef OTPQ_TESTS_GATEWAY_FIXTURE_H
 #define OTPQ_TESTS_GATEWAY_FIXTURE_H
@@ -118,6 +118,7 @@ static inline struct records *gateway_records(void)
     fixture_called_back(r, "carrier", &fixture_carrier, "cb-token-1");
     fixture_called_back(r, "terse", &fixture_terse, "cb-token-2");
     fixture_called_back(r, "mute", &fixture_mute, "cb-token-3");
+    fixture_called_back(r, "provider", &dialect_otpservice, "cb-token-4");
     fixture_called_back(r, "closed", &fixture_carrier, "");
     fixture_accounts(r);
     fixture_token(r, "demo", "demo-token", "demo-local");
