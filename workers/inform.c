@@ -298,15 +298,17 @@ static void tell_link(struct inform *i, const struct flash_look *look)
         refuse(i, RESULT_REQUEST_NOT_FOUND, "its flash template is no more");
         return;
     }
+    result_of_look(i, look, &r);
     if (state != RESULT_PENDING) {
-        refuse(i, state == RESULT_OTP_VERIFIED ? RESULT_ALREADY_VERIFIED : state, "");
+        r.data = (struct slice){0};
+        answer(i, JOB_END_REFUSED, state == RESULT_OTP_VERIFIED ? RESULT_ALREADY_VERIFIED : state,
+               &r);
         return;
     }
     if (!open_code(i, look, code)) {
         refuse(i, RESULT_INTERNAL_ERROR, "its code cannot be read");
         return;
     }
-    result_of_look(i, look, &r);
     buf_init(&text, FLOW_TEXT_BYTES_MAX);
     put_text(&text, slice_of(t->content), code);
     r.url = look->url;

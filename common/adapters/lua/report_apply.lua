@@ -39,12 +39,15 @@ end
 
 -- Once, and with it all that follows. A verify that is at the advertiser now tells of it by itself,
 -- and its user is not told that somebody was faster.
-local function report_converts(rid, s, facts)
+local function report_converts(rid, s, r)
   if s.st == 'unknown' then
     job_sent(s.job, rid, s.exp)
     status_told(rid, s, 'otp_sent')
   end
-  convert(rid, s.user, facts)
+  if r.msisdn ~= '' and MSISDN == '' then
+    redis.call('HSET', key('s', rid), 'msisdn', r.msisdn, 'masked', r.masked, 'hash', r.hash)
+  end
+  convert(rid, s.user, r.facts)
   if s.lock and NOW < tonumber(s.lock_until or 0) then
     redis.call('HSET', key('s', rid), 'shared', s.lock)
   elseif starts(s.lane, 'account:') then
@@ -87,7 +90,7 @@ function report_events.verification(rid, s, r)
   elseif r.code == 'pending' or r.code == '' then
     return 'nothing decided'
   elseif r.code == 'otp_verified' then
-    report_converts(rid, s, r.facts)
+    report_converts(rid, s, r)
   end
 end
 
@@ -105,7 +108,7 @@ function report_events.mo(rid, s, r)
   elseif s.msisdn and s.msisdn ~= '' and r.msisdn ~= '' and s.msisdn ~= r.msisdn then
     return 'from another number'
   else
-    report_converts(rid, s, r.facts)
+    report_converts(rid, s, r)
   end
 end
 
