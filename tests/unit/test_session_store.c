@@ -1285,7 +1285,7 @@ static void test_verify_by_request_id_alone(void **state)
     static const enum job_id_form forms[] = {JOB_ID_NUMBER, JOB_ID_TOKEN, JOB_ID_TEXT};
     w->ours.resend_after_s = 0;
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        char id[2][8], rid[64];
+        char id[2][16], rid[64];
         (void)snprintf(id[0], sizeof id[0], "s%zu", i);
         (void)snprintf(id[1], sizeof id[1], "v%zu", i);
         struct session_job send = account_job(id[0], &w->ours);
@@ -1470,7 +1470,7 @@ static void test_a_link_is_asked_for_its_state(void **state)
     send_job(w, &send, &w->theirs, JOB_ID_TEXT, NULL, rid);
     assert_task(w, send.tag, "poll", "theirs", 2000);
     for (int i = 0; i < 20; i++) { /* many times more than checks */
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "p%d", i);
         struct session_job asks = link_job(id, w);
         assert_int_equal(verify_job(w, &asks, &w->theirs, rid, "0").claim.outcome, CLAIM_WON);
@@ -1517,7 +1517,7 @@ static void test_a_request_without_a_number(void **state)
     job.facts.ft = SLICE("2");
     job.facts.sealed = SLICE("00ff");
     for (int i = 0; i < 5; i++) { /* no cooldown without a number */
-        char id[8];
+        char id[16];
         (void)snprintf(id, sizeof id, "f%d", i);
         job.job_id = slice_of(id);
         job.token = 0;
