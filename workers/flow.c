@@ -461,6 +461,9 @@ static void judge_answer(struct flow *f, const struct fetch_result *r)
     struct dialect_answer a = {.http = r->http, .body = r->body};
     keep_answer(f, r);
     f->called->dialect->parse(f->called->settings, f->op->call, &a, &v);
+    if (v.code == RESULT_RATE_LIMITED && v.retry_after_s < 0) {
+        v.retry_after_s = r->retry_after_s;
+    }
     keep_verdict(f, &v);
     if (v.end == JOB_END_REFUSED && fall_back(f, v.code)) {
         return;

@@ -224,6 +224,7 @@ static void parse(const void *settings, enum dialect_call call, const struct dia
     memset(out, 0, sizeof *out);
     out->end = world.verdict_end;
     out->code = world.verdict_code;
+    out->attempts_left = out->retry_after_s = -1;
     (void)snprintf(out->url, sizeof out->url, "%s", world.url);
 }
 
@@ -508,6 +509,19 @@ static void test_the_country_is_known_to_the_claim(void **state)
     assert_true(slice_is(world.claim->party, "1001"));
 }
 
+static void test_a_rate_limit_says_until_when(void **state)
+{
+    (void)state;
+    world.verdict_end = JOB_END_REFUSED;
+    world.verdict_code = RESULT_RATE_LIMITED;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    struct fetch_result r = {.end = FETCH_ANSWERED, .http = 429, .detail = "", .retry_after_s = 17};
+    world.on_fetched(world.context, &r);
+    assert_int_equal(world.finish.code, RESULT_RATE_LIMITED);
+    assert_int_equal(world.finish.result->retry_after_s, 17);
+}
+
 /* ---- fallback ---------------------------------------------------------------------------------
  */
 
@@ -760,6 +774,7 @@ int main(void)
         WITH(test_a_landline_is_not_sent_to),
         WITH(test_a_number_nobody_has),
         WITH(test_the_country_is_known_to_the_claim),
+        WITH(test_a_rate_limit_says_until_when),
         WITH(test_what_was_not_sent_goes_on_elsewhere),
         WITH(test_what_the_advertiser_does_not_want_goes_on),
         WITH(test_other_refusals_stay),

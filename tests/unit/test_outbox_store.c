@@ -77,7 +77,7 @@ static void as_job(struct world *w, const char *job, const char *lua)
     redisReply *r = redisCommand(
         w->c,
         "EVAL %b 1 otpq:j:{a7}:%s otpq: a7 %s token 1 fp 1000 1000 1001 demo 66812345678 668* h "
-        "20260101 86400 300000 3600000 send " RID,
+        "20260101 86400 300000 3600000 send 0 " RID,
         source.p, source.n, job, job);
     assert_non_null(r);
     assert_string_equal(r->str, "ok");
