@@ -8,7 +8,7 @@
 
 #define ALPHABET "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-enum { SALT_CHARS = 16, SHA512_CHARS = 86, YESCRYPT_CHARS = 43, ROUNDS_DIGITS_MAX = 6 };
+enum { SALT_CHARS = 16, SHA512_CHARS = 86, YESCRYPT_CHARS = 43 };
 
 /* The hash of nobody's password: what an unknown account is compared with. */
 static const char nobody[] = "$6$otpqnobodynobody$";
@@ -39,7 +39,7 @@ bool password_matches(struct slice given, const char *hash)
 {
     char made[CRYPT_OUTPUT_SIZE];
     bool usable = is_usable(given);
-    bool known = hash[0] != '\0';
+    bool known = password_hash_is_whole(hash);
     bool ok = crypt_into(usable ? given : SLICE("none"), known ? hash : nobody, made);
     return record_key_equal(slice_of(made), hash) && ok && usable && known;
 }
@@ -67,29 +67,46 @@ static size_t part(const char *at)
     return strspn(at, ALPHABET);
 }
 
+/* "rounds=N$" at the beginning, or nothing: then it is PASSWORD_ROUNDS. crypt takes a number in
+ * one way alone, without a zero before it. */
+static bool skip_rounds(const char **at)
+{
+    static const char word[] = "rounds=";
+    uint64_t rounds = 0;
+    if (strncmp(*at, word, sizeof(word) - 1) != 0) {
+        return true;
+    }
+    const char *digits = *at + sizeof(word) - 1;
+    size_t n = strspn(digits, "0123456789");
+    *at = digits + n + 1;
+    return digits[0] != '0' && digits[n] == '$' &&
+           slice_to_u64(slice_make(digits, n), PASSWORD_ROUNDS_MAX, &rounds) &&
+           rounds >= PASSWORD_ROUNDS_MIN;
+}
+
+static bool skip_cost(const char **at)
+{
+    static const char *const costs[] = {"j7T$", "j8T$", "j9T$"};
+    for (size_t i = 0; i < ARRAY_LEN(costs); i++) {
+        if (strncmp(*at, costs[i], strlen(costs[i])) == 0) {
+            *at += strlen(costs[i]);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool password_hash_is_whole(const char *text)
 {
-    size_t wanted = strncmp(text, "$6$", 3) == 0   ? SHA512_CHARS
-                    : strncmp(text, "$y$", 3) == 0 ? YESCRYPT_CHARS
-                                                   : 0;
-    const char *at = text + 3;
-    if (wanted == 0) {
+    bool is_sha512 = strncmp(text, "$6$", 3) == 0;
+    bool is_yescrypt = strncmp(text, "$y$", 3) == 0;
+    const char *at = is_sha512 || is_yescrypt ? text + 3 : text;
+    if (!(is_sha512 && skip_rounds(&at)) && !(is_yescrypt && skip_cost(&at))) {
         return false;
     }
-    if (wanted == SHA512_CHARS && strncmp(at, "rounds=", 7) == 0) {
-        size_t digits = strspn(at + 7, "0123456789");
-        at += 7 + digits;
-        if (digits == 0 || digits > ROUNDS_DIGITS_MAX || *at++ != '$') {
-            return false; /* more rounds would keep a process for seconds */
-        }
-    } else if (wanted == YESCRYPT_CHARS) {
-        size_t cost = part(at);
-        at += cost;
-        if (cost == 0 || *at++ != '$') {
-            return false;
-        }
-    }
     size_t salt = part(at);
+    size_t wanted = is_sha512 ? SHA512_CHARS : YESCRYPT_CHARS;
     at += salt;
-    return salt > 0 && *at == '$' && part(at + 1) == wanted && at[1 + wanted] == '\0';
+    return salt > 0 && (!is_sha512 || salt <= SALT_CHARS) && *at == '$' && part(at + 1) == wanted &&
+           at[1 + wanted] == '\0';
 }

@@ -79,12 +79,60 @@ static void tells_a_hash_from_other_texts(void **state)
         assert_false(password_hash_is_whole(rows[i]));
     }
     char text[256];
-    (void)snprintf(text, sizeof(text), "$6$rounds=10000%s", sha512 + 2);
-    assert_true(password_hash_is_whole(text));
-    (void)snprintf(text, sizeof(text), "$6$rounds=99999999%s", sha512 + 2);
-    assert_false(password_hash_is_whole(text));
     (void)snprintf(text, sizeof(text), "%sx", sha512);
     assert_false(password_hash_is_whole(text));
+    (void)snprintf(text, sizeof(text), "$6$saltsaltsaltsalt%s", sha512 + 11);
+    assert_true(password_hash_is_whole(text));
+    (void)snprintf(text, sizeof(text), "$6$saltsaltsaltsalts%s", sha512 + 11); /* crypt cuts it */
+    assert_false(password_hash_is_whole(text));
+}
+
+/* A hash says what a check of it costs, and whoever wrote it may not say anything. */
+static void bounds_what_a_check_costs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cost;
+        bool good;
+    } rows[] = {
+        {"$6$rounds=1000", true},
+        {"$6$rounds=100000", true},
+        {"$6$rounds=100001", false},
+        {"$6$rounds=999999999", false},
+        {"$6$rounds=999", false},
+        {"$6$rounds=01000", false},
+        {"$6$rounds=", false},
+        {"$6$rounds=5000x", false},
+        {"$6$rounds=-1", false},
+        {"$y$j7T", true},
+        {"$y$j8T", true},
+        {"$y$j9T", true},
+        {"$y$jAT", false},
+        {"$y$jFT", false},
+        {"$y$j9T0", false},
+        {"$y$j95", false},
+        {"$7$CU..../....", false},
+        {"$gy$j9T", false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[256];
+        const char *rest = rows[i].cost[1] == 'y' ? yescrypt + 6 : sha512 + 2;
+        (void)snprintf(text, sizeof(text), "%s%s", rows[i].cost, rest);
+        if (password_hash_is_whole(text) != rows[i].good) {
+            fail_msg("%s", text);
+        }
+    }
+}
+
+/* What an older otpq took into the store is refused in the time of any other. */
+static void a_costly_hash_is_nobodys(void **state)
+{
+    (void)state;
+    char text[256];
+    (void)snprintf(text, sizeof(text), "$6$rounds=999999999%s", sha512 + 2);
+    assert_false(password_matches(slice_of("demo-pass"), text));
+    (void)snprintf(text, sizeof(text), "$y$jFT%s", yescrypt + 6);
+    assert_false(password_matches(slice_of("demo-pass"), text));
 }
 
 int main(void)
@@ -94,6 +142,8 @@ int main(void)
         cmocka_unit_test(makes_hashes_that_match),
         cmocka_unit_test(bounds_what_it_is_given),
         cmocka_unit_test(tells_a_hash_from_other_texts),
+        cmocka_unit_test(bounds_what_a_check_costs),
+        cmocka_unit_test(a_costly_hash_is_nobodys),
     };
     return cmocka_run_group_tests_name("password", tests, NULL, NULL);
 }
