@@ -305,6 +305,11 @@ static bool is_dialect_key(const struct dialect *dialect, const char *name)
     return false;
 }
 
+static const char *article(const struct record_schema *schema)
+{
+    return strchr("aeioAM", schema->one[0]) != NULL ? "an" : "a"; /* an API token, an MO source */
+}
+
 static void unknown_key(const char *file, const struct record_schema *schema,
                         const struct dialect *dialect, const struct yaml_pair *pair,
                         struct yaml_error *error)
@@ -319,9 +324,8 @@ static void unknown_key(const char *file, const struct record_schema *schema,
     }
     const char *near = yaml_suggest(pair->key, words, n);
     yaml_error_at(error, file, pair->line, pair->column, "unknown key \"%.64s\" of %s %s%s%s%s",
-                  pair->key, strchr("aeio", schema->one[0]) != NULL ? "an" : "a", schema->one,
-                  near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                  near != NULL ? "\"?" : "");
+                  pair->key, article(schema), schema->one, near != NULL ? "; did you mean \"" : "",
+                  near != NULL ? near : "", near != NULL ? "\"?" : "");
 }
 
 /* The dialect decides which further keys there are, so it is read before the others. */
@@ -541,8 +545,9 @@ static bool set_name(enum record_kind kind, void *record, const char *file,
     }
     if (name.n == 0 || name.n > RECORD_NAME_BYTES_MAX || !fields_id_alphabet(name)) {
         yaml_error_at(error, file, pair->line, pair->column,
-                      "the name of an %s is 1 to %d letters, digits, \"_\", \".\", \":\" and \"-\"",
-                      record_schemas[kind].one, RECORD_NAME_BYTES_MAX);
+                      "the name of %s %s is 1 to %d letters, digits, \"_\", \".\", \":\" and \"-\"",
+                      article(&record_schemas[kind]), record_schemas[kind].one,
+                      RECORD_NAME_BYTES_MAX);
         return false;
     }
     *name_of(kind, record) = slice_dup(name);
@@ -552,10 +557,8 @@ static bool set_name(enum record_kind kind, void *record, const char *file,
 static bool keeps_rules(enum record_kind kind, const void *record, const char *file,
                         const struct yaml_pair *pair, struct yaml_error *error)
 {
-    struct rule r = {file, pair, error};
-    const char *key = "";
-    const char *why = record_broken_rule(kind, record, &key);
-    return why == NULL || broken(&r, key, why);
+    struct record_fault fault;
+    return record_keeps_rules(kind, record, &fault) || record_fault_tell(&fault, file, pair, error);
 }
 
 void *record_read(enum record_kind kind, const char *file, const struct yaml_pair *pair,

@@ -31,7 +31,7 @@ enum record_kind {
     RECORD_KINDS
 };
 
-/* "network", "affiliates", "integrations", "endpoints": sections of the file, fields in Redis. */
+/* "network", "affiliates", "integrations", …: sections of the file, fields in Redis. */
 extern const char *const record_sections[RECORD_KINDS];
 /* Field in place of a name for the network, of which there is one. */
 #define RECORD_NETWORK_NAME "network"
@@ -146,7 +146,7 @@ struct endpoint {
 /* A customer of systems 3 and 4. */
 struct account {
     char *name;              /* username; [A-Za-z0-9_.-]{1,48} */
-    char *password_hash;     /* system 3, crypt(5): "$6$…"; or "": no system 3 */
+    char *password_hash;     /* system 3, crypt(5): "$6$…", "$y$…"; "": no system 3 */
     bool active;             /* false: 412 */
     char *integration;       /* system 3: what carries the SMS; or "" */
     char *text;              /* system 3: SMS text with {otp}; "": the integration's */
@@ -233,16 +233,22 @@ struct record_texts {
 };
 void record_texts_free(struct record_texts *t);
 
-/* Reads a record file: checks every record by itself (schema, templates, what its maker of codes
- * asks for), gives canonical texts. References may point into the store, so records_check judges
- * them once the two are put together. False: *error has file:line:column and a suggestion. */
+/* Reads a record file: checks every record by itself (schema, templates, addresses, what its maker
+ * of codes asks for), gives canonical texts. References may point into the store, so records_check
+ * judges them once the two are put together. False: *error has file:line:column and a suggestion.
+ */
 MUST_CHECK bool record_file_parse(const char *file, const struct yaml_node *root,
                                   struct record_texts *out, struct yaml_error *error);
-/* Builds a snapshot of canonical texts; dangling references are an error. NULL on failure. */
+/* Builds a snapshot of canonical texts. What the store has was judged when it was applied, perhaps
+ * by an older otpq, and one record must not keep a node from all others: so only what no process
+ * could work with is an error here (a text that is no record, a call that does not compile, a name
+ * that is a lane's, two flash templates whose SMSs nobody could tell apart). References may dangle:
+ * who looks one up may find nothing. NULL on failure. */
 MUST_CHECK struct records *records_build(const struct record_text *texts, size_t count,
                                          uint64_t version, struct yaml_error *error);
-/* What `otpq apply` asks of all records as they would be: no dangling references, and endpoints of
- * the file only for affiliates with API access. Errors name the place in the file. */
+/* What `otpq apply` asks of all records as they would be: they build a snapshot, no reference
+ * dangles, no two API tokens or sources of MOs have one token, endpoints of the file are only for
+ * affiliates with API access. Errors name the place in the file. */
 MUST_CHECK bool records_check(const char *file, const struct record_text *texts, size_t count,
                               struct yaml_error *error);
 /* The whole file again, canonical: sections in order, affiliates by number, the others by name;

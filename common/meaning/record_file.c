@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/meaning/record.h"
+#include "common/meaning/record_rules.h"
 
 void record_texts_free(struct record_texts *t)
 {
@@ -24,19 +24,6 @@ static void append(struct record_texts *t, struct record_text text)
     t->at[t->count++] = text;
 }
 
-/* Only of files: what the store has is in use, and a bucket without a rate limits nothing. */
-static bool burst_has_rate(const struct integration *i, const char *file,
-                           const struct yaml_pair *pair, struct yaml_error *error)
-{
-    if (i->burst == 0 || i->calls_per_s > 0) {
-        return true;
-    }
-    const struct yaml_node *burst = yaml_get(pair->value, "burst");
-    yaml_error_at(error, file, burst->line, burst->column,
-                  "burst limits nothing without calls_per_s: add that, or leave burst out");
-    return false;
-}
-
 static bool read_record(enum record_kind kind, const char *file, const struct yaml_pair *pair,
                         struct record_texts *out, struct yaml_error *error)
 {
@@ -44,9 +31,10 @@ static bool read_record(enum record_kind kind, const char *file, const struct ya
     if (record == NULL) {
         return false;
     }
-    if (kind == RECORD_INTEGRATION && !burst_has_rate(record, file, pair, error)) {
+    struct record_fault fault;
+    if (!record_keeps_file_rules(kind, record, &fault)) {
         record_destroy(kind, record);
-        return false;
+        return record_fault_tell(&fault, file, pair, error);
     }
     struct buf b;
     buf_init(&b, RECORD_BYTES_MAX);
@@ -104,7 +92,7 @@ bool record_file_parse(const char *file, const struct yaml_node *root, struct re
     bool ok = root->kind == YAML_MAP;
     if (!ok) {
         yaml_error_at(error, file, root->line, root->column,
-                      "sections are wanted: network, affiliates, integrations, endpoints");
+                      "sections are wanted: network, affiliates, integrations, endpoints, …");
     }
     for (size_t i = 0; ok && i < root->count; i++) {
         const struct yaml_pair *pair = &root->pairs[i];

@@ -352,6 +352,49 @@ static bool index_flash(struct records *r, const char *file, const struct record
     return false;
 }
 
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+static const char *token_of(const struct records *r, const struct record_text *text)
+{
+    const void *record = map_get(map_of(r, text->kind), slice_of(text->name));
+    return text->kind == RECORD_API_TOKEN ? ((const struct api_token *)record)->token
+                                          : ((const struct mo_source *)record)->token;
+}
+
+/* Who shows a token is one record: two of a kind with the same are said at the one that stands
+ * later in the file. Two of the store are left alone, or no file could be applied any more. */
+static bool check_token(const struct records *r, const char *file, struct map *tokens,
+                        const struct record_text *text, struct yaml_error *error)
+{
+    void *old = NULL;
+    must(map_set(tokens, slice_of(token_of(r, text)), (void *)(uintptr_t)text, &old));
+    const struct record_text *other = old;
+    if (other == NULL || (other->line == 0 && text->line == 0)) {
+        return true;
+    }
+    const struct record_text *later = other->line > text->line ? other : text;
+    const struct record_text *first = later == text ? other : text;
+    char what[160];
+    (void)snprintf(what, sizeof(what), "its token is that of %s %s, too: who is it that shows it?",
+                   record_schemas[first->kind].one, first->name);
+    place_error(error, file, later, what);
+    return false;
+}
+
+static bool check_tokens(const struct records *r, const char *file, const struct record_text *texts,
+                         size_t count, enum record_kind kind, struct yaml_error *error)
+{
+    struct map *tokens = map_new(RECORDS_MAX);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = texts[i].kind != kind || check_token(r, file, tokens, &texts[i], error);
+    }
+    map_destroy(&tokens, NULL);
+    return ok;
+}
+
+/* ---- a snapshot ------------------------------------------------------------------------------ */
+
 static struct records *build(const char *file, const struct record_text *texts, size_t count,
                              uint64_t version, struct yaml_error *error)
 {
@@ -360,9 +403,6 @@ static struct records *build(const char *file, const struct record_text *texts, 
     r->version = version;
     for (size_t i = 0; ok && i < count; i++) {
         ok = read_text(r, &texts[i], error);
-    }
-    for (size_t i = 0; ok && i < count; i++) {
-        ok = check_references(r, file, &texts[i], error);
     }
     for (size_t i = 0; ok && i < count; i++) {
         bool flash = texts[i].kind == RECORD_FLASH_TEMPLATE || texts[i].kind == RECORD_ACCOUNT;
@@ -385,6 +425,11 @@ bool records_check(const char *file, const struct record_text *texts, size_t cou
 {
     struct records *r = build(file, texts, count, 0, error);
     bool ok = r != NULL;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = check_references(r, file, &texts[i], error);
+    }
+    ok = ok && check_tokens(r, file, texts, count, RECORD_API_TOKEN, error) &&
+         check_tokens(r, file, texts, count, RECORD_MO_SOURCE, error);
     records_unref(&r);
     return ok;
 }

@@ -57,6 +57,11 @@ MUST_CHECK bool template_call_build(const struct template_call *c, const struct 
                                     bool masked, bool probing, struct dialect_request *out,
                                     struct template_error *error);
 
+/* What keeps an address from being called, or NULL. Macros may stand behind the host, which is not
+ * checked here: they are judged where they are compiled. *path_at: where the host and port end;
+ * *at: the byte that is wrong, 0 when it does not begin as a URL. */
+const char *template_url_fault(const char *url, size_t *path_at, size_t *at);
+
 /* Parts of template_call_read. */
 MUST_CHECK bool template_read_url(const struct dialect_reader *r, const struct yaml_node *map,
                                   const struct yaml_node *node, struct template_call *c);

@@ -38,56 +38,65 @@ static bool is_authority(struct slice s)
 }
 
 /* What may stand in a URL besides macros. The query allows "?" more than the path. */
-static bool check_url_text(const struct dialect_reader *r, const struct yaml_node *node,
-                           size_t begin)
+static const char *url_text_fault(const char *text, size_t begin, size_t *at)
 {
-    const char *text = node->text;
     bool in_macro = false;
     for (size_t i = begin; text[i] != '\0'; i++) {
         char c = text[i];
+        *at = i;
         if (c == '{' || c == '}') {
             if (text[i + 1] == c) {
-                return read_fail_inside(r, node, i, "a brace in a URL is written %7B or %7D");
+                return "a brace in a URL is written %7B or %7D";
             }
             in_macro = c == '{';
         } else if (c == '#') {
-            return read_fail_inside(r, node, i, "a URL that is called has no #fragment");
+            return "a URL that is called has no #fragment";
         } else if (c == '%' && !in_macro && !(is_hex(text[i + 1]) && is_hex(text[i + 2]))) {
-            return read_fail_inside(r, node, i, "a percent sign in a URL is written %25");
+            return "a percent sign in a URL is written %25";
         } else if (!in_macro && !is_alnum(c) && strchr("-._~!$&'()*+,;=:@/?%", c) == NULL) {
-            return read_fail_inside(r, node, i, "this character must be percent-encoded in a URL");
+            return "this character must be percent-encoded in a URL";
         }
     }
-    return true;
+    return NULL;
+}
+
+const char *template_url_fault(const char *text, size_t *path_at, size_t *at)
+{
+    size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
+                    : strncmp(text, "http://", 7) == 0 ? 7
+                                                       : 0;
+    *at = scheme;
+    if (scheme == 0) {
+        return "must begin with https:// or http://, literally";
+    }
+    size_t n = strcspn(text + scheme, "/?#");
+    struct slice authority = slice_make(text + scheme, n);
+    if (n > 0 && memchr(authority.p, '{', n) != NULL) {
+        return "the host is literal: a macro could send calls anywhere";
+    }
+    if (n > 0 && memchr(authority.p, '@', n) != NULL) {
+        return "credentials do not belong in the URL; use a header with {secret.NAME|base64}";
+    }
+    if (scheme + n > ORIGIN_BYTES_MAX || !is_authority(authority)) {
+        return "url needs a host name and, at most, a port";
+    }
+    *path_at = scheme + n;
+    return url_text_fault(text, *path_at, at);
 }
 
 static bool read_origin(const struct dialect_reader *r, const struct yaml_node *node,
                         struct template_call *c, size_t *path_at)
 {
-    const char *text = node->text;
-    size_t scheme = strncmp(text, "https://", 8) == 0  ? 8
-                    : strncmp(text, "http://", 7) == 0 ? 7
-                                                       : 0;
-    if (scheme == 0) {
-        return read_fail(r, node, "url must begin with https:// or http://, literally");
+    size_t at = 0;
+    const char *why = template_url_fault(node->text, path_at, &at);
+    if (why != NULL && at == 0) {
+        return read_fail(r, node, "url %s", why);
     }
-    size_t n = strcspn(text + scheme, "/?#");
-    struct slice authority = slice_make(text + scheme, n);
-    if (n > 0 && memchr(authority.p, '{', n) != NULL) {
-        return read_fail_inside(r, node, scheme,
-                                "the host is literal: a macro could send calls anywhere");
+    if (why != NULL) {
+        return read_fail_inside(r, node, at, why);
     }
-    if (n > 0 && memchr(authority.p, '@', n) != NULL) {
-        return read_fail_inside(r, node, scheme,
-                                "credentials do not belong in the URL; "
-                                "use a header with {secret.NAME|base64}");
-    }
-    if (scheme + n > ORIGIN_BYTES_MAX || !is_authority(authority)) {
-        return read_fail_inside(r, node, scheme, "url needs a host name and, at most, a port");
-    }
-    c->origin = slice_dup(slice_make(text, scheme + n));
-    *path_at = scheme + n;
-    return check_url_text(r, node, scheme + n);
+    c->origin = slice_dup(slice_make(node->text, *path_at));
+    return true;
 }
 
 /* A part of the URL as a template, with mistakes placed in the whole URL. */

@@ -8,12 +8,7 @@
 
 #include "clients/otpq/record_plan.h"
 #include "common/meaning/password.h"
-#include "common/meaning/record.h"
-
-#define CALL(inside) "      url: http://a.example/x\n      form: {" inside "}\n"
-#define SEND         "    send:\n" CALL("m: \"{msisdn}\"")
-#define VERIFY       "    verify:\n" CALL("m: \"{msisdn}\", c: \"{otp}\"")
-#define GOOD         "integrations:\n  one:\n" SEND VERIFY
+#include "tests/unit/record_files.h"
 
 static char page[512 * 1024];
 
@@ -27,37 +22,6 @@ static const char *read_page(const char *path)
     (void)fclose(file);
     page[n] = '\0';
     return page;
-}
-
-static bool parse(const char *text, struct record_texts *out, struct yaml_error *error)
-{
-    *out = (struct record_texts){0};
-    struct yaml_node *root = yaml_parse("r.yaml", slice_of(text), error);
-    bool ok = root != NULL && record_file_parse("r.yaml", root, out, error) &&
-              records_check("r.yaml", out->at, out->count, error);
-    yaml_destroy(&root);
-    return ok;
-}
-
-static void assert_refused(const char *text, const char *expected)
-{
-    struct record_texts texts;
-    struct yaml_error error = {""};
-    assert_false(parse(text, &texts, &error));
-    record_texts_free(&texts);
-    if (strstr(error.text, expected) != error.text) {
-        fail_msg("expected \"%s\", got \"%s\"", expected, error.text);
-    }
-}
-
-static struct record_texts parsed(const char *text)
-{
-    struct record_texts texts;
-    struct yaml_error error = {""};
-    if (!parse(text, &texts, &error)) {
-        fail_msg("%s", error.text);
-    }
-    return texts;
 }
 
 static char *written(struct record_texts *texts)
@@ -238,64 +202,6 @@ static void makers_have_rules(void **state)
         "r.yaml:4:5: code_valid_s is at most 600 s");
 }
 
-/* What is stored already stays readable. */
-static void a_burst_wants_a_rate(void **state)
-{
-    (void)state;
-    assert_refused("integrations:\n  one:\n    burst: 5\n" SEND VERIFY,
-                   "r.yaml:3:12: burst limits nothing without calls_per_s");
-}
-
-static void references_are_judged(void **state)
-{
-    (void)state;
-    assert_refused(GOOD "affiliates:\n  7: {key: abcdefgh, api_access: true}\n"
-                        "endpoints:\n  e: {integration: oen, affiliate: 7}\n",
-                   "r.yaml:12:3: endpoint e: there is no integration oen; did you mean one?");
-    assert_refused(GOOD "endpoints:\n  e: {integration: one, affiliate: 7}\n",
-                   "r.yaml:10:3: endpoint e: there is no affiliate 7");
-    assert_refused(GOOD "affiliates:\n  7: {key: abcdefgh}\n"
-                        "endpoints:\n  e: {integration: one, affiliate: 7}\n",
-                   "r.yaml:12:3: endpoint e: affiliate 7 has no API access");
-    struct yaml_error error;
-    struct record_text stored[] = {
-        {RECORD_ENDPOINT, (char[]){"e"}, (char[]){"integration: one\naffiliate: 7\n"}, 0, 0},
-    };
-    assert_null(records_build(stored, 1, 1, &error));
-    assert_string_equal(error.text, "endpoints: e: there is no integration one");
-    stored[0].text = (char[]){"integration: one\naffiliate: x\n"};
-    assert_null(records_build(stored, 1, 1, &error));
-    assert_memory_equal(error.text, "endpoints/e:2:12: affiliate must be", 35);
-}
-
-#define FLASH(content)                                                                             \
-    "accounts:\n  a: {}\nflash_templates:\n  t: {account: a, receivers: ['123'], content: "        \
-    "'" content "'}\n"
-
-static void customers_have_rules(void **state)
-{
-    (void)state;
-    struct record_texts texts = parsed(FLASH("x ##a-{code}##"));
-    record_texts_free(&texts);
-    assert_refused("accounts:\n  a: {integration: one}\n",
-                   "r.yaml:2:3: account a: there is no integration one");
-    assert_refused(GOOD "api_tokens:\n  t: {token: 12345678, integration: oen}\n",
-                   "r.yaml:10:3: API token t: there is no integration oen; did you mean one?");
-    assert_refused("accounts:\n  a: {time_zone: Asia/Bangkock}\n", "r.yaml:2:7: time_zone is no");
-    assert_refused("accounts:\n  a: {password_hash: demo}\n", "r.yaml:2:7: password_hash is not");
-    assert_refused("accounts:\n  a: {callback_url: ftp://x/y}\n", "r.yaml:2:7: callback_url is");
-    assert_refused("accounts:\n  a: {text: hello}\n", "r.yaml:2:7: text must hold {otp}");
-    assert_refused("mo_sources:\n  a: {token: abc/def}\n", "r.yaml:2:7: token stands in");
-    assert_refused("integrations:\n  flash:x:\n" SEND VERIFY, "r.yaml:2:3: an integration's name");
-    assert_refused(FLASH("no code"), "r.yaml:4:39: content must hold {code}");
-    assert_refused(FLASH("a {code} b"), "r.yaml:4:39: content must hold {code}");
-    assert_refused("flash_templates:\n  t: {account: b, receivers: ['123'], content: 'a-{code}'}\n",
-                   "r.yaml:2:3: flash template t: there is no account b");
-    assert_refused(GOOD "    fallback: [one]\n",
-                   "r.yaml:2:3: integration one: it cannot be its own");
-    assert_refused(GOOD "    fallback: [two]\n", "r.yaml:2:3: integration one: there is no");
-}
-
 static void keys_are_compared_whole(void **state)
 {
     (void)state;
@@ -413,9 +319,6 @@ int main(void)
         cmocka_unit_test(slips_are_found_where_they_are),
         cmocka_unit_test(an_unknown_macro_has_its_place),
         cmocka_unit_test(makers_have_rules),
-        cmocka_unit_test(a_burst_wants_a_rate),
-        cmocka_unit_test(references_are_judged),
-        cmocka_unit_test(customers_have_rules),
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(a_plan_says_what_changes),
         cmocka_unit_test(changed_lines_have_their_heading),
