@@ -114,8 +114,9 @@ static void on_request(void *context, struct httpd_request *r)
         .mono_ms = clock_mono_ms(),
         .logins = g->logins};
     rng_secure_text(id + 2, ID_RANDOM);
-    httpd_set_header(r, "X-Request-Id", id);
     intake_make(&intake, records_watch_now(g->watch), &in);
+    const char *known_as = intake.id[0] != '\0' ? intake.id : id;
+    httpd_set_header(r, "X-Request-Id", known_as);
     if (intake.kind == INTAKE_HEALTH) {
         answer_health(g, r);
     } else if (intake.system != NULL && !g->loaded) {
@@ -123,7 +124,7 @@ static void on_request(void *context, struct httpd_request *r)
     } else if (intake.kind == INTAKE_ANSWER) {
         reply_send(r, &intake.answer);
     } else {
-        jobs_start(g->jobs, r, intake.id[0] != '\0' ? intake.id : id, &intake);
+        jobs_start(g->jobs, r, known_as, &intake);
     }
     intake_free(&intake);
 }

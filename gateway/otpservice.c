@@ -161,7 +161,8 @@ static const struct account *log_in(struct intake *p, const struct records *reco
         return NULL;
     }
     if (login != LOGIN_GOOD) {
-        intake_fail(p, RESULT_INVALID_USER_CREDENTIALS, 0, "no account has this username and password");
+        intake_fail(p, RESULT_INVALID_USER_CREDENTIALS, 0,
+                    "no account has this username and password");
     } else if (!a->active) {
         intake_fail(p, RESULT_ACCOUNT_NOT_ACTIVATED, 0, "");
     } else if (a->integration[0] == '\0') {

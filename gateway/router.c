@@ -15,7 +15,7 @@ const struct router_row router_rows[] = {
     {"/cb/{}/{}/{}", API_METHODS, ROUTE_REPORT, &system_report_in},
     {"/flash/opt/verify", "POST", ROUTE_FLASH_CREATE, &system_flash_create},
     {"/flash/opt/query", "POST", ROUTE_FLASH_QUERY, &system_flash_query},
-    {"/flash/opt/redirect/{}", "GET", ROUTE_FLASH_PAGE, &system_flash_page},
+    {"/flash/opt/redirect/{}", "GET, HEAD", ROUTE_FLASH_PAGE, &system_flash_page},
     {"/flash/opt/mo/{}", API_METHODS, ROUTE_MO, &system_flash_mo},
     {"/healthz", "GET, HEAD", ROUTE_HEALTH, NULL},
 };

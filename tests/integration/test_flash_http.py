@@ -218,6 +218,17 @@ def test_wrong_late_and_second_messages_change_nothing(node):
     assert state(node, made) == first
 
 
+def test_an_expired_link(node):
+    """As if its time were over: the session's end is moved into the past."""
+    made = link(node)
+    node.redis().hset("otpq:s:{%s}:%s" % (made["ftToken"][:2], made["ftToken"]), "exp", int(time.time() * 1000) - 1)
+    for language, title in (("en", "This link has expired"), ("zh-CN", "链接已过期")):
+        status, page, headers = http(made["url"], headers=dict(ANDROID, **{"Accept-Language": language}))
+        assert status == 410 and title in page and headers["Cache-Control"] == "no-store"
+    assert send_sms(node, "##FG5x-%s##" % made["code"]) == (200, "")
+    assert state(node, made) == {"status": "1", "code": made["code"]}
+
+
 def test_many_at_once_convert_once(node):
     made = link(node)
     before = node.conversions()
@@ -282,6 +293,7 @@ def test_a_signed_send_again_sends_nothing(node):
     first = post(node, "verify", headers, body)
     assert first[0] == 200
     assert post(node, "verify", headers, body) == first
+    assert post(node, "verify", dict(headers, sign="0" * 32), body)[0] == 401
     assert len(node.inbox(mobile)) == 1
 
 

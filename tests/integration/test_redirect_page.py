@@ -262,6 +262,7 @@ def test_no_job_for_what_is_no_token(gateway):
         assert status == 404 and "script>" not in text
     assert gateway.broker.jobs == []
     assert http(gateway.url(PATH, {}), method="POST", body=b"")[0] == 405
+    assert http(gateway.url("/flash/opt/redirect/x", {}), method="HEAD")[:2] == (404, "")
     http(gateway.url(PATH, {}))
     (envelope, body), = gateway.broker.jobs
     assert (envelope["op"], envelope["route"][:6], body) == ("flash.query", "flash:", {"ft_token": TOKEN})
