@@ -263,6 +263,7 @@ static void report_send(struct call *c, struct slice request_id)
     session_args_put(&c->args, slice_of(words[c->report.event]));
     session_args_put(&c->args, slice_of(result_name(c->report.code))); /* 22 */
     put_facts(c);
+    session_args_put(&c->args, c->report.advertiser_request_id); /* 24 */
     call_send(c);
 }
 

@@ -1,9 +1,9 @@
 -- Something came in about a request: a delivery, a verification, or the SMS that its user sent.
 -- ARGV after the shared ones (request id '' when nobody's was found; party and number are the
--- report's): 21 event, 22 code, 23 facts (msgpack)
+-- report's): 21 event, 22 code, 23 facts (msgpack), 24 the advertiser's request id or ''
 -- Answer: {outcome, request id, state of the session, 1 when its validity is over}
 local r = {job = JOB, event = ARGV[21], code = ARGV[22], facts = cmsgpack.unpack(ARGV[23]),
-           msisdn = MSISDN, masked = MASKED, hash = HASH}
+           msisdn = MSISDN, masked = MASKED, hash = HASH, arid = ARGV[24]}
 
 local function unmatched()
   count(r.event == 'mo' and 'mo_unmatched' or 'report_unmatched')

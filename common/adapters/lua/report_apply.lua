@@ -1,6 +1,6 @@
 -- Stands behind session.lua where reports are applied: when one comes, and when the session of one
 -- that came too early is written. r, a report: job (that brought it), event, code, facts (what the
--- user sent), msisdn, masked, hash (of who sent it).
+-- user sent), msisdn, masked, hash (of who sent it), arid (the advertiser's id of the request).
 local REPORTS_EACH_MAX, REPORTS_WAIT_MAX, REPORT_STEPS_MAX = 8, 256, 20
 local REPORTS_WAIT_KEEP_MS = 86400000
 
@@ -114,7 +114,7 @@ end
 
 local function report_session(rid)
   local names = {'st', 'aid', 'route', 'via', 'exp', 'user', 'lane', 'job', 'msisdn', 'masked',
-                 'hash', 'click', 'dlr', 'ctx', 'rep', 'lock', 'lock_until'}
+                 'hash', 'click', 'dlr', 'ctx', 'rep', 'lock', 'lock_until', 'arid'}
   local s = {}
   for i, value in ipairs(redis.call('HMGET', key('s', rid), unpack(names))) do
     s[names[i]] = value or nil
@@ -143,6 +143,9 @@ local function report_apply(rid, s, r)
   local job, op = JOB, OP
   JOB, OP = r.job, 'report'
   report_ground(s, r)
+  if (s.arid or '') == '' and (r.arid or '') ~= '' then -- its answer to the send never came
+    redis.call('HSET', key('s', rid), 'arid', r.arid)
+  end
   local why = report_events[r.event](rid, s, r)
   local outcome = why and 'ignored' or 'applied'
   redis.call('HSET', key('s', rid), 'rep', outcome .. ' ' .. r.job)
