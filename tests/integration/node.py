@@ -49,6 +49,13 @@ def http(url, method="GET", body=None, headers=None, timeout=30):
         return error.code, error.read().decode(), error.headers
 
 
+def hash_password(password):
+    """What stands in records as password_hash."""
+    done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "hash-password"], input=password.encode(),
+                          stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode().strip()
+
+
 class Node:
     """with Node() as n: n.gen("66812340000") …"""
 
