@@ -2,7 +2,7 @@
 # project promises figures for.
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: bench-built bench-broker bench-whole bench-worker bench-core bench-wire
+.PHONY: bench-built bench-broker bench-whole bench-systems bench-worker bench-core bench-wire
 bench-built: $(BENCH_PROGRAMS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVE)
@@ -14,6 +14,9 @@ bench-broker: all bench-built ## measure the broker beside a bare ZeroMQ forward
 
 bench-whole: all ## measure gateway, broker, worker, Redis beside the same load straight onto the sandbox
 	@$(PYTHON) tests/bench/whole.py
+
+bench-systems: all ## measure sends and added latency of each served system
+	@$(PYTHON) tests/bench/systems.py
 
 bench-worker: all bench-built ## measure ten thousand calls in flight beside bare libcurl
 	@$(PYTHON) tests/bench/flight.py

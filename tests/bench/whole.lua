@@ -9,14 +9,17 @@ end
 function init(args)
     prefix = args[1]
     math.randomseed(os.time() * 16 + id)
-    base = math.random(1, 899)
+    block = math.random(0, 19999)
     at = 0
 end
 
 function request()
     at = at + 1
-    -- 66 + 3 + 2 + 4 digits; the last four stay under 9000: ordinary numbers of the sandbox
-    local number = string.format("66%03d%03d%04d", base, math.floor(at / 9000) % 1000, at % 9000)
+    if at % 9000 == 0 then
+        block = (block + 1) % 20000
+    end
+    -- Thai mobile numbers: 66, 8 or 9, eight digits; the last four stay under 9000: ordinary for the sandbox
+    local number = string.format("66%d%04d%04d", 8 + math.floor(block / 10000), block % 10000, at % 9000)
     return wrk.format("GET", prefix .. number)
 end
 
