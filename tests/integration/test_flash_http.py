@@ -116,6 +116,12 @@ def send_sms(node, text, to="1008611", sender=None, token="demo-mo", **more):
     return http("%s/flash/opt/mo/%s?%s" % (node.gateway, token, query))[:2]
 
 
+def pushes(node, code, mobile):
+    """Bodies of what the customer was told about this code of this user."""
+    told = [json.loads(c["body"]) for c in json.loads(http(node.sandbox + "/callbacks?name=fotp")[1])]
+    return [t for t in told if t["code"] == code and t["mobile"] == mobile]
+
+
 def test_the_whole_way(node):
     made = link(node)
     assert list(made) == ["messageId", "url", "ftToken", "code"]
@@ -135,6 +141,11 @@ def test_the_whole_way(node):
     assert abs(time.time() - time.mktime(time.strptime(seen["deliverTime"], "%Y-%m-%d %H:%M:%S")) + time.timezone) < 60
     status, page, _ = http(made["url"], headers=ANDROID)
     assert status == 410 and "sms:" not in page
+    told = wait_for(lambda: pushes(node, made["code"], "66812340001"), 20, "the push is there")
+    assert len(told) == 1 and list(told[0])[:4] == ["mobile", "sender", "sendTime", "code"]
+    assert told[0] == {"mobile": "66812340001", "sender": "1008611", "sendTime": seen["sendTime"],
+                       "code": made["code"], "content": "Send this to continue: ##FG5x-%s##" % made["code"],
+                       "deliverTime": seen["deliverTime"]}
 
 
 @pytest.mark.parametrize("account", ["mac", "pair", "local"])
@@ -242,6 +253,8 @@ def test_many_at_once_convert_once(node):
     assert answers == [(200, "")] * 40
     assert state(node, made)["status"] == "2"
     assert node.conversions() == before + 1
+    winner = state(node, made)["mobile"]
+    assert len(wait_for(lambda: pushes(node, made["code"], winner), 20, "the push is there")) == 1
 
 
 def test_a_flood_makes_no_jobs():

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/rng.h"
 #include "common/meaning/sign.h"
 #include "gateway/signed_body.h"
 
@@ -429,6 +430,77 @@ static void bodies_are_bounded(void **state)
     buf_free(&b);
 }
 
+/* Pieces that JSON is made of, put together at random: what is taken is what jansson reads. */
+static void make_random(struct rng *rng, struct buf *b)
+{
+    static const char *const pieces[] = {
+        "{",        "}",         "[",  "]",     ",",      ":",        "\"a\"",   "\"b,}\"",
+        "\"\\\"\"", "\"]\\\\\"", "1",  "-2.50", "1e3",    "true",     "false",   "null",
+        " ",        "\n",        "{}", "[1,2]", "\"c\":", "\"d\":5,", "\"e\":{", "\"f\":[\"}\"],"};
+    size_t count = 1 + rng_below(rng, 12);
+    buf_puts(b, "{");
+    for (size_t i = 0; i < count; i++) {
+        if (rng_below(rng, 3) > 0) {
+            buf_printf(b, "%s\"k%zu\" : ", i > 0 ? "," : "", i);
+        }
+        buf_puts(b, pieces[rng_below(rng, ARRAY_LEN(pieces))]);
+    }
+    buf_puts(b, "}");
+}
+
+static bool is_same(json_t *value, struct slice text)
+{
+    char copy[64];
+    (void)snprintf(copy, sizeof(copy), "%.*s", SLICE_ARG(text));
+    switch (json_typeof(value)) {
+    case JSON_STRING:
+        return slice_is(text, json_string_value(value));
+    case JSON_INTEGER:
+        return strtoll(copy, NULL, 10) == json_integer_value(value);
+    case JSON_REAL:
+        return strtod(copy, NULL) == json_real_value(value);
+    default:
+        return strcmp(copy, json_is_true(value) ? "true" : "false") == 0;
+    }
+}
+
+static void as_another_reader_does(void **state)
+{
+    (void)state;
+    struct rng rng;
+    size_t taken = 0;
+    rng_seed(&rng, 20250429);
+    for (int i = 0; i < 200000; i++) {
+        struct buf b;
+        struct params p;
+        char error[PARAMS_ERROR_BYTES];
+        buf_init(&b, 4096);
+        make_random(&rng, &b);
+        json_t *root = json_loadb(b.p, b.n, JSON_REJECT_DUPLICATES, NULL);
+        bool good = signed_body_read(&p, buf_slice(&b), error);
+        assert_int_equal(good, root != NULL);
+        uint32_t at = 0;
+        const char *key;
+        json_t *value;
+        json_object_foreach(root, key, value)
+        {
+            if (json_is_null(value) || json_is_object(value) || json_is_array(value)) {
+                continue;
+            }
+            if (at >= p.count || !slice_is(p.at[at].name, key) || !is_same(value, p.at[at].value)) {
+                fail_msg("%s of %s", key, buf_text(&b));
+            }
+            at++;
+        }
+        assert_true(!good || at == p.count);
+        taken += good ? 1 : 0;
+        json_decref(root);
+        params_free(&p);
+        buf_free(&b);
+    }
+    assert_true(taken > 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +516,7 @@ int main(void)
         cmocka_unit_test(scalars_are_taken_as_written),
         cmocka_unit_test(other_bodies_are_refused),
         cmocka_unit_test(bodies_are_bounded),
+        cmocka_unit_test(as_another_reader_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
