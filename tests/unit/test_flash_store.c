@@ -360,7 +360,7 @@ static void a_wrong_mo_is_counted_only(void **state)
     assert_int_equal(mo(w, "rep-0", "0000"), FLASH_REPORT_UNKNOWN);
     long long keys = number_of(w, "DBSIZE");
     for (int i = 1; i < 300; i++) {
-        char job[16], code[8];
+        char job[16], code[16];
         (void)snprintf(job, sizeof job, "rep-%d", i);
         (void)snprintf(code, sizeof code, "%04d", i);
         assert_int_equal(mo(w, job, code), FLASH_REPORT_UNKNOWN);
@@ -383,6 +383,15 @@ static void a_late_mo_changes_nothing(void **state)
     assert_true(field_is(w, S_KEY, "mobile", ""));
     assert_int_equal(steps_with(w, "too late"), 1);
     assert_int_equal(tasks_of(w, "push"), 0);
+}
+
+static void an_advertisers_word_may_take_a_moment(void **state)
+{
+    struct world *w = *state;
+    a_session(w, "sent", -100000);
+    assert_string_equal(told(w, "rep-1", DIALECT_MO, RESULT_OTP_VERIFIED).state, "sent");
+    a_session(w, "sent", -20000);
+    assert_string_equal(told(w, "rep-2", DIALECT_MO, RESULT_OTP_VERIFIED).state, "verified");
 }
 
 static void an_mo_of_another_number_changes_nothing(void **state)
@@ -765,6 +774,7 @@ int main(void)
         TEST(events_know_whose_mo_it_was),
         TEST(a_wrong_mo_is_counted_only),
         TEST(a_late_mo_changes_nothing),
+        TEST(an_advertisers_word_may_take_a_moment),
         TEST(an_mo_of_another_number_changes_nothing),
         TEST(the_timeline_of_a_pestered_request_stays_short),
         TEST(an_upstreams_failure_fails),

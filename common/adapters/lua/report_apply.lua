@@ -2,7 +2,7 @@
 -- that came too early is written. r, a report: job (that brought it), event, code, facts (what the
 -- user sent), msisdn, masked, hash (of who sent it), arid (the advertiser's id of the request).
 local REPORTS_EACH_MAX, REPORTS_WAIT_MAX, REPORT_STEPS_MAX = 8, 256, 20
-local REPORTS_WAIT_KEEP_MS = 86400000
+local REPORTS_WAIT_KEEP_MS, LATE_WORD_MS = 86400000, 60000
 
 -- The result of a send that was unknown, now that it is known to have gone out.
 local function body_sent(body, rid)
@@ -103,8 +103,8 @@ function report_events.mo(rid, s, r)
     return 'failed before'
   elseif r.code ~= '' and r.code ~= 'otp_verified' then
     session_failed(rid, s, r.code)
-  elseif NOW >= tonumber(s.exp) then
-    return 'too late'
+  elseif NOW >= tonumber(s.exp) + (r.code == '' and 0 or LATE_WORD_MS) then
+    return 'too late' -- an advertiser's word of an SMS in time may take a moment to come
   elseif s.msisdn and s.msisdn ~= '' and r.msisdn ~= '' and s.msisdn ~= r.msisdn then
     return 'from another number'
   else
