@@ -187,7 +187,7 @@ static enum result_code send_status(bool success, struct slice code)
     return slice_is(code, "400") ? RESULT_INVALID_MSISDN : RESULT_ADVERTISER_ERROR;
 }
 
-/* The same word before a colon in MSG as in the answers. */
+/* A peer that is otpq too has the word alone in MSG, or as in its answers. */
 static enum result_code finer_report(const struct params *params, enum result_code coarse)
 {
     char message[PARAM_VALUE_BYTES_MAX + 1];
@@ -198,7 +198,8 @@ static enum result_code finer_report(const struct params *params, enum result_co
     memcpy(message, given.n > 0 ? given.p : "", given.n);
     message[given.n] = '\0';
     struct dialect_verdict heard;
-    enum result_code word = made_word_before_colon(message);
+    enum result_code word = strchr(message, ':') == NULL ? result_of(slice_of(message))
+                                                         : made_word_before_colon(message);
     made_hear(word, &heard);
     return word == RESULT_NONE || heard.end == JOB_END_DONE ? coarse : heard.code;
 }

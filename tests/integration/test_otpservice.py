@@ -212,7 +212,7 @@ def test_incorrect_parameters(customer, params, msg):
 
 
 @pytest.mark.parametrize("ending,code,word", [
-    ("9000", "400", "invalid_msisdn"), ("9001", "500", "already_subscribed"), ("9003", "400", "not_eligible"),
+    ("9000", "400", "invalid_msisdn"), ("9001", "400", "already_subscribed"), ("9003", "400", "not_eligible"),
     ("9004", "400", "msisdn_blocked"), ("9005", "500", "fraud_suspected")])
 def test_what_the_advertiser_says(customer, ending, code, word):
     answer = customer.send(customer.number(ending))

@@ -2,7 +2,8 @@
  * The records of records_fixture.h and what the other served systems need beside: accounts demo,
  * quiet (no callbacks), inactive, bare (no integration), stopped (its integration is paused),
  * keyless (no password); API tokens; integrations spared (paused, but demo stands in), and carrier,
- * whose dialect takes callbacks, provider, which speaks system 3; and FOTP's, which flash_fixture.h tells.
+ * whose dialect takes callbacks, provider, which speaks system 3; and FOTP's, which flash_fixture.h
+ * tells.
  */
 #ifndef OTPQ_TESTS_GATEWAY_FIXTURE_H
 #define OTPQ_TESTS_GATEWAY_FIXTURE_H
