@@ -179,6 +179,31 @@ def test_an_advertiser_that_makes_the_code(customer):
     assert customer.code(msgid, otp, more("advertised"))["RESULT"] == "PASS"
 
 
+def callbacks(customer, key, value):
+    """What the customer's address was told of a request, oldest first."""
+    told = json.loads(http(customer.node.sandbox + "/callbacks?name=otpservice")[1])
+    return [c for c in reversed(told) if c["query"][key] == value]
+
+
+def test_both_callbacks(customer):
+    msgid, otp = customer.sent(eid="order 7 & more")
+    customer.code(msgid, wrong(otp))
+    customer.code(msgid, otp)
+    told = wait_for(lambda: (lambda c: len(c) == 3 and c)(callbacks(customer, "MSGID", msgid)), 10, "three callbacks")
+    assert all(c["method"] == "GET" and c["body"] == "" and c["answered"] == 200 for c in told)
+    assert all(c["query"]["EXTID"] == "order 7 & more" and c["headers"]["webhook-id"] for c in told)
+    sends = [c["query"] for c in told if c["query"]["TYPE"] == "0"]
+    checks = [c["query"] for c in told if c["query"]["TYPE"] == "1"]
+    assert [(q["STATUS"], q["CODE"], q["MSG"]) for q in sends] == [("SUCCESS", "200", "")]
+    assert sorted((q["STATUS"], q["MSG"]) for q in checks) == [("ERROR", "wrong_otp"), ("SUCCESS", "")]
+
+
+def test_a_send_that_failed_is_called_back_too(customer):
+    customer.send(customer.number("9004"), eid="blocked-1")
+    told, = wait_for(lambda: callbacks(customer, "EXTID", "blocked-1"), 10, "a callback")
+    assert [told["query"][k] for k in ("TYPE", "STATUS", "CODE", "MSG")] == ["0", "ERROR", "400", "msisdn_blocked"]
+
+
 @pytest.mark.parametrize("login", [
     {"username": "demo", "password": "demo-pasS"}, {"username": "Demo", "password": "demo-pass"},
     {"username": "nobody", "password": "demo-pass"}, {"username": "sleeping", "password": "demo-pass"},
