@@ -14,6 +14,13 @@ struct flash_index *flash_index_new(void)
     return x;
 }
 
+static void free_receiver(void *value)
+{
+    struct flash_receiver *r = value;
+    free(r->at);
+    free(r);
+}
+
 void flash_index_destroy(struct flash_index **xp)
 {
     struct flash_index *x = *xp;
@@ -21,7 +28,7 @@ void flash_index_destroy(struct flash_index **xp)
         return;
     }
     *xp = NULL;
-    map_destroy(&x->receivers, free);
+    map_destroy(&x->receivers, free_receiver);
     map_destroy(&x->lanes, free);
     free(x);
 }
@@ -61,8 +68,8 @@ static bool add(struct flash_index *x, const char *digits, const struct flash_te
     if (r->count == FLASH_RECEIVER_TEMPLATES_MAX) {
         return refuse(why, "more than 64 flash templates have the receiver %.16s%s", digits, "");
     }
-    r->at[r->count].template = t;
-    r->at[r->count++].word = *word;
+    r->at = xrealloc(r->at, (r->count + 1) * sizeof(r->at[0])); /* most have one */
+    r->at[r->count++] = (struct flash_word){t, *word};
     return true;
 }
 

@@ -14,13 +14,15 @@ enum {
     FLASH_HEADERS_MAX = 8              /* names of header_account in use: each request asks all */
 };
 
-/* Borrows from the records. */
+/* A template and what its SMSs hold. Borrows from the records. */
+struct flash_word {
+    const struct flash_template *template;
+    struct mo_word word;
+};
+
 struct flash_receiver {
-    uint32_t count;
-    struct {
-        const struct flash_template *template;
-        struct mo_word word;
-    } at[FLASH_RECEIVER_TEMPLATES_MAX];
+    uint32_t count;        /* at most FLASH_RECEIVER_TEMPLATES_MAX */
+    struct flash_word *at; /* owned */
 };
 
 struct flash_index {
