@@ -59,8 +59,10 @@ void look(const std::string &digits, phone &out)
     std::string text;
     out.possible = plans.IsPossibleNumber(number);
     plans.GetRegionCodeForNumber(number, &text);
-    out.valid = plans.IsValidNumber(number);
-    out.type = out.valid ? type_of(plans.GetNumberType(number)) : PHONE_UNKNOWN;
+    /* A number is valid when it is of some type: IsValidNumber asks the same a second time. */
+    PhoneNumberUtil::PhoneNumberType type = plans.GetNumberType(number);
+    out.valid = type != PhoneNumberUtil::UNKNOWN;
+    out.type = type_of(type);
     if (text.size() == 2 && text != "ZZ") { /* "001" is a code without a country */
         put(out.country, text.data(), text.size());
     }

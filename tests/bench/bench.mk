@@ -1,8 +1,9 @@
 # Benchmarks. Each compares with a bare part in the same run; `make bench` runs the three that the
-# project promises figures for.
+# project promises figures for, and what a look at a phone number costs.
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: bench-built bench-broker bench-whole bench-systems bench-worker bench-core bench-wire
+.PHONY: bench-built bench-broker bench-whole bench-systems bench-worker bench-core bench-wire \
+        bench-phone
 bench-built: $(BENCH_PROGRAMS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVE)
@@ -25,4 +26,7 @@ bench-core: $(BUILD)/bench/bench_core ## measure the dispatch core by itself
 	@$<
 
 bench-wire: $(BUILD)/bench/bench_wire ## measure the codec by itself
+	@$<
+
+bench-phone: $(BUILD)/bench/bench_phone ## measure the look at a phone number beside its normalising
 	@$<
