@@ -40,7 +40,8 @@ static bool fail(struct pack *p, const char *error)
 struct pack pack_over(struct slice bytes)
 {
     const uint8_t *start = (const uint8_t *)bytes.p;
-    return (struct pack){.start = start, .at = start, .end = start + bytes.n};
+    const uint8_t *end = bytes.n > 0 ? start + bytes.n : start; /* NULL + 0 is not C */
+    return (struct pack){.start = start, .at = start, .end = end};
 }
 
 enum pack_type pack_peek(const struct pack *p)
