@@ -20,7 +20,11 @@ PACKAGES_PC := libzmq libcurl hiredis libevent jansson yaml-0.1 libpcre2-8 libcr
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wvla
 HARDEN := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIC \
           -D_FORTIFY_SOURCE=2 -Wformat -Wformat-security
-ifdef SAN
+ifdef FUZZING
+OPT   := -O1 -g -fPIC -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+         -fno-omit-frame-pointer
+LDOPT := -fsanitize=address,undefined
+else ifdef SAN
 OPT   := -O1 -g -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDOPT := -fsanitize=address,undefined
 else
@@ -152,7 +156,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) -lcmocka $(LDFLAGS) -o $@
 
-include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk)
+include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk tests/fuzz/*.mk)
 
 install: all install-libotpq ## programs, library and systemd units into DESTDIR/PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system

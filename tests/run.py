@@ -102,6 +102,8 @@ SUITES = [
     ("sim", "simulator", lambda: command(make("sim"), "simulator")),
     ("sim-asan", "simulator, ASan+UBSan",
      lambda: command(make("sim", "SAN=1", "STEPS=100000"), "simulator, sanitized")),
+    ("fuzz", "decoders against their corpora",
+     lambda: command(make("fuzz-corpus"), "fuzz-corpus")),
     ("integration", "real processes", lambda: pytest("integration", "build", {})),
     ("integration-asan", "real processes, ASan+UBSan",
      lambda: pytest("integration", "build/asan", ASAN)),
