@@ -75,6 +75,20 @@ def test_export_gives_the_applied_file_back(store, demo):
     assert (code, out) == (0, "0 added, 0 changed, 0 removed, 10 unchanged, 0 kept\n")
 
 
+def test_every_key_of_every_kind_comes_back(store):
+    """test_record.c sees to it that the file has them all."""
+    full = os.path.join(ROOT, "tests", "golden", "records", "full.yaml")
+    with open(full, encoding="utf-8") as f:
+        text = f.read()
+    assert store.run("apply", "-f", full)[0] == 0
+    assert store.export() == text
+    code, out, _ = store.run("apply", text=store.export())
+    assert code == 0 and out.startswith("0 added, 0 changed, 0 removed, ")
+    code, out, _ = store.run("export", "--json")
+    sections = json.loads(out)
+    assert code == 0 and sections["mo_sources"]["m"] == 'token: "123456"\n'
+
+
 def test_a_change_is_shown_and_keys_are_not(store, demo):
     store.run("apply", "-f", DEMO)
     changed = demo.replace("demo-key-1001", "other-key-1001").replace("timeout_ms: 10000", "timeout_ms: 9", 1)

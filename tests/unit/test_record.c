@@ -90,6 +90,63 @@ static void the_demo_file_builds(void **state)
     record_texts_free(&texts);
 }
 
+/* The canonical text has a line for the key: it has a value of its own. */
+static bool has_key(const struct record_text *t, const char *key)
+{
+    size_t n = strlen(key);
+    for (const char *line = t->text; line != NULL && *line != '\0';) {
+        if (strncmp(line, key, n) == 0 && line[n] == ':') {
+            return true;
+        }
+        line = strchr(line, '\n');
+        line = line != NULL ? line + 1 : NULL;
+    }
+    return false;
+}
+
+static void assert_some_has(const struct record_texts *texts, enum record_kind kind,
+                            const struct dialect *dialect, const char *key)
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        const struct record_text *t = &texts->at[i];
+        char line[64] = "";
+        if (dialect != NULL && dialect != &dialect_template) {
+            (void)snprintf(line, sizeof(line), "dialect: %s\n", dialect->name);
+        }
+        if (t->kind == kind && strstr(t->text, line) != NULL && has_key(t, key)) {
+            return;
+        }
+    }
+    fail_msg("tests/golden/records/full.yaml: no %s has %s with a value that is not its default",
+             record_schemas[kind].one, key);
+}
+
+/* The file has every key of every kind and dialect, so none can be lost on its way through the
+ * store: test_records.py takes it there. */
+static void every_key_is_written_again(void **state)
+{
+    (void)state;
+    struct yaml_error error;
+    struct record_texts texts = parsed(read_page("tests/golden/records/full.yaml"));
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        for (size_t i = 0; i < record_schemas[kind].key_count; i++) {
+            assert_some_has(&texts, kind, NULL, record_schemas[kind].keys[i].name);
+        }
+    }
+    for (size_t d = 0; dialects[d] != NULL; d++) {
+        for (size_t i = 0; dialects[d]->keys[i] != NULL; i++) {
+            assert_some_has(&texts, RECORD_INTEGRATION, dialects[d], dialects[d]->keys[i]);
+        }
+    }
+    char *again = written(&texts);
+    assert_string_equal(again, page);
+    free(again);
+    struct records *r = records_build(texts.at, texts.count, 1, &error);
+    assert_non_null(r);
+    records_unref(&r);
+    record_texts_free(&texts);
+}
+
 static void any_file_becomes_canonical(void **state)
 {
     (void)state;
@@ -315,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_demo_file_is_canonical),
         cmocka_unit_test(the_demo_file_builds),
+        cmocka_unit_test(every_key_is_written_again),
         cmocka_unit_test(any_file_becomes_canonical),
         cmocka_unit_test(slips_are_found_where_they_are),
         cmocka_unit_test(an_unknown_macro_has_its_place),
