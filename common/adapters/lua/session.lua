@@ -13,8 +13,9 @@ local function number_known(rid)
   end
 end
 
-local function facts_kept(rid, facts)
-  local flat = {}
+-- The facts and, before them, what else is to be written: name, value, …
+local function facts_kept(rid, facts, ...)
+  local flat = {...}
   for name, value in pairs(facts) do
     flat[#flat + 1] = name
     flat[#flat + 1] = value
@@ -86,11 +87,12 @@ local function session_sent(rid, state, arid, user, mac, facts)
   end
   local clicked = was[2] == '1'
   if not newer(rid) then
-    redis.call('HDEL', s, 'eid', 'via', 'url', 'sealed', 'ctx', 'dlr')
-    redis.call('HSET', s, 'st', state, 'aid', AID, 'route', ROUTE, 'msisdn', MSISDN, 'masked',
+    if was[1] then
+      redis.call('HDEL', s, 'eid', 'via', 'url', 'sealed', 'ctx', 'dlr')
+    end
+    facts_kept(rid, facts, 'st', state, 'aid', AID, 'route', ROUTE, 'msisdn', MSISDN, 'masked',
                MASKED, 'hash', HASH, 'job', JOB, 'exp', NOW + VALID_MS, 'arid', arid, 'user', user,
                'mac', mac, 'at', string.format('%.0f', j.at or NOW))
-    facts_kept(rid, facts)
     redis.call('PEXPIRE', s, ttl)
   end
   redis.call('HSET', s, 'click', (clicked or state == 'sent') and '1' or '0')
@@ -99,7 +101,7 @@ local function session_sent(rid, state, arid, user, mac, facts)
     redis.call('SET', n, rid, 'PX', ttl)
   end
   if state == 'sent' and not clicked then
-    event('click', rid, user)
+    event('click', rid, user, facts.country or '')
   end
 end
 

@@ -50,10 +50,10 @@ local function count(what)
   end
 end
 
-local function event(kind, rid, user)
+local function event(kind, rid, user, country)
   redis.call('XADD', P .. 'ev:{' .. T .. '}', 'MAXLEN', '~', EVENTS_MAX, '*', 'event', kind, 'rid',
              rid, 'aid', AID, 'route', ROUTE, 'number', MASKED, 'hash', HASH, 'user', user or '',
-             'country', redis.call('HGET', key('s', rid), 'country') or '')
+             'country', country or redis.call('HGET', key('s', rid), 'country') or '')
   count(kind)
 end
 
