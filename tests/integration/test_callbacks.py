@@ -99,6 +99,15 @@ accounts:
     callback_url: %(url)s/account?from=otpq
     callback_secret: %(secret)s
     secret: demo-secret
+    time_zone: Asia/Bangkok
+flash_templates:
+  2:
+    title: Demo template
+    account: demo
+    receivers:
+      - "1008611"
+    content: "Send this to continue: ##FG5x-{code}##"
+    callback_url: %(url)s/push
 """ % {"url": customer.url, "secret": SECRET}
 
 
@@ -282,10 +291,51 @@ def test_a_clients_own(node, customer):
     wait_for(lambda: [t for t in callbacks(node, "--state", "done") if t["kind"] == "http"], 10, "done")
 
 
+def create(node, name, **body):
+    """A link of the template: its code and token."""
+    with Client(node.clients) as c:
+        c.submit(({"id": name, "op": "flash.create", "route": "flash:2"},
+                  dict(body, ft_id="2", account="demo")))
+        c.wait([name], 20)
+        envelope, answer = c.results[name]
+    assert envelope["state"] == "done", (envelope, answer)
+    return answer["flash"]["code"], answer["request_id"]
+
+
+def pushes(customer, code):
+    return [s for s in customer.at("/push") if json.loads(s["body"])["code"] == code]
+
+
+def test_push(node, customer):
+    customer.plan["/push"] = [{"body": "received, thank you"}, {"body": '{"code":"1"}'},
+                              {"body": '{"code":"0"}'}]
+    code, _ = create(node, "flash-1")
+    status, _, _ = get("%s/flash/opt/mo/demo-mo?%s" % (node.gateway, urllib.parse.urlencode({
+        "from": "66812349999", "to": "1008611", "time": "2025-04-29 17:47:00",
+        "text": "##FG5x-%s##" % code})))
+    assert status == 200
+    seen = wait_for(lambda: len(pushes(customer, code)) == 3 and pushes(customer, code), 20,
+                    "a push that is answered rightly")
+    bodies = [json.loads(s["body"]) for s in seen]
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert bodies[0]["mobile"] == "66812349999" and bodies[0]["sender"] == "1008611"
+    assert bodies[0]["sendTime"] == "2025-04-30 00:47:00" and "err" not in bodies[0]
+    assert seen[2]["headers"]["webhook-signature"] == signature(KEY, seen[2])
+    wait_for(lambda: [t for t in callbacks(node, "--state", "done") if t["kind"] == "push"], 10, "done")
+
+
+def test_expiry(node, customer):
+    customer.plan["/push"] = [{"body": '{"code":0}'}]
+    code, _ = create(node, "flash-2", validity_s=1)
+    seen = wait_for(lambda: pushes(customer, code), 20, "the push of an expiry")
+    body = json.loads(seen[0]["body"])
+    assert body["err"] == "otp_expired" and body["mobile"] == "" and body["sender"] == "1008611"
+
+
 def test_logs_and_metrics(node, customer):
     text = node.logs()
     assert "msg=callback" in text and customer.url not in text and SECRET not in text
-    metrics = wait_for(lambda: (lambda m: m if "otpq_callbacks_open 0" in m else None)(
-        get(node.metrics + "/metrics")[1]), 10, "nothing is open")
+    metrics = wait_for(lambda: (lambda m: m if "otpq_callbacks_oldest_seconds 0\n" in m else None)(
+        get(node.metrics + "/metrics")[1]), 10, "nothing is late")
     fed = [l for l in metrics.splitlines() if l.startswith("otpq_callbacks_fed_total")]
     assert int(float(fed[0].split()[1])) > 0
