@@ -15,8 +15,8 @@ static const char usage[] =
     "usage: otpq export [--json] [--config FILE]\n"
     "\n"
     "Prints all records as the file that `otpq apply -f` takes. --json prints one object instead:\n"
-    "the version, and each record as text under its section and name. API keys are in it: mind\n"
-    "who can read the output.\n";
+    "the version, and each record as text under its section and name. API keys, tokens, secrets\n"
+    "of signatures and password hashes are in it: mind who can read the output.\n";
 
 static int print_json(const struct record_texts *texts, uint64_t version)
 {

@@ -46,6 +46,12 @@ class Store:
         out, err = process.communicate(timeout=30)
         return process.returncode, out, err
 
+    def hash_of(self, password):
+        """As `otpq hash-password` prints it."""
+        done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "hash-password"], input=password + "\n",
+                              stdout=subprocess.PIPE, text=True, timeout=30, check=True)
+        return done.stdout.strip()
+
     def export(self):
         code, out, err = self.run("export")
         assert code == 0, err
@@ -149,6 +155,90 @@ def test_doubts_are_said_and_no_mistakes(store, demo):
         "otpq apply: warning: endpoint demo1001: affiliate 1001 has api_access: false, so nobody may use it"]
     code, out, err = store.run("apply", "--dry-run", "--json", text=text)
     assert (code, err) == (0, "") and len(json.loads(out)["warnings"]) == 2
+
+
+def test_doubts_about_customers(store):
+    """Records that are right by themselves and of no use as they stand."""
+    text = """affiliates:
+  7:
+    key: abcdefgh
+    postback_url: https://a.example/?k={secret.missing}
+integrations:
+  network:
+    dialect: offer18
+    base_url: http://a.example
+    key: abcdefgh
+    aid: 1
+    mid: 1
+    partner: x
+    callback_token: 0123456789abcdef
+accounts:
+  nobody: {}
+  open: {sign: none}
+  lost: {password_hash: "%s"}
+  texter: {secret: x, integration: network, text: "{otp}"}
+flash_templates:
+  t: {account: nobody, receivers: ["123"], content: "a-{code}"}
+api_tokens:
+  bearer: {token: 0123456789, integration: network}
+"""
+    secrets = os.path.join(store.dir, "secrets.yaml")
+    with open(secrets, "w", encoding="utf-8") as f:
+        f.write("known: x\n")
+    os.chmod(secrets, 0o600)
+    store.env["OTPQ_SECRETS_FILE"] = secrets
+    code, out, err = store.run("apply", "--json", text=text % store.hash_of("word"))
+    assert (code, err) == (0, ""), err
+    assert json.loads(out)["warnings"] == [
+        'affiliate 7: the secrets file has no "missing", so its postbacks will fail',
+        "integration network: its dialect knows no callbacks, so callback_token opens nothing",
+        "account lost: it has a password_hash and no integration, so its sends have nowhere to go",
+        "account nobody: it has neither a password_hash nor a secret, so nobody gets in with it",
+        "account open: sign: none lets in whoever calls from this machine, also through a proxy that hides it",
+        "account texter: the advertiser of integration network makes the code, so none can be put into its text",
+        "flash template t: its account nobody has no secret, so nobody can ask for a link",
+        "flash template t: there is no MO source, so no SMS can come in",
+        "API token bearer: the advertiser of integration network makes the code, so none can be put into the caller's message"]
+
+
+def test_secrets_of_customers_are_not_shown(store):
+    """Each of them changes, and no value of any is in what apply says."""
+    full = os.path.join(ROOT, "tests", "golden", "records", "full.yaml")
+    with open(full, encoding="utf-8") as f:
+        text = f.read()
+    assert store.run("apply", text=text)[0] == 0
+    changed = text
+    for old, new in (("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLyJr", "new-callback-secret"),
+                     ("a_callback.token:of-full", "new-callback-token"), ("$6$saltsalt$", "$6$newsalt$"),
+                     ("another-secret", "new-another-secret"), ("#secret", "#new-secret"),
+                     ("00000000", "new-bearer"), ('"123456"', "new-source")):
+        assert old in changed, old
+        changed = changed.replace(old, new)
+    code, out, err = store.run("apply", text=changed)
+    assert code == 0, err
+    assert out.count("+ ") == 7 and "0 added, 5 changed" in out, out
+    for word in ("new", "whsec", "saltsalt", "another", "00000000", "of-full"):
+        assert word not in out, (word, out)
+
+
+def test_what_is_told_apart_by_a_token(store):
+    """The store's records count: a file may not take a token that another has."""
+    assert store.run("apply", text="mo_sources:\n  a: {token: one-token}\n")[0] == 0
+    code, out, err = store.run("apply", text="mo_sources:\n  b: {token: one-token}\n")
+    assert code == 2 and out == "" and ":2:3: MO source b: its token is that of MO source a, too" in err
+    assert "one-token" not in err
+    code, out, err = store.run("apply", "--prune", text="mo_sources:\n  b: {token: one-token}\n")
+    assert code == 0, err
+
+
+def test_a_password_becomes_a_hash(store):
+    one, two = store.hash_of("s3cret word"), store.hash_of("s3cret word")
+    assert one.startswith("$6$") and one != two
+    code, _, err = store.run("apply", text="accounts:\n  a: {secret: x, password_hash: %s}\n" % one)
+    assert code == 0, err
+    code, _, err = store.run(
+        "apply", text="accounts:\n  a: {password_hash: %s}\n" % one.replace("$6$", "$6$rounds=999999999$"))
+    assert code == 2 and "a check of it would take too long" in err
 
 
 def test_applies_at_the_same_time_never_mix(store, demo):
