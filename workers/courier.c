@@ -317,17 +317,19 @@ static bool poll_build(struct run *r, const struct integration *route,
                        struct dialect_request *request)
 {
     struct template_error error;
-    char timestamp[24], timestamp_ms[24], uuid[TEMPLATE_UUID_CHARS + 1];
+    char timestamp[24], timestamp_ms[24], nonce[24], uuid[TEMPLATE_UUID_CHARS + 1];
     int64_t now_ms = clock_wall_ms();
     (void)snprintf(timestamp, sizeof timestamp, "%" PRId64, now_ms / 1000);
     (void)snprintf(timestamp_ms, sizeof timestamp_ms, "%" PRId64, now_ms);
+    (void)snprintf(nonce, sizeof nonce, "%" PRId64, clock_nonce_ms());
     template_uuid(uuid);
     const struct template_values values = {
         .macro = {[MACRO_MSISDN] = r->fields.msisdn,
                   [MACRO_PARTNER] = slice_of(route->name),
                   [MACRO_REQUEST_ID] = r->fields.rid,
                   [MACRO_TIMESTAMP] = slice_of(timestamp),
-                  [MACRO_TIMESTAMP_MS] = slice_of(timestamp_ms), /* a nonce is made of it */
+                  [MACRO_TIMESTAMP_MS] = slice_of(timestamp_ms),
+                  [MACRO_NONCE] = slice_of(nonce),
                   [MACRO_UUID] = slice_of(uuid),
                   [MACRO_ADVERTISER_REQUEST_ID] = slice_of(r->arid)},
         .country_code = route->country_code,

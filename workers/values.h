@@ -12,6 +12,7 @@ struct values_room {
     char mid[24];
     char timestamp[24];
     char timestamp_ms[24];
+    char nonce[24];
     char uuid[TEMPLATE_UUID_CHARS + 1];
 };
 

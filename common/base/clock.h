@@ -12,5 +12,8 @@ int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 /* Milliseconds since 1970 UTC: for what people and other hosts read. */
 int64_t clock_wall_ms(void);
+/* The same, about, but never the same twice in this process, and hardly ever in another of this
+ * host: what a signature's nonce is made of. */
+int64_t clock_nonce_ms(void);
 
 #endif

@@ -139,7 +139,7 @@ static bool read_parts(const struct dialect_reader *r, const struct yaml_node *i
         const char *source;
     } ours[] = {{PART_CODE, "{otp}"},
                 {PART_TOKEN, "{advertiser_request_id}"},
-                {PART_NONCE, "{timestamp_ms}"}};
+                {PART_NONCE, "{nonce}"}};
     for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
         struct template_error error;
         s->parts[ours[i].part] =
@@ -215,7 +215,7 @@ static bool uses(const void *settings, enum dialect_call call, enum template_mac
     for (int i = 0; i < PART_CODE; i++) {
         own = own || (s->parts[i] != NULL && template_uses(s->parts[i], macro));
     }
-    return own || macro == MACRO_TIMESTAMP_MS ||
+    return own || macro == MACRO_NONCE ||
            macro == (call == DIALECT_SEND ? MACRO_OTP : MACRO_ADVERTISER_REQUEST_ID);
 }
 

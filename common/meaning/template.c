@@ -26,6 +26,7 @@ const struct template_macro_row template_macros[MACROS] = {
     [MACRO_COUNTRY] = {"country", "the number's country, two letters (ISO 3166-1), when known"},
     [MACRO_TIMESTAMP] = {"timestamp", "time of the call: seconds since 1970, UTC"},
     [MACRO_TIMESTAMP_MS] = {"timestamp_ms", "time of the call: milliseconds since 1970, UTC"},
+    [MACRO_NONCE] = {"nonce", "the same, but not that of another call: for signatures"},
     [MACRO_UUID] = {"uuid", "a random UUID (version 4), one for the whole call"},
     [MACRO_TYPE] = {"type", "the type of request, as the affiliate gave it"},
     [MACRO_LANG] = {"lang", "the user's language, as the affiliate gave it"},

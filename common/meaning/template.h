@@ -43,6 +43,7 @@ enum template_macro {
     MACRO_COUNTRY,
     MACRO_TIMESTAMP,
     MACRO_TIMESTAMP_MS,
+    MACRO_NONCE,
     MACRO_UUID,
     MACRO_TYPE,
     MACRO_LANG,

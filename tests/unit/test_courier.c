@@ -72,6 +72,11 @@ int64_t clock_wall_ms(void)
     return world.now_ms + 1745948820000;
 }
 
+int64_t clock_nonce_ms(void)
+{
+    return clock_wall_ms();
+}
+
 struct records *records_watch_now(const struct records_watch *w)
 {
     (void)w;
