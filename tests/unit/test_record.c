@@ -367,6 +367,32 @@ static void the_page_is_whole(void **state)
     }
 }
 
+/* Its examples, put together, are one file that apply takes; an excerpt begins with no section. */
+static void examples_of_the_page_are_taken(void **state)
+{
+    (void)state;
+    struct buf file;
+    buf_init(&file, YAML_BYTES_MAX);
+    for (const char *at = read_page("docs/records.md"); (at = strstr(at, "```yaml\n")) != NULL;) {
+        const char *begin = at + 8;
+        const char *end = strstr(begin, "```");
+        assert_non_null(end);
+        for (int kind = 0; kind < RECORD_KINDS; kind++) {
+            size_t n = strlen(record_sections[kind]);
+            if (strncmp(begin, record_sections[kind], n) == 0 && begin[n] == ':') {
+                buf_put(&file, begin, (size_t)(end - begin));
+            }
+        }
+        at = end;
+    }
+    struct record_texts texts = parsed(buf_text(&file));
+    for (int kind = 0; kind < RECORD_KINDS; kind++) {
+        assert_true(texts.has[kind]);
+    }
+    record_texts_free(&texts);
+    buf_free(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +408,7 @@ int main(void)
         cmocka_unit_test(changed_lines_have_their_heading),
         cmocka_unit_test(the_same_file_changes_nothing),
         cmocka_unit_test(the_page_is_whole),
+        cmocka_unit_test(examples_of_the_page_are_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
