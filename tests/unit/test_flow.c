@@ -244,9 +244,18 @@ static unsigned traits(const void *settings)
     return world.traits;
 }
 
+static bool fake_uses(const void *settings, enum dialect_call call, enum template_macro macro)
+{
+    (void)settings;
+    (void)call;
+    (void)macro;
+    return false;
+}
+
 static const struct dialect dialect = {.name = "test",
                                        .has = has,
                                        .timeout_ms = timeout_ms,
+                                       .uses = fake_uses,
                                        .build = build,
                                        .parse = parse,
                                        .traits = traits,
