@@ -79,7 +79,8 @@ static const struct record_key integration_keys[] = {
      "Which phone numbers are taken: valid ones, or all of a possible length.",
      AT(integration, numbers)},
     {"callback_token", RECORD_TOKEN, "", NULL, 0, 128, "characters",
-     "Unguessable part of the address at which the advertiser's callbacks are taken in, at least 16 "
+     "Unguessable part of the address at which the advertiser's callbacks are taken in, at least "
+     "16 "
      "characters; without it none are.",
      AT(integration, callback_token)},
     {"payout", RECORD_TEXT, "", NULL, 0, 32, "bytes",
@@ -99,7 +100,8 @@ static const struct record_key account_keys[] = {
     {"active", RECORD_BOOL, "true", NULL, 0, 0, "",
      "Whether the account may send; one that is not is answered 412.", AT(account, active)},
     {"password_hash", RECORD_TOKEN, "", NULL, 0, 200, "characters",
-     "Password of the OTP Service API as `otpq hash-password` prints it; without it the account has "
+     "Password of the OTP Service API as `otpq hash-password` prints it; without it the account "
+     "has "
      "no access there.",
      AT(account, password_hash)},
     {"integration", RECORD_NAME, "", NULL, 0, RECORD_NAME_BYTES_MAX, "characters",
