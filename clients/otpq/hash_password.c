@@ -43,9 +43,9 @@ static bool ask(const char *prompt, char line[LINE_BYTES])
     }
     struct termios quiet = old;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
+    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* first: who sees the prompt may type */
     (void)fputs(prompt, stderr);
     (void)fflush(stderr);
-    (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
     bool ok = read_line(line);
     (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
     (void)fputc('\n', stderr);

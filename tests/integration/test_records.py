@@ -1,6 +1,8 @@
 """otpq apply and otpq export against a real Redis: declarative, idempotent, all or nothing."""
 import json
 import os
+import pty
+import select
 import shutil
 import subprocess
 import tempfile
@@ -239,6 +241,37 @@ def test_a_password_becomes_a_hash(store):
     code, _, err = store.run(
         "apply", text="accounts:\n  a: {password_hash: %s}\n" % one.replace("$6$", "$6$rounds=999999999$"))
     assert code == 2 and "a check of it would take too long" in err
+
+
+def asked_on_a_terminal(*answers):
+    """(exit code, what the terminal showed, standard output) of `otpq hash-password`."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([os.path.join(BUILD, "bin", "otpq"), "hash-password"], stdin=theirs, stderr=theirs,
+                               stdout=subprocess.PIPE, text=True)
+    os.close(theirs)
+    shown = ""
+    for prompt, answer in zip(("Password: ", "Again: "), answers):
+        while not shown.endswith(prompt):
+            assert select.select([ours], [], [], 20)[0], shown
+            shown += os.read(ours, 1000).decode()
+        os.write(ours, answer.encode() + b"\n")
+    out = process.communicate(timeout=20)[0]
+    while select.select([ours], [], [], 0)[0]:
+        try:
+            shown += os.read(ours, 1000).decode()
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    return process.returncode, shown, out
+
+
+def test_a_password_is_typed_blindly():
+    code, shown, out = asked_on_a_terminal("s3cret word", "s3cret word")
+    assert code == 0 and out.startswith("$6$") and "s3cret" not in shown, shown
+    code, shown, out = asked_on_a_terminal("s3cret word", "s3cret wrod")
+    assert code == 2 and out == "" and "the two are not the same" in shown and "s3cret" not in shown, shown
+    code, shown, out = asked_on_a_terminal("", "")
+    assert code == 2 and out == "" and "the password is empty" in shown
 
 
 def test_applies_at_the_same_time_never_mix(store, demo):

@@ -130,7 +130,8 @@ static void every_key_is_written_again(void **state)
     struct record_texts texts = parsed(read_page("tests/golden/records/full.yaml"));
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         for (size_t i = 0; i < record_schemas[kind].key_count; i++) {
-            assert_some_has(&texts, kind, NULL, record_schemas[kind].keys[i].name);
+            assert_some_has(&texts, (enum record_kind)kind, NULL,
+                            record_schemas[kind].keys[i].name);
         }
     }
     for (size_t d = 0; dialects[d] != NULL; d++) {
