@@ -74,8 +74,9 @@ static size_t one_byte(struct slice s, size_t at, unsigned char *byte)
 }
 
 /* People put line ends into their SMSs and write long ones, which parameters must not have and be:
- * encoded control characters become spaces, and what is too long is cut between two characters. */
-static void soften(struct buf *out, struct slice encoded)
+ * encoded control characters become spaces, and what is too long is cut between two characters. In
+ * another character set than UTF-8 (ascii) all that is not ASCII becomes "?": the word is. */
+static void soften(struct buf *out, struct slice encoded, bool ascii)
 {
     size_t in_value = 0; /* bytes since the last "&" or "=" */
     size_t step;
@@ -88,13 +89,15 @@ static void soften(struct buf *out, struct slice encoded)
             in_value = VALUE_BYTES_MAX; /* nor any character after it */
         } else if (in_value <= VALUE_BYTES_MAX && (byte < ' ' || byte == 0x7f)) {
             buf_putc(out, '+');
+        } else if (in_value <= VALUE_BYTES_MAX && ascii && byte >= 0x80) {
+            buf_putc(out, '?');
         } else if (in_value <= VALUE_BYTES_MAX) {
             buf_put(out, encoded.p + i, step);
         }
     }
 }
 
-static bool read_params(struct params *out, const struct intake_input *in)
+static bool read_softened(struct params *out, const struct intake_input *in, bool ascii)
 {
     char error[PARAMS_ERROR_BYTES];
     struct buf query;
@@ -102,13 +105,22 @@ static bool read_params(struct params *out, const struct intake_input *in)
     bool json = in->body.n > 0 && in->body.p[0] == '{';
     buf_init(&query, in->query.n + 1);
     buf_init(&body, in->body.n + 1);
-    soften(&query, in->query);
-    soften(&body, in->body);
+    soften(&query, in->query, ascii);
+    soften(&body, in->body, ascii);
     bool ok = params_read(out, buf_slice(&query), in->content_type,
                           json ? in->body : buf_slice(&body), error);
     buf_free(&query);
     buf_free(&body);
     return ok;
+}
+
+static bool read_params(struct params *out, const struct intake_input *in)
+{
+    if (read_softened(out, in, false)) {
+        return true;
+    }
+    params_free(out);
+    return read_softened(out, in, true);
 }
 
 /* A receiver as the SMSC writes it, "+62 852…": digits, without 00. */
