@@ -202,6 +202,8 @@ struct records {
     struct map *flash_templates; /* ftId → struct flash_template */
     struct map *api_tokens;      /* name → struct api_token */
     struct map *mo_sources;      /* name → struct mo_source */
+    struct map *api_by_token;    /* digest of the token → struct api_token, the other's */
+    struct map *mo_by_token;     /* the same of mo_sources */
     struct flash_index *flash;   /* templates by receiver, header names of accounts */
 };
 
@@ -214,9 +216,12 @@ const struct integration *records_integration(const struct records *r, struct sl
 const struct endpoint *records_endpoint(const struct records *r, struct slice name);
 const struct account *records_account(const struct records *r, struct slice username);
 const struct flash_template *records_flash_template(const struct records *r, struct slice ft_id);
-/* By the secret; every one is compared in constant time. NULL: nobody has it. */
+/* By the secret, which is looked up by its digest: neither the time it takes nor how many others
+ * there are tells anything of them. NULL: nobody has it. */
 const struct api_token *records_api_token(const struct records *r, struct slice token);
 const struct mo_source *records_mo_source(const struct records *r, struct slice token);
+/* Once, when all API tokens and MO sources are in it: only then they are found by their tokens. */
+void records_index_tokens(struct records *r);
 
 /* One record of a kind, as text: what Redis holds and apply compares. */
 struct record_text {

@@ -1,4 +1,6 @@
 #include <inttypes.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,8 @@ struct records *records_new(void)
     r->flash_templates = map_new(RECORDS_MAX);
     r->api_tokens = map_new(RECORDS_MAX);
     r->mo_sources = map_new(RECORDS_MAX);
+    r->api_by_token = map_new(RECORDS_MAX);
+    r->mo_by_token = map_new(RECORDS_MAX);
     r->flash = flash_index_new();
     return r;
 }
@@ -84,6 +88,8 @@ void records_unref(struct records **rp)
     map_destroy(&r->endpoints, destroy_endpoint);
     map_destroy(&r->accounts, destroy_account);
     map_destroy(&r->flash_templates, destroy_flash_template);
+    map_destroy(&r->api_by_token, NULL);
+    map_destroy(&r->mo_by_token, NULL);
     map_destroy(&r->api_tokens, destroy_api_token);
     map_destroy(&r->mo_sources, destroy_mo_source);
     free(r);
@@ -116,30 +122,59 @@ const struct flash_template *records_flash_template(const struct records *r, str
     return map_get(r->flash_templates, ft_id);
 }
 
-const struct api_token *records_api_token(const struct records *r, struct slice token)
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+enum { TOKEN_BYTES_MAX = 128 }; /* of a record; longer ones are nobody's */
+
+struct digest {
+    unsigned char bytes[SHA256_DIGEST_LENGTH];
+};
+
+static struct digest digest_of(struct slice token)
 {
-    const struct api_token *found = NULL;
-    size_t at = 0;
+    struct digest d;
+    unsigned int n = 0;
+    must(EVP_Digest(token.n > 0 ? token.p : "", token.n, d.bytes, &n, EVP_sha256(), NULL) == 1);
+    must(n == sizeof(d.bytes));
+    return d;
+}
+
+static void index_token(struct map *by_token, const char *token, void *record)
+{
+    struct digest d = digest_of(slice_of(token));
+    void *old = NULL;
+    must(map_set(by_token, slice_make(d.bytes, sizeof(d.bytes)), record, &old));
+}
+
+void records_index_tokens(struct records *r)
+{
     struct slice name;
     void *value;
-    while (map_next(r->api_tokens, &at, &name, &value)) {
-        const struct api_token *t = value;
-        found = record_key_equal(token, t->token) ? t : found;
+    for (size_t at = 0; map_next(r->api_tokens, &at, &name, &value);) {
+        index_token(r->api_by_token, ((const struct api_token *)value)->token, value);
     }
-    return found;
+    for (size_t at = 0; map_next(r->mo_sources, &at, &name, &value);) {
+        index_token(r->mo_by_token, ((const struct mo_source *)value)->token, value);
+    }
+}
+
+static const void *by_token(const struct map *tokens, struct slice token)
+{
+    if (token.n == 0 || token.n > TOKEN_BYTES_MAX) {
+        return NULL;
+    }
+    struct digest d = digest_of(token);
+    return map_get(tokens, slice_make(d.bytes, sizeof(d.bytes)));
+}
+
+const struct api_token *records_api_token(const struct records *r, struct slice token)
+{
+    return by_token(r->api_by_token, token);
 }
 
 const struct mo_source *records_mo_source(const struct records *r, struct slice token)
 {
-    const struct mo_source *found = NULL;
-    size_t at = 0;
-    struct slice name;
-    void *value;
-    while (map_next(r->mo_sources, &at, &name, &value)) {
-        const struct mo_source *s = value;
-        found = record_key_equal(token, s->token) ? s : found;
-    }
-    return found;
+    return by_token(r->mo_by_token, token);
 }
 
 /* ---- building -------------------------------------------------------------------------------- */
@@ -352,7 +387,7 @@ static bool index_flash(struct records *r, const char *file, const struct record
     return false;
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------- */
+/* ---- tokens in a file ------------------------------------------------------------------------ */
 
 static const char *token_of(const struct records *r, const struct record_text *text)
 {
@@ -404,6 +439,7 @@ static struct records *build(const char *file, const struct record_text *texts, 
     for (size_t i = 0; ok && i < count; i++) {
         ok = read_text(r, &texts[i], error);
     }
+    records_index_tokens(r);
     for (size_t i = 0; ok && i < count; i++) {
         bool flash = texts[i].kind == RECORD_FLASH_TEMPLATE || texts[i].kind == RECORD_ACCOUNT;
         ok = !flash || index_flash(r, file, &texts[i], error);

@@ -106,6 +106,7 @@ static inline void fixture_index(struct records *r)
     while (map_next(r->flash_templates, &at, &name, &value)) {
         must(flash_index_template(r->flash, r, value, why));
     }
+    records_index_tokens(r);
 }
 
 static inline void fixture_flash(struct records *r)

@@ -148,6 +148,46 @@ static void every_key_is_written_again(void **state)
     record_texts_free(&texts);
 }
 
+/* Strangers show tokens, too: what a look-up costs must not grow with the records, nor with what
+ * they show. */
+static void tokens_are_found_by_their_digest(void **state)
+{
+    (void)state;
+    struct yaml_error error;
+    char name[24], text[96];
+    char shown[8192];
+    struct records *r = NULL;
+    struct record_text texts[200];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        bool api = i % 2 == 0;
+        (void)snprintf(name, sizeof(name), "n%zu", i);
+        (void)snprintf(text, sizeof(text), "token: token-%03zu\n%s", i,
+                       api ? "integration: one\n" : "");
+        texts[i] = (struct record_text){.kind = api ? RECORD_API_TOKEN : RECORD_MO_SOURCE,
+                                        .name = strdup(name),
+                                        .text = strdup(text)};
+    }
+    r = records_build(texts, ARRAY_LEN(texts), 1, &error);
+    if (r == NULL) {
+        fail_msg("%s", error.text);
+    }
+    assert_int_equal(map_count(r->api_by_token), 100);
+    assert_int_equal(map_count(r->mo_by_token), 100);
+    assert_string_equal(records_api_token(r, SLICE("token-042"))->name, "n42");
+    assert_string_equal(records_mo_source(r, SLICE("token-043"))->name, "n43");
+    assert_null(records_api_token(r, SLICE("token-043")));
+    assert_null(records_mo_source(r, SLICE("token-042")));
+    assert_null(records_api_token(r, SLICE("")));
+    assert_null(records_api_token(r, (struct slice){NULL, 0}));
+    memset(shown, 'x', sizeof(shown));
+    assert_null(records_api_token(r, slice_make(shown, sizeof(shown))));
+    records_unref(&r);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        free(texts[i].name);
+        free(texts[i].text);
+    }
+}
+
 static void any_file_becomes_canonical(void **state)
 {
     (void)state;
@@ -400,6 +440,7 @@ int main(void)
         cmocka_unit_test(the_demo_file_is_canonical),
         cmocka_unit_test(the_demo_file_builds),
         cmocka_unit_test(every_key_is_written_again),
+        cmocka_unit_test(tokens_are_found_by_their_digest),
         cmocka_unit_test(any_file_becomes_canonical),
         cmocka_unit_test(slips_are_found_where_they_are),
         cmocka_unit_test(an_unknown_macro_has_its_place),
