@@ -367,10 +367,7 @@ static void keep_link(const json_t *data, struct dialect_verdict *out)
     char text[DIALECT_URL_BYTES];
     made_keep(out->advertiser_request_id, sizeof(out->advertiser_request_id),
               made_text(data, "ftToken", text, sizeof(text)));
-    (void)made_text(data, "url", text, sizeof(text));
-    if (strncmp(text, "https://", 8) == 0 || strncmp(text, "http://", 7) == 0) {
-        made_keep(out->url, sizeof(out->url), text);
-    }
+    made_keep_url(out->url, sizeof(out->url), made_text(data, "url", text, sizeof(text)));
     if (out->advertiser_request_id[0] != '\0' && out->url[0] != '\0') {
         made_hear(RESULT_OTP_SENT, out);
     } /* else: there may be a link, and nobody can open it */

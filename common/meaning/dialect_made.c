@@ -226,6 +226,12 @@ void made_keep(char *out, size_t bytes, const char *text)
     }
 }
 
+void made_keep_url(char *out, size_t bytes, const char *text)
+{
+    bool is_page = strncmp(text, "https://", 8) == 0 || strncmp(text, "http://", 7) == 0;
+    made_keep(out, bytes, is_page ? text : "");
+}
+
 static void say(struct dialect_verdict *out, enum job_end end, enum result_code code, bool retry)
 {
     out->end = end;

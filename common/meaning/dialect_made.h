@@ -49,6 +49,8 @@ const char *made_text(const json_t *object, const char *key, char *out, size_t b
 int64_t made_number(const json_t *object, const char *key);
 /* A text without control characters, as ids are kept: "" for others. */
 void made_keep(char *out, size_t bytes, const char *text);
+/* The same for a link that users are sent to: "" for what is no page, as javascript:…, too. */
+void made_keep_url(char *out, size_t bytes, const char *text);
 
 /* A word of the vocabulary that another otpq, or one that speaks like it, answers with. What such
  * a system says of itself becomes what is said of an advertiser. */

@@ -178,7 +178,7 @@ static void parse(const void *settings, enum dialect_call call, const struct dia
     char text[DIALECT_URL_BYTES];
     made_keep(out->advertiser_request_id, sizeof(out->advertiser_request_id),
               made_text(doc, call == DIALECT_SEND ? "data" : "", text, sizeof(text)));
-    made_keep(out->url, sizeof(out->url), made_text(doc, "url", text, sizeof(text)));
+    made_keep_url(out->url, sizeof(out->url), made_text(doc, "url", text, sizeof(text)));
     out->attempts_left = made_number(doc, "attempts_left");
     out->retry_after_s = made_number(doc, "retry_after");
     json_decref(doc);
