@@ -94,11 +94,6 @@ bool sign_make(enum sign_strategy strategy, struct slice secret, struct sign_pai
     return buf_ok(out);
 }
 
-bool sign_equal(struct slice a, struct slice b)
-{
-    return a.n == b.n && (a.n == 0 || CRYPTO_memcmp(a.p, b.p, a.n) == 0);
-}
-
 static struct slice scalar_text(const json_t *value, char number[SIGN_TEXT_BYTES])
 {
     if (json_is_string(value)) {

@@ -20,15 +20,12 @@ enum sign_strategy {
     SIGN_NONE                /* nothing; for loopback alone */
 };
 
-/* "md5-sorted", …, in the order of the enum. */
-#define SIGN_STRATEGIES "md5-sorted|hmac-sha256-sorted|static|none"
-
 /* Names under which the account and the nonce are signed, whatever their headers are called. */
 #define SIGN_ACCOUNT "account"
 #define SIGN_NONCE   "nonce"
 
 enum {
-    SIGN_PAIRS_MAX = 64,        /* signed at once */
+    SIGN_PAIRS_MAX = 66,        /* signed at once: as many as a body has, account and nonce */
     SIGN_TEXT_BYTES = 64,       /* of a number in a JSON body, as text */
     SIGN_BYTES_MAX = 256 * 1024 /* of all that is signed */
 };
@@ -45,9 +42,6 @@ struct sign_pair {
  * bounded. */
 MUST_CHECK bool sign_make(enum sign_strategy strategy, struct slice secret, struct sign_pair *pairs,
                           size_t count, struct buf *out);
-
-/* Constant time for texts of one length. */
-MUST_CHECK bool sign_equal(struct slice a, struct slice b);
 
 /* The pairs of a JSON body: every scalar at its top. Strings as they are, whole numbers in decimal,
  * true and false as words; null, objects, lists and fractions (nobody writes those alike) not at

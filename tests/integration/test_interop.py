@@ -1,4 +1,5 @@
 """Every served system leaves through every called one: A serves it, A calls B, B delivers."""
+import concurrent.futures
 import json
 import time
 import urllib.parse
@@ -144,6 +145,13 @@ def test_a_flow_goes_through_both_nodes(pair, system, dialect):
     assert wait_for(lambda: served.verify(pair, dialect, msisdn, sent, code) == "otp_verified", 15,
                     "verified at A") is True
     assert len(pair.b.inbox(msisdn)) == (0 if dialect == "fotp" else 1)
+
+
+def test_links_asked_for_in_one_moment_are_no_replays_of_each_other(pair):
+    served = SERVED["af"]
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        sent = list(pool.map(lambda i: served.send(pair, "fotp", "668176%05d" % (98000 + i)), range(60)))
+    assert len({link_of(s) for s in sent}) == 60
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -333,6 +333,26 @@ static void account_and_nonce_of_the_body_say_nothing(void **state)
     end(&bare);
 }
 
+/* As many parameters as a body may have are all signed. */
+static void a_full_body_is_signed(void **state)
+{
+    (void)state;
+    struct request r;
+    struct buf b;
+    buf_init(&b, 65536);
+    for (int i = 0; i < PARAMS_MAX; i++) {
+        buf_printf(&b, "%c\"n%d\":%d", i == 0 ? '{' : ',', i, i);
+    }
+    buf_putc(&b, '}');
+    begin(&r, buf_text(&b));
+    buf_free(&b);
+    set(&r, "account", "I6000000");
+    set(&r, "nonce", "1653043349000");
+    sign(&r, SIGN_MD5_SORTED, "I6000000", "1653043349000", "sign");
+    assert_true(checks(&r));
+    end(&r);
+}
+
 /* ---- signed_body ---------------------------------------------------------------------------- */
 
 static void value(const struct params *p, const char *name, const char *wanted)
@@ -513,6 +533,7 @@ int main(void)
         cmocka_unit_test(unsigned_is_for_neighbours),
         cmocka_unit_test(accounts_that_sleep_are_proven_all_the_same),
         cmocka_unit_test(account_and_nonce_of_the_body_say_nothing),
+        cmocka_unit_test(a_full_body_is_signed),
         cmocka_unit_test(scalars_are_taken_as_written),
         cmocka_unit_test(other_bodies_are_refused),
         cmocka_unit_test(bodies_are_bounded),
