@@ -135,6 +135,9 @@ static void say_error(struct answer *a, const struct kept *kept, struct told t,
     must(root != NULL);
     answer_begin(a, t.http);
     put_correlator(a, kept);
+    if (t.http == 401) {
+        answer_header(a, "WWW-Authenticate", "Bearer"); /* RFC 6750, 3 */
+    }
     answer_put(root, "status", json_integer(t.http));
     answer_put(root, "code", json_string(t.code));
     answer_put(root, "message", answer_sentence(code, detail));
