@@ -17,7 +17,7 @@ enum {
     LOGINS_NAME_COUNTERS = 256
 };
 
-enum login { LOGIN_GOOD, LOGIN_WRONG, LOGIN_TOO_MANY /* wrong for now: it was not looked at */ };
+enum login { LOGIN_GOOD, LOGIN_WRONG, LOGIN_TOO_MANY /* not looked at: nobody knows */ };
 
 struct logins;
 

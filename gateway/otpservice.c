@@ -157,7 +157,8 @@ static const struct account *log_in(struct intake *p, const struct records *reco
     }
     enum login login = logins_check(in->logins, records, username, password, in->mono_ms, &a);
     if (login == LOGIN_TOO_MANY) {
-        p->system->fail(&p->answer, p->kept, RESULT_INVALID_USER_CREDENTIALS, 0,
+        /* Not 401: nobody knows whether it is the right one. */
+        p->system->fail(&p->answer, p->kept, RESULT_RATE_LIMITED, 0,
                         "too many wrong passwords came; this one was not looked at", 1);
         return NULL;
     }

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "gateway/intake.h"
 #include "tests/unit/gateway_fixture.h"
 
 static struct logins *logins;
@@ -100,6 +101,45 @@ static void what_is_remembered_is_of_one_hash(void **state)
     assert_null(found);
 }
 
+static struct slice no_header(void *context UNUSED, const char *name UNUSED)
+{
+    return slice_make(NULL, 0);
+}
+
+/* The answer to /send of system 3; the texts are those of its body that matter. */
+static void send_says(const char *password, int64_t now_ms, const char *code, const char *msg)
+{
+    struct intake p;
+    char query[128];
+    char wanted[64];
+    (void)snprintf(query, sizeof(query), "msisdn=66812340000&username=demo&password=%s", password);
+    const struct intake_input in = {.method = SLICE("GET"),
+                                    .path = SLICE("/send"),
+                                    .query = slice_of(query),
+                                    .caller.ip = SLICE("192.0.2.7"),
+                                    .header = no_header,
+                                    .public_url = "http://127.0.0.1",
+                                    .mono_ms = now_ms,
+                                    .logins = logins};
+    intake_make(&p, records, &in);
+    assert_int_equal(p.kind, INTAKE_ANSWER);
+    (void)snprintf(wanted, sizeof(wanted), "\"CODE\":\"%s\"", code);
+    assert_non_null(strstr(buf_text(&p.answer.body), wanted));
+    assert_non_null(strstr(buf_text(&p.answer.body), msg));
+    assert_int_equal(p.answer.retry_after_s, strcmp(code, "401") == 0 ? 0 : 1);
+    intake_free(&p);
+}
+
+/* Who is told that a right password is wrong gives up. */
+static void a_password_that_was_not_looked_at_is_not_called_wrong(void **state)
+{
+    (void)state;
+    for (int i = 0; i < LOGINS_WRONG_NAME_S; i++) {
+        send_says("wrong", 500, "401", "invalid_user_credentials: ");
+    }
+    send_says("demo-pass", 500, "500", "rate_limited: ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +148,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_ones_have_a_ceiling_for_a_name, begin, end),
         cmocka_unit_test_setup_teardown(and_for_all_names, begin, end),
         cmocka_unit_test_setup_teardown(what_is_remembered_is_of_one_hash, begin, end),
+        cmocka_unit_test_setup_teardown(a_password_that_was_not_looked_at_is_not_called_wrong,
+                                        begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
