@@ -22,10 +22,10 @@ static const char usage[] =
     "  --json         one object instead of lines\n"
     "  --config FILE  where Redis is\n";
 
-enum { STEPS_MAX = 256, BAR = 28, SESSION_FIELDS = 7 };
+enum { STEPS_MAX = 256, BAR = 28, SESSION_FIELDS = 9 };
 
-static const char *const session_fields[SESSION_FIELDS] = {"st",  "route",  "aid",        "msisdn",
-                                                           "exp", "checks", "verified_at"};
+static const char *const session_fields[SESSION_FIELDS] = {
+    "st", "route", "aid", "msisdn", "exp", "checks", "verified_at", "via", "country"};
 enum {
     FIELD_STATE,
     FIELD_ROUTE,
@@ -33,7 +33,9 @@ enum {
     FIELD_MSISDN,
     FIELD_EXPIRES,
     FIELD_CHECKS,
-    FIELD_VERIFIED_AT
+    FIELD_VERIFIED_AT,
+    FIELD_VIA,
+    FIELD_COUNTRY
 };
 
 struct trace_step {
@@ -186,6 +188,23 @@ static const char *session_state(const struct trace *t)
     return state;
 }
 
+static bool has(const struct trace *t, int field)
+{
+    return t->session[field] != NULL && t->session[field][0] != '\0';
+}
+
+static bool is_affiliate(const char *party)
+{
+    return strspn(party, "0123456789") == strlen(party);
+}
+
+/* Whose it is: an affiliate's number alone says less than "account:demo". */
+static void print_party(const struct trace *t)
+{
+    const char *party = has(t, FIELD_AID) ? t->session[FIELD_AID] : "nobody";
+    (void)printf("   %s%s", is_affiliate(party) ? "affiliate " : "", party);
+}
+
 static void print_session(const struct trace *t)
 {
     (void)printf("request %s   session %s", t->request_id, session_state(t));
@@ -193,10 +212,17 @@ static void print_session(const struct trace *t)
         (void)printf(" (nothing was sent, or its retention is over)\n");
         return;
     }
-    const char *number = t->session[FIELD_MSISDN];
-    struct msisdn_masked masked = msisdn_mask(slice_of(number != NULL ? number : ""));
-    (void)printf("\nroute %s   affiliate %s   number %s\n", t->session[FIELD_ROUTE],
-                 t->session[FIELD_AID], masked.text);
+    (void)printf("\nroute %s", t->session[FIELD_ROUTE]);
+    if (has(t, FIELD_VIA)) {
+        (void)printf(" (carried by %s)", t->session[FIELD_VIA]);
+    }
+    print_party(t);
+    if (has(t, FIELD_MSISDN)) {
+        struct msisdn_masked masked = msisdn_mask(slice_of(t->session[FIELD_MSISDN]));
+        (void)printf("   number %s %s", masked.text,
+                     has(t, FIELD_COUNTRY) ? t->session[FIELD_COUNTRY] : "");
+    }
+    (void)printf("\n");
     int64_t left_ms = number_of(t, FIELD_EXPIRES) - t->now_ms;
     if (strcmp(t->session[FIELD_STATE], "verified") != 0 && left_ms > 0) {
         (void)printf("expires in %" PRId64 " s   wrong checks %" PRId64 "\n",
@@ -262,10 +288,12 @@ static void print_json(const struct trace *t)
                             session_state(t), "steps", steps);
     must(out != NULL);
     if (t->session[FIELD_STATE] != NULL) {
-        json_t *more = json_pack("{s:s?, s:I, s:I, s:I}", "route", t->session[FIELD_ROUTE], "aid",
-                                 (json_int_t)number_of(t, FIELD_AID), "expires_at_ms",
-                                 (json_int_t)number_of(t, FIELD_EXPIRES), "wrong_checks",
-                                 (json_int_t)number_of(t, FIELD_CHECKS));
+        json_t *more =
+            json_pack("{s:s?, s:s?, s:s?, s:I, s:I, s:I}", "route", t->session[FIELD_ROUTE], "via",
+                      has(t, FIELD_VIA) ? t->session[FIELD_VIA] : NULL, "party",
+                      t->session[FIELD_AID], "aid", (json_int_t)number_of(t, FIELD_AID),
+                      "expires_at_ms", (json_int_t)number_of(t, FIELD_EXPIRES), "wrong_checks",
+                      (json_int_t)number_of(t, FIELD_CHECKS));
         must(more != NULL && json_object_update(out, more) == 0);
         json_decref(more);
     }
