@@ -49,23 +49,27 @@ phone_type type_of(PhoneNumberUtil::PhoneNumberType type)
     }
 }
 
-void look(const std::string &digits, phone &out)
+void look(const PhoneNumberUtil &plans, const PhoneNumber &number, phone &out)
 {
-    const PhoneNumberUtil &plans = *PhoneNumberUtil::GetInstance();
-    PhoneNumber number;
-    if (plans.Parse("+" + digits, "ZZ", &number) != PhoneNumberUtil::NO_PARSING_ERROR) {
-        return;
-    }
-    std::string text;
+    std::string country;
     out.possible = plans.IsPossibleNumber(number);
-    plans.GetRegionCodeForNumber(number, &text);
+    plans.GetRegionCodeForNumber(number, &country);
     /* A number is valid when it is of some type: IsValidNumber asks the same a second time. */
     PhoneNumberUtil::PhoneNumberType type = plans.GetNumberType(number);
     out.valid = type != PhoneNumberUtil::UNKNOWN;
     out.type = type_of(type);
-    if (text.size() == 2 && text != "ZZ") { /* "001" is a code without a country */
-        put(out.country, text.data(), text.size());
+    if (country.size() == 2 && country != "ZZ") { /* "001" is a code without a country */
+        put(out.country, country.data(), country.size());
     }
+}
+
+void write(const PhoneNumberUtil &plans, const PhoneNumber &number, phone_forms &out)
+{
+    std::string text;
+    if (!plans.IsPossibleNumber(number)) {
+        return;
+    }
+    out.possible = true;
     plans.GetNationalSignificantNumber(number, &text);
     put_digits(out.national, text);
     plans.Format(number, PhoneNumberUtil::NATIONAL, &text);
@@ -74,9 +78,14 @@ void look(const std::string &digits, phone &out)
     put(out.international, text.data(), text.size());
 }
 
-void as_it_came(struct slice digits, phone &out)
+void as_it_came(struct slice, phone &out)
 {
     out = phone();
+}
+
+void as_it_came(struct slice digits, phone_forms &out)
+{
+    out = phone_forms();
     put(out.national, digits.p, digits.n);
     put(out.dialled, digits.p, digits.n);
     put(out.international, digits.p, digits.n);
@@ -93,22 +102,40 @@ bool is_number(struct slice digits)
     return digits.n > 0 && digits.n <= DIGITS_MAX;
 }
 
-} // namespace
-
-extern "C" void phone_look(struct slice e164_digits, struct phone *out)
+/* What `tell` says of the number, where it is one. */
+template <typename Out>
+void ask(struct slice digits, Out &out,
+         void (*tell)(const PhoneNumberUtil &, const PhoneNumber &, Out &))
 {
-    struct slice digits = e164_digits;
     if (digits.n > 0 && digits.p[0] == '+') {
         digits.p++;
         digits.n--;
     }
-    as_it_came(digits, *out);
+    as_it_came(digits, out);
     if (!is_number(digits)) {
         return;
     }
     try {
-        look(std::string(digits.p, digits.n), *out);
+        const PhoneNumberUtil &plans = *PhoneNumberUtil::GetInstance();
+        PhoneNumber number;
+        std::string text("+");
+        text.append(digits.p, digits.n);
+        if (plans.Parse(text, "ZZ", &number) == PhoneNumberUtil::NO_PARSING_ERROR) {
+            tell(plans, number, out);
+        }
     } catch (...) { /* out of memory at worst: a number that cannot be judged is not possible */
-        as_it_came(digits, *out);
+        as_it_came(digits, out);
     }
+}
+
+} // namespace
+
+extern "C" void phone_look(struct slice e164_digits, struct phone *out)
+{
+    ask(e164_digits, *out, look);
+}
+
+extern "C" void phone_write(struct slice e164_digits, struct phone_forms *out)
+{
+    ask(e164_digits, *out, write);
 }

@@ -24,19 +24,26 @@ enum phone_type {
 };
 
 struct phone {
-    bool possible;          /* its length can be a number's of its country */
-    bool valid;             /* it is of a range that its country's plan has given out */
-    enum phone_type type;   /* of a valid number */
-    char country[3];        /* "TH"; "" when none or several share the code and none has it */
-    char national[24];      /* significant number, "812340000"; all digits when there is no plan */
-    char dialled[32];       /* as dialled inside the country, digits: "0812340000" */
-    char international[40]; /* as people read it: "+66 81 234 0000" */
+    bool possible;        /* its length can be a number's of its country */
+    bool valid;           /* it is of a range that its country's plan has given out */
+    enum phone_type type; /* of a valid number */
+    char country[3];      /* "TH"; "" when none or several share the code and none has it */
 };
 
 /* Looks at an international number in digits, with or without "+". Anything else, and a number
- * whose country code nobody has, is neither possible nor valid and has itself in all three forms
- * (cut to their room). Threads may call it at once. */
+ * whose country code nobody has, is neither possible nor valid. Threads may call it at once. */
 void phone_look(struct slice e164_digits, struct phone *out);
+
+/* How a number is written. One that phone_look calls impossible has itself in all three forms, cut
+ * to their room. */
+struct phone_forms {
+    bool possible;          /* as phone_look says it */
+    char national[24];      /* significant number, "812340000" */
+    char dialled[32];       /* as dialled inside the country, digits: "0812340000" */
+    char international[40]; /* as people read it: "+66 81 234 0000" */
+};
+/* Apart from the look, because most sends need none of them, and they cost as much again. */
+void phone_write(struct slice e164_digits, struct phone_forms *out);
 
 #ifdef __cplusplus
 }

@@ -331,6 +331,12 @@ static bool check_fallback(const struct records *r, const char *file,
         if (!has_integration(r, file, text, i->fallback.at[n], error)) {
             return false;
         }
+        if (records_integration(r, slice_of(i->fallback.at[n]))->maker != i->maker) {
+            place_error(error, file, text,
+                        "a fallback with another maker: the code would be checked by whoever did "
+                        "not make it");
+            return false;
+        }
     }
     return true;
 }

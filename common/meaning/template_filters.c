@@ -71,10 +71,10 @@ static void put_national(struct slice value, const char *country_code, struct bu
 {
     struct slice digits = without_plus(value);
     struct slice rest = msisdn_national(digits, country_code);
-    struct phone phone;
+    struct phone_forms forms;
     if (rest.n == digits.n) {
-        phone_look(digits, &phone);
-        rest = phone.possible ? slice_of(phone.national) : digits;
+        phone_write(digits, &forms);
+        rest = forms.possible ? slice_of(forms.national) : digits;
     }
     buf_put_slice(out, rest);
 }
@@ -82,13 +82,13 @@ static void put_national(struct slice value, const char *country_code, struct bu
 /* What no plan knows stays as it is: an advertiser says best what is wrong with it. */
 static void put_phone(struct slice value, enum template_filter form, struct buf *out)
 {
-    struct phone phone;
-    phone_look(value, &phone);
-    if (!phone.possible) {
+    struct phone_forms forms;
+    phone_write(value, &forms);
+    if (!forms.possible) {
         buf_put_slice(out, form == FILTER_DIALLED ? without_plus(value) : value);
         return;
     }
-    buf_puts(out, form == FILTER_DIALLED ? phone.dialled : phone.international);
+    buf_puts(out, form == FILTER_DIALLED ? forms.dialled : forms.international);
 }
 
 static void put_case(struct slice value, char first, char last, struct buf *out)

@@ -18,8 +18,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)msisdn_tag(slice_of(number.digits));
     }
     phone_look(typed, &phone);
-    must(memchr(phone.national, '\0', sizeof(phone.national)) != NULL);
-    must(memchr(phone.dialled, '\0', sizeof(phone.dialled)) != NULL);
-    must(memchr(phone.international, '\0', sizeof(phone.international)) != NULL);
+    struct phone_forms forms;
+    phone_write(typed, &forms);
+    must(forms.possible == phone.possible);
+    must(memchr(forms.national, '\0', sizeof(forms.national)) != NULL);
+    must(memchr(forms.dialled, '\0', sizeof(forms.dialled)) != NULL);
+    must(memchr(forms.international, '\0', sizeof(forms.international)) != NULL);
     return 0;
 }

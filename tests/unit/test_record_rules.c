@@ -70,6 +70,16 @@ static void an_endpoint_wants_api_access(void **state)
                    "r.yaml:12:3: endpoint e: affiliate 7 has no API access");
 }
 
+static void a_fallback_has_the_same_maker(void **state)
+{
+    (void)state;
+    static const char own[] = "  own:\n    maker: otpq\n    text: '{otp}'\n    fallback: [one]\n"
+                              "    send: {url: 'http://a.example/{msisdn}/{text}'}\n";
+    char text[1024];
+    (void)snprintf(text, sizeof(text), GOOD "%s", own);
+    assert_refused(text, "r.yaml:9:3: integration own: a fallback with another maker");
+}
+
 /* What apply would leave behind is judged; what a node finds is taken. */
 static void dangling_records_of_the_store_are_borne(void **state)
 {
@@ -391,6 +401,7 @@ int main(void)
         cmocka_unit_test(names_fit_into_lanes),
         cmocka_unit_test(a_text_that_is_no_record_is_not_borne),
         cmocka_unit_test(a_burst_wants_a_rate),
+        cmocka_unit_test(a_fallback_has_the_same_maker),
         cmocka_unit_test(a_link_dialect_makes_no_text),
     };
     return cmocka_run_group_tests_name("record_rules", tests, NULL, NULL);
