@@ -676,6 +676,180 @@ static void an_early_report_does_not_send_what_was_refused(void **state)
     assert_int_equal(number_of(w, "EXISTS " S_KEY), 0);
 }
 
+/* Whoever knows a request id is not therefore believed about it once it has a session. */
+static void an_early_report_of_anothers_request_is_nobodys(void **state)
+{
+    struct world *w = *state;
+    const struct job_report sent = {
+        .event = DIALECT_DELIVERY, .code = RESULT_OTP_SENT, .request_id = SLICE(TOKEN)};
+    const struct job_report right = {
+        .event = DIALECT_VERIFICATION, .code = RESULT_OTP_VERIFIED, .request_id = SLICE(TOKEN)};
+    const struct flash_report strangers = {.job_id = SLICE("rep-3"),
+                                           .lane = SLICE(LANE),
+                                           .valid_s = 300,
+                                           .report = right,
+                                           .party = SLICE("account:other")};
+    struct heard h = {0};
+    assert_int_equal(report_as(w, "rep-1", "other", &sent).outcome, FLASH_REPORT_KEPT);
+    assert_int_equal(report_as(w, "rep-2", "other", &right).outcome, FLASH_REPORT_KEPT);
+    flash_report(w->flash, &strangers, on_report, &h);
+    assert_true(loop_until(w->base, &h.done, 5000));
+    struct ended e = send_ends(w, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    assert_int_equal(e.end, JOB_END_UNKNOWN);
+    assert_true(field_is(w, S_KEY, "st", "unknown"));
+    assert_int_equal(events_of(w, "conversion"), 0);
+}
+
+/* The integration asked for refused it, and another one carried it. */
+static void only_the_carrier_tells_of_deliveries(void **state)
+{
+    struct world *w = *state;
+    a_session(w, "sent", 300000);
+    RUN(w, "HSET " S_KEY " via other");
+    assert_int_equal(told(w, "rep-1", DIALECT_DELIVERY, RESULT_ADVERTISER_ERROR).outcome,
+                     FLASH_REPORT_UNKNOWN);
+    assert_true(field_is(w, S_KEY, "st", "sent"));
+    assert_string_equal(told(w, "rep-2", DIALECT_VERIFICATION, RESULT_OTP_VERIFIED).state,
+                        "verified");
+}
+
+/* ---- reports while others are at it ----------------------------------------------------------
+ */
+
+static char carrier_name[] = "carrier";
+static const struct integration carrier = {
+    .name = carrier_name, .code_valid_s = 300, .on_unknown = ON_UNKNOWN_RETRY};
+
+static struct session_job carriers_job(const char *id)
+{
+    return (struct session_job){.job_id = slice_of(id),
+                                .attempt = 1,
+                                .fingerprint = 7,
+                                .route = slice_of(carrier_name),
+                                .tag = "5a",
+                                .party = SLICE("account:demo"),
+                                .msisdn = SLICE(MOBILE),
+                                .facts = {.lane = SLICE("account:demo"), .eid = SLICE("e-1")},
+                                .lease_ms = 5000};
+}
+
+struct claimed_end {
+    bool done;
+    enum claim_outcome outcome;
+    enum job_end end;
+    enum result_code code;
+};
+
+static void on_claim_end(void *context, const struct claim *c)
+{
+    struct claimed_end *e = context;
+    *e = (struct claimed_end){true, c->outcome, c->end, c->code};
+}
+
+static void on_released(void *context, bool written)
+{
+    ((struct heard *)context)->done = written;
+}
+
+/* A call of which nobody knows the outcome, and which the route would have made again. */
+static void what_a_report_says_was_sent_is_not_sent_again(void **state)
+{
+    struct world *w = *state;
+    struct claimed_end c = {0};
+    struct heard released = {0};
+    struct session_job job = carriers_job("cr-1");
+    const struct session_doubt doubt = {.code_mac = {0}, .user_id = {0}};
+    const struct job_report r = {
+        .event = DIALECT_DELIVERY, .code = RESULT_OTP_SENT, .request_id = SLICE(TOKEN)};
+    session_claim_send(w->sessions, &job, &carrier, TOKEN, on_claim_end, &c);
+    assert_true(loop_until(w->base, &c.done, 5000));
+    session_release(w->sessions, &job, &carrier, &doubt, NULL, on_released, &released);
+    assert_true(loop_until(w->base, &released.done, 5000));
+    assert_int_equal(report_as(w, "rep-1", carrier_name, &r).outcome, FLASH_REPORT_KEPT);
+    job.attempt = 2;
+    job.token = 0;
+    c.done = false;
+    session_claim_send(w->sessions, &job, &carrier, "5a-other", on_claim_end, &c);
+    assert_true(loop_until(w->base, &c.done, 5000));
+    assert_int_equal(c.outcome, CLAIM_ENDED);
+    assert_int_equal(c.end, JOB_END_DONE);
+    assert_int_equal(c.code, RESULT_OTP_SENT);
+    assert_true(field_is(w, S_KEY, "st", "sent"));
+    assert_int_equal(number_of(w, "EXISTS otpq:rp:{5a}:" TOKEN), 0);
+}
+
+/* A link whose state is being asked for when its push comes. */
+static void verify_of_a_link(struct world *w, const char *id, uint32_t lease_ms,
+                             struct session_job *job)
+{
+    struct claimed_end c = {0};
+    *job = carriers_job(id);
+    job->link = true;
+    job->lease_ms = lease_ms;
+    session_claim_verify(w->sessions, job, &carrier, SLICE(TOKEN), SLICE("0"), on_claim_end, &c);
+    assert_true(loop_until(w->base, &c.done, 5000));
+    assert_int_equal(c.outcome, CLAIM_WON);
+}
+
+static void a_pushed_link(struct world *w)
+{
+    a_session(w, "sent", 300000);
+    RUN(w, "HSET " S_KEY " route carrier lane account:demo msisdn " MOBILE);
+}
+
+static void push_of_a_link(struct world *w)
+{
+    const struct job_report r = {.event = DIALECT_MO,
+                                 .code = RESULT_OTP_VERIFIED,
+                                 .request_id = SLICE(TOKEN),
+                                 .mobile = SLICE(MOBILE)};
+    assert_int_equal(report_as(w, "rep-1", carrier_name, &r).outcome, FLASH_REPORT_APPLIED);
+}
+
+static void a_verify_that_a_push_overtook_is_told_as_right(void **state)
+{
+    struct world *w = *state;
+    struct session_job job;
+    struct job_result result;
+    a_pushed_link(w);
+    verify_of_a_link(w, "v1", 5000, &job);
+    push_of_a_link(w);
+    assert_int_equal(tasks_of(w, "result"), 0); /* the verify tells it */
+    job_result_init(&result);
+    const struct session_finish f = {
+        .end = JOB_END_REFUSED, .code = RESULT_PENDING, .result = &result};
+    for (int i = 0; i < 2; i++) {
+        struct ended e = {0};
+        session_finish_verify(w->sessions, &job, &carrier, TOKEN, &f, on_finish, &e);
+        assert_true(loop_until(w->base, &e.done, 5000));
+        assert_int_equal(e.end, JOB_END_DONE);
+        assert_int_equal(e.code, RESULT_OTP_VERIFIED);
+    }
+    assert_int_equal(tasks_of(w, "result"), 1);
+    assert_int_equal(events_of(w, "conversion"), 1);
+}
+
+static void a_verify_that_died_meanwhile_is_told_too(void **state)
+{
+    struct world *w = *state;
+    struct session_job job;
+    struct claimed_end c = {0};
+    a_pushed_link(w);
+    verify_of_a_link(w, "v1", 400, &job);
+    push_of_a_link(w);
+    job.attempt = 2;
+    job.token = 0;
+    do {
+        c.done = false;
+        session_claim_verify(w->sessions, &job, &carrier, SLICE(TOKEN), SLICE("0"), on_claim_end,
+                             &c);
+        assert_true(loop_until(w->base, &c.done, 5000));
+    } while (c.outcome == CLAIM_ELSEWHERE);
+    assert_int_equal(c.end, JOB_END_DONE);
+    assert_int_equal(c.code, RESULT_OTP_VERIFIED);
+    assert_int_equal(tasks_of(w, "result"), 1);
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
 struct seen {
@@ -789,6 +963,11 @@ int main(void)
         TEST(an_early_success_decides_an_unknown),
         TEST(an_early_mo_converts_when_the_session_is_written),
         TEST(an_early_report_does_not_send_what_was_refused),
+        TEST(an_early_report_of_anothers_request_is_nobodys),
+        TEST(only_the_carrier_tells_of_deliveries),
+        TEST(what_a_report_says_was_sent_is_not_sent_again),
+        TEST(a_verify_that_a_push_overtook_is_told_as_right),
+        TEST(a_verify_that_died_meanwhile_is_told_too),
         TEST(a_look_sees_what_is_there),
         TEST(without_a_store_everything_is_answered),
         TEST(the_end_leaves_nobody_waiting),

@@ -1420,6 +1420,71 @@ static void test_an_account_is_told_of_an_unknown_end(void **state)
     assert_task(w, job.tag, "status", "account:demo", 0);
 }
 
+/* Once of the unknown end, and again when it turns out to have been right after all. */
+static void test_an_account_is_told_of_an_unknown_verify(void **state)
+{
+    struct world *w = *state;
+    char rid[64], lane[65];
+    long long due;
+    struct finished f;
+    struct session_job job = account_job("s1", &w->theirs);
+    struct session_job verify = account_job("v1", &w->theirs);
+    struct session_job other = account_job("v1", &w->theirs);
+    send_job(w, &job, &w->theirs, JOB_ID_NUMBER, NULL, rid);
+    verify.lease_ms = 30;
+    assert_int_equal(verify_job(w, &verify, &w->theirs, rid, "1").claim.outcome, CLAIM_WON);
+    nap(w, 40);
+    other.attempt = 2;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(verify_job(w, &other, &w->theirs, rid, "1").claim.end, JOB_END_UNKNOWN);
+        assert_task(w, job.tag, "result", "account:demo", 0);
+    }
+    /* As if that had been told by now. */
+    redisReply *ids = redisCommand(w->c, "ZRANGE otpq:due:{%s} 0 -1", job.tag);
+    for (size_t i = 0; i < ids->elements; i++) {
+        (void)ask_redis(w, "HSET otpq:o:{%s}:%s n 1", job.tag, ids->element[i]->str);
+    }
+    freeReplyObject(ids);
+    for (int i = 0; i < 2; i++) {
+        finish_by(w, w->sessions, &verify, &w->theirs, rid, true, JOB_END_DONE, RESULT_OTP_VERIFIED,
+                  NULL, &f);
+        assert_int_equal(f.finish.outcome, FINISH_LOST);
+        assert_int_equal(tasks(w, job.tag, "result", lane, &due), 2);
+    }
+}
+
+/* What is told of a resend that was refused is its own. */
+static void test_a_status_is_of_its_own_send(void **state)
+{
+    struct world *w = *state;
+    struct claimed c;
+    struct finished f;
+    char rid[64];
+    struct session_job job = account_job("s1", &w->ours);
+    struct session_job resend = account_job("s2", &w->ours);
+    w->ours.resend_after_s = 0;
+    send_job(w, &job, &w->ours, JOB_ID_NUMBER, "123456", rid);
+    resend.facts.eid = SLICE("order-8");
+    claim_send_by(w, w->sessions, &resend, &w->ours, "r-b", &c);
+    assert_string_equal(c.claim.request_id, rid);
+    finish_by(w, w->sessions, &resend, &w->ours, rid, false, JOB_END_REFUSED, RESULT_MSISDN_BLOCKED,
+              NULL, &f);
+    int found = 0;
+    redisReply *ids = redisCommand(w->c, "ZRANGE otpq:due:{%s} 0 -1", job.tag);
+    assert_int_equal(ids->elements, 2);
+    for (size_t i = 0; i < ids->elements; i++) {
+        redisReply *data =
+            redisCommand(w->c, "HGET otpq:o:{%s}:%s data", job.tag, ids->element[i]->str);
+        bool refused = memmem(data->str, data->len, "msisdn_blocked", 14) != NULL;
+        bool eighth = memmem(data->str, data->len, "order-8", 7) != NULL;
+        assert_int_equal(refused, eighth);
+        found += refused ? 1 : 0;
+        freeReplyObject(data);
+    }
+    freeReplyObject(ids);
+    assert_int_equal(found, 1);
+}
+
 static void test_an_affiliate_is_told_of_its_conversion_once(void **state)
 {
     struct world *w = *state;
@@ -1530,6 +1595,19 @@ static void test_a_request_without_a_number(void **state)
     assert_string_equal(lane, "flash:2");
     assert_int_equal(ask_redis(w, "EXISTS otpq:v:{%s}:ours:", job.tag), 0);
     assert_int_equal(ask_redis(w, "EXISTS otpq:n:{%s}:account:demo:ours:", job.tag), 0);
+}
+
+/* An advertiser's word of the SMS may come a minute late, and then it is the right one. */
+static void test_a_link_of_others_expires_a_minute_later(void **state)
+{
+    struct world *w = *state;
+    char rid[64], lane[65];
+    long long due = 0;
+    struct session_job job = link_job("f1", w);
+    job.facts.lane = SLICE("flash:2");
+    send_job(w, &job, &w->theirs, JOB_ID_TOKEN, NULL, rid);
+    assert_int_equal(tasks(w, job.tag, "expiry", lane, &due), 1);
+    assert_in_range(due - clock_wall_ms(), 340000, 361000);
 }
 
 /* The code was sent by SMS, and came back in one: the customer of the flash template hears of it.
@@ -1678,10 +1756,13 @@ int main(void)
         WITH_REDIS(test_a_status_waits_for_its_report),
         WITH_REDIS(test_an_account_is_told_of_a_refusal),
         WITH_REDIS(test_an_account_is_told_of_an_unknown_end),
+        WITH_REDIS(test_an_account_is_told_of_an_unknown_verify),
+        WITH_REDIS(test_a_status_is_of_its_own_send),
         WITH_REDIS(test_an_affiliate_is_told_of_its_conversion_once),
         WITH_REDIS(test_a_link_is_asked_for_its_state),
         WITH_REDIS(test_a_link_expires),
         WITH_REDIS(test_a_request_without_a_number),
+        WITH_REDIS(test_a_link_of_others_expires_a_minute_later),
         WITH_REDIS(test_a_message_of_the_user_is_pushed),
         WITH_REDIS(test_a_verify_follows_its_send),
         WITH_REDIS(test_a_verify_of_ours_never_moves),

@@ -16,10 +16,12 @@ local function refuse(code, retry_ms)
   return ends('refused', code, 'refused')
 end
 
-if what == 'over' and ARGV[26] ~= '1' then
+local waiting = what == 'over' and reports_waiting(j.rid, facts.via) or {}
+local sent = reports_say_sent(waiting)
+-- What is known to have arrived is not sent again, unless nobody could check its code.
+local arrived = sent and not starts(ROUTE, 'flash:') and (ARGV[21] ~= 'o' or j.mac)
+if what == 'over' and (ARGV[26] ~= '1' or arrived) then
   j.at = j.unsure or j.at
-  local waiting = reports_waiting(j.rid)
-  local sent = reports_say_sent(waiting)
   local fin, code = sent and 'done' or 'unknown', sent and 'otp_sent' or 'outcome_unknown'
   if j.again ~= 1 or j.mac then
     session_sent(j.rid, sent and 'sent' or 'unknown', '', j.user or '', j.mac or '', facts)

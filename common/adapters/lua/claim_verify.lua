@@ -10,9 +10,14 @@ if said then
   return said
 end
 if what == 'over' then
+  -- A report may have converted while it was at the advertiser: that is its end, too.
+  local s = redis.call('HMGET', key('s', j.rid), 'st', 'shared')
+  local converted = s[1] == 'verified' and s[2] == j.own
+  local code = converted and 'otp_verified' or 'outcome_unknown'
   unlock(j.rid)
-  steps(j.rid, #ARGV + 1, 'lease_over', 'outcome_unknown')
-  ends('unknown', 'outcome_unknown', 'lost')
+  steps(j.rid, #ARGV + 1, 'lease_over', code)
+  tell_verify(j.rid, code)
+  ends(converted and 'done' or 'unknown', code, 'lost')
   return answer('ended')
 end
 

@@ -18,7 +18,7 @@ if j.unsure and unsent then -- by this run; an earlier one may have
 end
 j.mac, j.user = nil, nil
 local went = fin == 'done' or fin == 'unknown'
-local waiting, body = went and reports_waiting(RID) or {}, ARGV[26]
+local waiting, body = went and reports_waiting(RID, facts.via) or {}, ARGV[26]
 if fin == 'unknown' and reports_say_sent(waiting) then
   fin, code, body = 'done', 'otp_sent', body_sent(body, RID)
 end
@@ -30,6 +30,9 @@ end
 steps(RID, 29, 'session_written', code)
 if whose ~= 'late' then
   tell_send(RID, fin, code, flags, facts)
+elseif fin == 'done' and j.code ~= code and starts(facts.lane, 'account:') and
+       not string.find(flags, 'r', 1, true) then
+  tell_better('status', facts.lane, told(RID, code))
 end
 reports_apply(RID, waiting)
 if whose == 'late' then

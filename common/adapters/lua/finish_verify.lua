@@ -9,12 +9,20 @@ if whose == 'again' then
 elseif whose == 'lost' then
   return answer('lost')
 end
-local fin, code, left, expires = ARGV[21], ARGV[22], nil, nil
+local fin, code, body, left, expires = ARGV[21], ARGV[22], ARGV[25], nil, nil
 local link, facts = ARGV[26] == 'l', cmsgpack.unpack(ARGV[27])
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
 local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user', 'eid', 'shared')
 if s[1] then
   unlock(RID)
+  if s[1] == 'verified' and s[5] == j.own and code ~= 'otp_verified' then
+    -- A report converted while this verify was at the advertiser, and left the telling to it.
+    if fin == 'unknown' or code == 'pending' then
+      fin, code, body = 'done', 'otp_verified', ''
+    else
+      tell_verify(RID, 'otp_verified', true)
+    end
+  end
   if code == 'otp_verified' and s[1] == 'verified' then
     -- A report may have converted while this verify was at the advertiser: it is the same one.
     if not link and s[5] ~= j.own then
@@ -30,11 +38,13 @@ elseif code == 'otp_verified' then
   event('conversion', RID, ARGV[23]) -- the session's time to live ended during the call
 end
 steps(RID, 28, 'session_written', code)
-tell_verify(RID, code)
+if whose ~= 'late' or j.code ~= code then
+  tell_verify(RID, code, whose == 'late')
+end
 if whose == 'late' then
   j.corrected = 1
   save()
   return answer('lost')
 end
-j.rid, j.body, j.left, j.exp, j.eid = RID, ARGV[25], left, expires, s[4] or nil
+j.rid, j.body, j.left, j.exp, j.eid = RID, body, left, expires, s[4] or nil
 return ends(fin, code, 'written')

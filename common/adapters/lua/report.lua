@@ -3,7 +3,8 @@
 -- report's): 21 event, 22 code, 23 facts (msgpack), 24 the advertiser's request id or ''
 -- Answer: {outcome, request id, state of the session, 1 when its validity is over}
 local r = {job = JOB, event = ARGV[21], code = ARGV[22], facts = cmsgpack.unpack(ARGV[23]),
-           msisdn = MSISDN, masked = MASKED, hash = HASH, arid = ARGV[24]}
+           msisdn = MSISDN, masked = MASKED, hash = HASH, arid = ARGV[24], route = ROUTE,
+           party = AID}
 
 local function unmatched()
   count(r.event == 'mo' and 'mo_unmatched' or 'report_unmatched')
@@ -14,8 +15,8 @@ if RID == '' then
   return unmatched()
 end
 local s = report_session(RID)
-if s and ((s.route ~= ROUTE and s.via ~= ROUTE) or (AID ~= '0' and s.aid ~= AID)) then
-  return unmatched() -- of another integration or party: none of theirs
+if s and not report_fits(r, s.route, s.via, s.aid) then
+  return unmatched()
 end
 if not s then
   local outcome = report_waits(RID, r)

@@ -1,8 +1,17 @@
 -- Stands behind session.lua where reports are applied: when one comes, and when the session of one
 -- that came too early is written. r, a report: job (that brought it), event, code, facts (what the
--- user sent), msisdn, masked, hash (of who sent it), arid (the advertiser's id of the request).
+-- user sent), msisdn, masked, hash (of who sent it), arid (the advertiser's id of the request), route
+-- (lane that it came in by), party (whose requests it may be about, '0': anybody's).
 local REPORTS_EACH_MAX, REPORTS_WAIT_MAX, REPORT_STEPS_MAX = 8, 256, 20
-local REPORTS_WAIT_KEEP_MS, LATE_WORD_MS = 86400000, 60000
+local REPORTS_WAIT_KEEP_MS = 86400000
+
+-- Who reports must have to do with the request: the integration asked for, or the one that carried
+-- it instead. Whether it arrived, only the one that carried it can know.
+local function report_fits(r, route, via, party)
+  local carrier = via or route
+  local known = r.route == carrier or (r.route == route and r.event ~= 'delivery')
+  return known and (r.party == '0' or r.party == party)
+end
 
 -- The result of a send that was unknown, now that it is known to have gone out.
 local function body_sent(body, rid)
@@ -178,14 +187,14 @@ local function report_waits(rid, r)
   return 'kept'
 end
 
-local function reports_waiting(rid)
+-- What came about the request before its session; via: which other integration carried it, or nil.
+local function reports_waiting(rid, via)
   local list = {}
-  for i, text in ipairs(redis.call('LRANGE', key('rp', rid), 0, -1)) do
-    list[i] = cmsgpack.unpack(text)
-  end
-  if #list > 0 then
-    redis.call('DEL', key('rp', rid))
-    redis.call('ZREM', P .. 'rq:{' .. T .. '}', rid)
+  for _, text in ipairs(redis.call('LRANGE', key('rp', rid), 0, -1)) do
+    local r = cmsgpack.unpack(text)
+    if report_fits(r, ROUTE, via, AID) then
+      list[#list + 1] = r
+    end
   end
   return list
 end
@@ -201,6 +210,10 @@ local function reports_say_sent(list)
 end
 
 local function reports_apply(rid, list)
+  if #list > 0 then
+    redis.call('DEL', key('rp', rid))
+    redis.call('ZREM', P .. 'rq:{' .. T .. '}', rid)
+  end
   for _, r in ipairs(list) do
     local s = report_session(rid)
     if s then

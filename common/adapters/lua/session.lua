@@ -1,4 +1,6 @@
 -- Stands behind outbox_emit.lua: what scripts do to sessions, and whom they tell of it.
+-- An advertiser's word of an SMS that came in time may come this much later.
+local LATE_WORD_MS = 60000
 
 -- Whether the session's last send, by when it was claimed, is newer than this job's.
 local function newer(rid)
@@ -25,13 +27,16 @@ local function facts_kept(rid, facts, ...)
   end
 end
 
+local function word(rid, code)
+  return {rid = rid, code = code, route = ROUTE, party = AID, at_ms = string.format('%.0f', NOW)}
+end
+
 -- What a task of the outbox knows of a request.
 local function told(rid, code)
   local names = {'eid', 'msisdn', 'mobile', 'sender', 'send_time', 'deliver_time', 'sealed', 'ctx',
                  'country', 'ft'}
   local s = redis.call('HMGET', key('s', rid), unpack(names))
-  local fields = {rid = rid, code = code, route = ROUTE, party = AID,
-                  at_ms = string.format('%.0f', NOW)}
+  local fields = word(rid, code)
   for i, name in ipairs(names) do
     fields[name] = s[i]
   end
@@ -51,26 +56,42 @@ local function tell_send(rid, fin, code, flags, facts)
   if not link and not facts.lane then
     return
   end
-  local fields = told(rid, code)
+  local fields = word(rid, code) -- of this send: the session may be an earlier or a later one's
   for name, value in pairs(facts) do
-    fields[name] = fields[name] or value
+    fields[name] = value
   end
-  fields.msisdn = fields.msisdn or MSISDN
+  fields.msisdn = MSISDN
   if starts(facts.lane, 'account:') then
     local late = sent and string.find(flags, 'r', 1, true)
     emit('status', facts.lane, late and NOW + VALID_MS or NOW, fields)
   elseif starts(facts.lane, 'flash:') and sent then
-    emit('expiry', facts.lane, NOW + VALID_MS, fields)
+    emit('expiry', facts.lane, NOW + VALID_MS + (link and LATE_WORD_MS or 0), fields)
   end
   if link then
     emit('poll', facts.via or ROUTE, NOW + 2000, fields)
   end
 end
 
+-- This job's end was told as unknown, and now it is known: the task gets the better word while it
+-- waits; else another one follows it.
+local function tell_better(kind, lane, fields)
+  if hasten(kind, JOB, fields.rid, {code = fields.code}) then
+    return
+  end
+  local job = JOB
+  JOB = job .. ':better'
+  emit(kind, lane, NOW, fields)
+  JOB = job
+end
+
 -- An account is told of each verify of its request.
-local function tell_verify(rid, code)
+local function tell_verify(rid, code, better)
   local lane = rid ~= '' and redis.call('HGET', key('s', rid), 'lane')
-  if starts(lane, 'account:') and code ~= 'pending' then
+  if not starts(lane, 'account:') or code == 'pending' then
+    return
+  elseif better then
+    tell_better('result', lane, told(rid, code))
+  else
     emit('result', lane, NOW, told(rid, code))
   end
 end
