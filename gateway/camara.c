@@ -25,7 +25,8 @@ enum {
 
 struct kept {
     bool verify;
-    bool out_of_range; /* the failure has a word of its own */
+    bool bad_correlator; /* the caller's is not as published */
+    bool out_of_range;   /* the failure has a word of its own */
     char correlator[CORRELATOR_BYTES_MAX + 1];
 };
 
@@ -121,11 +122,7 @@ static void mint(char out[CORRELATOR_BYTES_MAX + 1])
 
 static void put_correlator(struct answer *a, const struct kept *kept)
 {
-    char fresh[CORRELATOR_BYTES_MAX + 1];
-    if (kept == NULL) {
-        mint(fresh);
-    }
-    answer_header(a, "x-correlator", kept != NULL ? kept->correlator : fresh);
+    answer_header(a, "x-correlator", kept->correlator);
 }
 
 static void say_error(struct answer *a, const struct kept *kept, struct told t,
@@ -191,9 +188,8 @@ static void fail(struct answer *a, const void *context, enum result_code code, i
     struct job_result nothing;
     job_result_init(&nothing);
     nothing.retry_after_s = retry_after_s;
-    struct told t = http != 0 ? told_of_http(http)
-                              : told_of(kept != NULL && kept->verify, code, false, &nothing);
-    if (kept != NULL && kept->out_of_range) {
+    struct told t = http != 0 ? told_of_http(http) : told_of(kept->verify, code, false, &nothing);
+    if (kept->out_of_range) {
         t = (struct told){400, "OUT_OF_RANGE"};
     }
     say_error(a, kept, t, code, slice_of(detail), &nothing);
@@ -207,22 +203,24 @@ static bool refuse(struct intake *p, const char *detail)
     return false;
 }
 
-/* The caller's, or a new one; false: the caller's is not as published. */
-static bool read_correlator(struct kept *kept, const struct intake_input *in)
+/* The caller's, or a new one. */
+static void meet(struct intake *p, const struct intake_input *in)
 {
+    struct kept *kept = xcalloc(1, sizeof(*kept));
+    p->kept = kept;
     struct slice given = in->header(in->context, "x-correlator");
     bool good = given.n <= CORRELATOR_BYTES_MAX;
     for (size_t i = 0; good && i < given.n; i++) {
         char c = given.p[i];
         good = isalnum((unsigned char)c) || (c != '\0' && strchr("-_:;./<>{}", c) != NULL);
     }
+    kept->bad_correlator = !good;
     if (!good || given.n == 0) {
         mint(kept->correlator);
-        return good;
+        return;
     }
     memcpy(kept->correlator, given.p, given.n);
     kept->correlator[given.n] = '\0';
-    return true;
 }
 
 static const struct api_token *authenticate(struct intake *p, const struct records *records,
@@ -428,15 +426,13 @@ static void take(struct intake *p, const struct records *records, const struct r
     char party[PARTY_BYTES];
     struct otp_refusal why;
     struct job_body body = {.id_as = JOB_ID_TEXT};
-    struct kept *kept = xcalloc(1, sizeof(*kept));
+    struct kept *kept = p->kept;
     kept->verify = m->row->op == ROUTE_VERIFY;
-    p->kept = kept;
-    bool good = read_correlator(kept, in);
     const struct api_token *token = authenticate(p, records, in);
     if (token == NULL) {
         return;
     }
-    if (!good) {
+    if (kept->bad_correlator) {
         (void)refuse(p, "x-correlator is not at most 256 of A-Z a-z 0-9 - _ : ; . / < > { }");
         return;
     }
@@ -454,4 +450,5 @@ static void take(struct intake *p, const struct records *records, const struct r
     }
 }
 
-const struct system system_camara = {.name = "camara", .take = take, .tell = tell, .fail = fail};
+const struct system system_camara = {
+    .name = "camara", .meet = meet, .take = take, .tell = tell, .fail = fail};

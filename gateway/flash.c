@@ -26,7 +26,7 @@ struct kept {
     char url_base[];            /* where links begin */
 };
 
-static struct kept *keep(struct intake *p, const struct intake_input *in)
+static void meet(struct intake *p, const struct intake_input *in)
 {
     size_t n = strlen(in->public_url);
     struct kept *k = xcalloc(1, sizeof(*k) + n + sizeof(LINK_PATH));
@@ -35,12 +35,11 @@ static struct kept *keep(struct intake *p, const struct intake_input *in)
     memcpy(k->url_base, in->public_url, n);
     memcpy(k->url_base + n, LINK_PATH, sizeof(LINK_PATH));
     p->kept = k;
-    return k;
 }
 
 static enum language language_of(const void *kept)
 {
-    return kept != NULL ? ((const struct kept *)kept)->language : LANGUAGE_ZH;
+    return ((const struct kept *)kept)->language;
 }
 
 /* Reads the body and who sent it. False: the answer is made. */
@@ -48,7 +47,7 @@ static bool admit(struct intake *p, const struct records *records, const struct 
                   struct params *body, struct signer *who)
 {
     char error[PARAMS_ERROR_BYTES];
-    struct kept *k = keep(p, in);
+    struct kept *k = p->kept;
     if (!signed_body_read(body, in->body, error)) {
         intake_fail(p, RESULT_INVALID_REQUEST, 0, error);
         return false;
@@ -301,6 +300,6 @@ static void tell_query(struct answer *a, const void *kept, const struct otpq_ans
 }
 
 const struct system system_flash_create = {
-    .name = "flash.create", .take = take_create, .tell = tell_create, .fail = fail};
+    .name = "flash.create", .meet = meet, .take = take_create, .tell = tell_create, .fail = fail};
 const struct system system_flash_query = {
-    .name = "flash.query", .take = take_query, .tell = tell_query, .fail = fail};
+    .name = "flash.query", .meet = meet, .take = take_query, .tell = tell_query, .fail = fail};

@@ -43,11 +43,20 @@ bool intake_job_fits(struct intake *p)
     return false;
 }
 
-static void wrong_method(struct intake *p, const struct router_row *row)
+static void meet(struct intake *p, const struct intake_input *in)
+{
+    if (p->system->meet != NULL) {
+        p->system->meet(p, in);
+    }
+}
+
+static void wrong_method(struct intake *p, const struct router_row *row,
+                         const struct intake_input *in)
 {
     static const char detail[] = "this path takes other methods, see Allow";
     p->system = row->system;
     if (p->system != NULL) {
+        meet(p, in);
         intake_fail(p, RESULT_INVALID_REQUEST, 405, detail);
     } else {
         fail_anywhere(p, RESULT_INVALID_REQUEST, 405, detail);
@@ -64,13 +73,14 @@ void intake_make(struct intake *p, const struct records *records, const struct i
         fail_anywhere(p, RESULT_INVALID_REQUEST, 404, "there is nothing at this path");
         break;
     case ROUTE_WRONG_METHOD:
-        wrong_method(p, m.row);
+        wrong_method(p, m.row, in);
         break;
     case ROUTE_FOUND:
         p->system = m.row->system;
         if (p->system == NULL) {
             p->kind = INTAKE_HEALTH;
         } else {
+            meet(p, in);
             p->system->take(p, records, &m, in);
         }
         break;

@@ -17,13 +17,17 @@ struct router_match;
 
 struct system {
     const char *name; /* for logs */
+    /* What any answer needs of the request goes into p->kept, one allocation that free() ends. It
+     * comes before take, and alone when the method is a wrong one. NULL: nothing. */
+    void (*meet)(struct intake *p, const struct intake_input *in);
     /* Fills p: an answer at once (intake_answer), or a job (intake_job). What tell needs to know of
-     * the request goes into p->kept, one allocation that free() ends. */
+     * the request goes into p->kept, too. */
     void (*take)(struct intake *p, const struct records *records, const struct router_match *m,
                  const struct intake_input *in);
     /* The job's result, or why there is none (outcome.h reads it). */
     void (*tell)(struct answer *a, const void *kept, const struct otpq_answer *from);
-    /* A failure that never became a job. kept is NULL when take was not reached. http 0: the code's
+    /* A failure that never became a job. kept is NULL when there is no meet, and take was not
+     * reached. http 0: the code's
      * own status. detail may be "". */
     void (*fail)(struct answer *a, const void *kept, enum result_code code, int http,
                  const char *detail, uint32_t retry_after_s);
