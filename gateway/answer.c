@@ -86,8 +86,7 @@ json_t *answer_sentence(enum result_code code, struct slice detail)
     return j;
 }
 
-/* The busy statuses always say when to come back. */
-static uint32_t retry_after(int http, int64_t known_s)
+uint32_t answer_retry_after(int http, int64_t known_s)
 {
     if (known_s > 0) {
         return known_s > UINT32_MAX ? UINT32_MAX : (uint32_t)known_s;
@@ -109,7 +108,7 @@ static void put_detail(json_t *root, enum result_code code, struct slice detail)
 /* Into the body and, for the header, into the answer: the two never differ. */
 static void put_retry_after(struct answer *a, json_t *root, int64_t known_s)
 {
-    a->retry_after_s = retry_after(a->http, known_s);
+    a->retry_after_s = answer_retry_after(a->http, known_s);
     if (a->retry_after_s > 0) {
         answer_put(root, "retry_after", json_integer(a->retry_after_s));
     }

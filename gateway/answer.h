@@ -61,6 +61,9 @@ void answer_put(json_t *root, const char *key, json_t *value);
 json_t *answer_text(struct slice s);
 /* "word: what it means", in the detail's words where there are some. */
 json_t *answer_sentence(enum result_code code, struct slice detail);
+/* What Retry-After says: what is known (0 or less: nothing is); the busy statuses always say when
+ * to come back. */
+uint32_t answer_retry_after(int http, int64_t known_s);
 /* attempts_left, retry_after and expires_in, each where it applies (-1: it does not); retry_after
  * goes into the header too, and busy statuses always have one. */
 void answer_put_facts(struct answer *a, json_t *root, const struct job_result *result);

@@ -1,13 +1,12 @@
 #include "gateway/flash_answer.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
+#include "common/meaning/code.h"
 #include "common/meaning/fotp_words.h"
 #include "common/meaning/zone.h"
 
-/* When a busy system does not say for how long. */
-enum { RETRY_AFTER_DEFAULT_S = 1, URL_BYTES_MAX = 1024 };
+enum { URL_BYTES_MAX = 1024 };
 
 bool flash_token_ok(struct slice token)
 {
@@ -38,30 +37,15 @@ static void put_text(json_t *data, const char *key, struct slice text)
     }
 }
 
-static int hex(char c)
-{
-    return c <= '9' ? c - '0' : c - 'a' + 10;
-}
-
-/* A number of 64 bits for the request: what of the token does not say where its keys are. */
-static void message_id(struct slice token, char out[FLASH_MESSAGE_ID_BYTES])
-{
-    uint64_t id = 0;
-    for (size_t i = FLASH_TOKEN_BYTES - 16; flash_token_ok(token) && i < FLASH_TOKEN_BYTES; i++) {
-        id = id << 4 | (uint64_t)hex(token.p[i]);
-    }
-    (void)snprintf(out, FLASH_MESSAGE_ID_BYTES, "%" PRIu64, id & INT64_MAX);
-}
-
 void flash_answer_created(struct answer *a, enum language language, const struct job_result *r,
                           const char *url_base, bool has_link)
 {
-    char id[FLASH_MESSAGE_ID_BYTES];
+    char id[CODE_MESSAGE_ID_BYTES];
     char url[URL_BYTES_MAX];
     json_t *root = begin(a, language, RESULT_OTP_SENT, 0);
     json_t *data = json_object();
     must(data != NULL);
-    message_id(r->request_id, id);
+    code_message_id(r->request_id, id);
     (void)snprintf(url, sizeof(url), "%s%.*s", url_base, SLICE_ARG(r->request_id));
     put_text(data, "messageId", r->flash.message_id.n > 0 ? r->flash.message_id : slice_of(id));
     if (has_link) {
@@ -98,12 +82,6 @@ void flash_answer_state(struct answer *a, enum language language, const struct j
     answer_json(a, root);
 }
 
-static uint32_t retry_after(int http, uint32_t known_s)
-{
-    bool busy = http == 503 || http == 429;
-    return known_s > 0 ? known_s : busy ? RETRY_AFTER_DEFAULT_S : 0;
-}
-
 void flash_answer_failure(struct answer *a, enum language language, enum result_code code, int http,
                           struct slice detail, uint32_t retry_after_s)
 {
@@ -119,6 +97,6 @@ void flash_answer_failure(struct answer *a, enum language language, enum result_
         answer_put(root, "message", message);
         json_decref(words);
     }
-    a->retry_after_s = retry_after(a->http, retry_after_s);
+    a->retry_after_s = answer_retry_after(a->http, retry_after_s);
     answer_json(a, root);
 }

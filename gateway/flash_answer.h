@@ -9,7 +9,7 @@
 #include "gateway/answer.h"
 #include "gateway/language.h"
 
-enum { FLASH_TOKEN_BYTES = 32, FLASH_MESSAGE_ID_BYTES = 24 };
+enum { FLASH_TOKEN_BYTES = 32 };
 
 /* True for 32 lower-case hex digits. */
 MUST_CHECK bool flash_token_ok(struct slice token);

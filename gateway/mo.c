@@ -17,7 +17,6 @@
 enum {
     RECEIVER_DIGITS_MAX = 15,
     PARTY_BYTES = 64,
-    RETRY_AFTER_S = 1,
     VALUE_BYTES_MAX = PARAM_VALUE_BYTES_MAX,
     UTF8_BYTES_MAX = 4
 };
@@ -286,9 +285,7 @@ static void tell(struct answer *a, const void *kept, const struct otpq_answer *f
     (void)kept;
     outcome_read(from, &o);
     answer_empty(a, was_taken(&o) ? 200 : 503);
-    if (a->http == 503) {
-        a->retry_after_s = o.retry_after_s > 0 ? o.retry_after_s : RETRY_AFTER_S;
-    }
+    a->retry_after_s = answer_retry_after(a->http, a->http == 503 ? o.retry_after_s : 0);
 }
 
 static void fail(struct answer *a, const void *kept, enum result_code code, int http,
@@ -298,7 +295,7 @@ static void fail(struct answer *a, const void *kept, enum result_code code, int 
     bool wrong = code == RESULT_INVALID_REQUEST;
     answer_begin(a, http != 0 ? http : wrong ? 400 : 503);
     answer_plain(a, "text/plain; charset=utf-8", slice_of(wrong ? detail : ""));
-    a->retry_after_s = a->http == 503 && retry_after_s == 0 ? RETRY_AFTER_S : retry_after_s;
+    a->retry_after_s = answer_retry_after(a->http, retry_after_s);
 }
 
 const struct system system_flash_mo = {

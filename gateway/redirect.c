@@ -111,7 +111,7 @@ static void tell(struct answer *a, const void *kept, const struct otpq_answer *f
     bool expired = o.code == RESULT_OTP_EXPIRED || slice_is(f->status, "1");
     if (!o.ran) {
         put_notice(a, k, f->ft_id, NOTICE_LATER, 503);
-        a->retry_after_s = o.retry_after_s > 0 ? o.retry_after_s : 1;
+        a->retry_after_s = answer_retry_after(503, o.retry_after_s);
     } else if (expired) {
         put_notice(a, k, f->ft_id, NOTICE_EXPIRED, 410);
     } else if (o.code == RESULT_ALREADY_VERIFIED || slice_is(f->status, "2")) {
@@ -122,7 +122,7 @@ static void tell(struct answer *a, const void *kept, const struct otpq_answer *f
         put_notice(a, k, f->ft_id, NOTICE_UNKNOWN, 404);
     } else {
         put_notice(a, k, f->ft_id, NOTICE_LATER, 503);
-        a->retry_after_s = 1;
+        a->retry_after_s = answer_retry_after(503, 0);
     }
 }
 
@@ -135,7 +135,7 @@ static void fail(struct answer *a, const void *kept, enum result_code code, int 
                http != 0 ? http
                : unknown ? 404
                          : 503);
-    a->retry_after_s = retry_after_s > 0 || unknown ? retry_after_s : 1;
+    a->retry_after_s = answer_retry_after(a->http, retry_after_s);
 }
 
 const struct system system_flash_page = {

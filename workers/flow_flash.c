@@ -1,11 +1,8 @@
-#include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 
 #include "common/base/log.h"
 #include "workers/flow_inside.h"
-
-enum { MESSAGE_ID_HEX = 16 };
 
 /* ---- the code -------------------------------------------------------------------------------- */
 
@@ -235,24 +232,12 @@ static void finish(struct flow *f, const struct session_finish *finish, finish_c
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-/* A number for people, out of the token's random end: the same whoever tells it. */
-static void message_id_of(struct slice token, char out[24])
-{
-    uint64_t id = 0;
-    size_t from = token.n > MESSAGE_ID_HEX ? token.n - MESSAGE_ID_HEX : 0;
-    for (size_t i = from; i < token.n; i++) {
-        char c = token.p[i];
-        id = id << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    (void)snprintf(out, 24, "%" PRIu64, id & INT64_MAX);
-}
-
 static void fill(struct flow *f, struct job_result *r)
 {
     if (r->error.n > 0 || f->request_id[0] == '\0') {
         return;
     }
-    message_id_of(slice_of(f->request_id), f->message_id);
+    code_message_id(slice_of(f->request_id), f->message_id);
     r->flash.message_id = slice_of(f->message_id);
     r->flash.sealed = slice_of(f->sealed);
     r->flash.status = SLICE("0");

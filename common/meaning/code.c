@@ -249,3 +249,14 @@ bool code_request_tag(struct slice request_id, char tag[3])
     tag[0] = tag[1] = tag[2] = '\0';
     return text_tag(request_id, tag) || token_tag(request_id, tag) || number_tag(request_id, tag);
 }
+
+void code_message_id(struct slice token, char out[CODE_MESSAGE_ID_BYTES])
+{
+    char tag[3];
+    uint64_t id = 0;
+    bool known = token_tag(token, tag);
+    for (size_t i = TOKEN_BYTES / 2; known && i < TOKEN_BYTES; i++) {
+        id = id << 4 | (uint64_t)hex_value(token.p[i]);
+    }
+    (void)snprintf(out, CODE_MESSAGE_ID_BYTES, "%" PRIu64, id & INT64_MAX);
+}

@@ -17,6 +17,7 @@ enum {
     CODE_MAC_HEX = 64,
     CODE_LANE_MAC_HEX = 32,
     CODE_REQUEST_ID_MAX = 40, /* room for a request id of any form */
+    CODE_MESSAGE_ID_BYTES = 24,
     CODE_SEALED_HEX = 2 * (12 + CODE_DIGITS_MAX + 16)
 };
 
@@ -44,5 +45,8 @@ MUST_CHECK bool code_open(struct slice pepper, struct slice request_id, struct s
 void code_request_id(const char *tag, enum job_id_form form, char out[CODE_REQUEST_ID_MAX]);
 /* The tag inside a request id of any form, or false when it is not one of ours. */
 MUST_CHECK bool code_request_tag(struct slice request_id, char tag[3]);
+/* The messageId of FOTP: a number of 63 bits in decimal, out of the token's random end, so that
+ * everybody tells the same. "0" when it is no token. */
+void code_message_id(struct slice token, char out[CODE_MESSAGE_ID_BYTES]);
 
 #endif
