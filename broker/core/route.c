@@ -198,8 +198,12 @@ static void breaker_probe_over(const struct core *core, struct route *r, bool fa
 /* What an end says about the advertiser. */
 enum evidence { EVIDENCE_NONE, EVIDENCE_GOOD, EVIDENCE_BAD };
 
-static enum evidence evidence_of(enum job_end end, enum result_code code)
+/* A callback may end without a call, or after one to somebody else, whatever lane it is in. */
+static enum evidence evidence_of(enum wire_op op, enum job_end end, enum result_code code)
 {
+    if (op == WIRE_OP_CALLBACK) {
+        return EVIDENCE_NONE;
+    }
     if (end == JOB_END_UNKNOWN || code == RESULT_ADVERTISER_ERROR ||
         code == RESULT_ADVERTISER_UNREACHABLE) {
         return EVIDENCE_BAD;
@@ -235,7 +239,7 @@ void route_call_void(struct core *core, struct route *r, struct job *j)
 void route_call_over(struct core *core, struct route *r, struct job *j, enum job_end end,
                      enum result_code code)
 {
-    enum evidence e = evidence_of(end, code);
+    enum evidence e = evidence_of((enum wire_op)j->op, end, code);
     if (e == EVIDENCE_GOOD) {
         uint32_t run = core->now - j->at;
         r->run_ms = r->run_ms == 0 ? run : (r->run_ms * (RUN_SMOOTHING - 1) + run) / RUN_SMOOTHING;

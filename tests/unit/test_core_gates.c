@@ -180,6 +180,28 @@ static void a_half_open_breaker_sends_one_probe_at_a_time_and_closes(void **stat
     assert_int_equal(g->sent_n, before + 7);
 }
 
+/* They ask the outbox, or call somebody else. */
+static void callbacks_say_nothing_about_the_advertiser(void **state)
+{
+    struct rig *g = *state;
+    open_breaker(g);
+    rig_credit(g, 100);
+    g->now += 5000;
+    for (uint32_t i = 0; i < 10; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof(id), "cb-%u", i);
+        struct wire_submit s = rig_job(id);
+        s.op = WIRE_OP_CALLBACK;
+        rig_put(g, s);
+        rig_step(g);
+        assert_string_equal(rig_last(g)->id, id);
+        assert_true(rig_result(g, 1, id, JOB_END_DONE, RESULT_PENDING));
+    }
+    assert_int_equal(rig_route_stats(g, "r").breaker, 1);
+    run(g, 1, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    assert_int_equal(rig_route_stats(g, "r").breaker, 2);
+}
+
 static void a_bad_probe_opens_the_breaker_again(void **state)
 {
     struct rig *g = *state;
@@ -311,6 +333,7 @@ int main(void)
         RIG_TEST(old_failures_are_forgotten),
         RIG_TEST(unreachable_give_backs_open_the_breaker),
         RIG_TEST(a_half_open_breaker_sends_one_probe_at_a_time_and_closes),
+        RIG_TEST(callbacks_say_nothing_about_the_advertiser),
         RIG_TEST(a_bad_probe_opens_the_breaker_again),
         RIG_TEST(an_open_breaker_lets_a_probe_out_after_weeks_of_silence),
         RIG_TEST(a_probe_that_says_nothing_makes_way_for_another),
