@@ -299,7 +299,12 @@ void flash_report(struct flash_store *s, const struct flash_report *what,
     c->lane = slice_dup(what->lane);
     c->party = slice_dup(what->party);
     c->valid_s = what->valid_s > 0 ? what->valid_s : 1;
-    must(copy_report(c, &what->report)); /* it came out of a decoder */
+    if (!copy_report(c, &what->report)) { /* an advertiser's words, as a poll heard them */
+        log_warn("a report cannot be told: its texts are no texts", NULL);
+        c->until_ms = clock_mono_ms();
+        call_failed(c);
+        return;
+    }
     if (c->report.mobile.n > MSISDN_DIGITS_MAX) {
         c->report.mobile = slice_make(NULL, 0);
     }

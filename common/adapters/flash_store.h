@@ -85,7 +85,8 @@ typedef void flash_report_callback(void *context, const struct flash_reported *r
  *   mo            converts, once, and keeps mobile, sender and times, while the request is valid;
  *                 with a code but otp_verified (FOTP's err): failed
  * Callbacks out (status, result, push, postback) are emitted by the same script. Found by
- * request_id, else by otp in the lane. A poll's answer goes in as verification or mo, by whether it
+ * request_id, else by otp in the lane. What job_report_decode would not take ends as
+ * FLASH_REPORT_NO_STORE. A poll's answer goes in as verification or mo, by whether it
  * says what the user sent; "pending" need not be told. */
 void flash_report(struct flash_store *s, const struct flash_report *what,
                   flash_report_callback *done, void *context);

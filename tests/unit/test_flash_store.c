@@ -556,6 +556,19 @@ static void ids_that_are_none_are_unknown(void **state)
     }
 }
 
+/* What polls hear comes from outside, and an id may have been cut in the middle of a letter. */
+static void a_report_of_no_texts_ends(void **state)
+{
+    struct world *w = *state;
+    a_session(w, "sent", 300000);
+    const struct job_report r = {.event = DIALECT_VERIFICATION,
+                                 .code = RESULT_OTP_VERIFIED,
+                                 .request_id = SLICE(TOKEN),
+                                 .advertiser_request_id = SLICE("abc\xc3")};
+    assert_int_equal(report_as(w, "rep-1", LANE, &r).outcome, FLASH_REPORT_NO_STORE);
+    assert_true(field_is(w, S_KEY, "st", "sent"));
+}
+
 /* ---- reports before their session ------------------------------------------------------------ */
 
 static void early_reports_wait_and_are_bounded(void **state)
@@ -959,6 +972,7 @@ int main(void)
         TEST(a_verification_converts_once),
         TEST(nobody_reports_of_anothers_requests),
         TEST(ids_that_are_none_are_unknown),
+        TEST(a_report_of_no_texts_ends),
         TEST(early_reports_wait_and_are_bounded),
         TEST(an_early_success_decides_an_unknown),
         TEST(an_early_mo_converts_when_the_session_is_written),
