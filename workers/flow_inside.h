@@ -78,7 +78,7 @@ struct flow {
     int64_t expires_in_s;                /* -1: none */
     char otp[CODE_DIGITS_MAX + 1];       /* the code made here, or "" */
     char code_mac[CODE_MAC_HEX + 1];     /* of it, or "" */
-    char sealed[CODE_SEALED_HEX + 1];    /* flash.create: the same, for the store; or "" */
+    char sealed[CODE_SEALED_HEX + 1];    /* of it, for the store; or "" */
     char *text;                          /* owned SMS text with the code, or NULL */
     char *url;                           /* owned link that the user opens, or NULL */
     char country[3];                     /* of the number, "TH"; or "" */

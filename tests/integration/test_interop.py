@@ -186,3 +186,18 @@ def test_customers_of_a_hear_what_b_tells(pair):
                               if json.loads(c["body"]).get("mobile") == "66817597001"], 15, "a push")
     assert set(push) >= {"mobile", "sender", "sendTime", "code"} and "err" not in push
     assert abs(time.time() - time.mktime(time.strptime(push["sendTime"], "%Y-%m-%d %H:%M:%S"))) < 86400
+
+
+@pytest.mark.parametrize("dialect", ["template", "offer18", "otpservice"])
+def test_the_push_of_an_advertisers_code_carries_it(pair, dialect):
+    """Nobody but the user and the advertiser knew it before, and who asks first is not told."""
+    served, msisdn = SERVED["fotp"], "6681759%d444" % DIALECTS.index(dialect)
+    sent = served.send(pair, dialect, msisdn)
+    code = pair.otp(msisdn, 1)
+    assert "code" not in sent and "code" not in served.state(pair, dialect, sent)
+    text = "Send ##%s-%s##" % (dialect, code)
+    mo(pair.a, msisdn, "1008611", text)
+    push, = wait_for(lambda: [json.loads(c["body"]) for c in callbacks(pair.a, "push-" + dialect)
+                              if json.loads(c["body"])["mobile"] == msisdn], 15, "a push")
+    assert (push["code"], push["content"], "err" in push) == (code, text, False)
+    assert served.state(pair, dialect, sent)["code"] == code
