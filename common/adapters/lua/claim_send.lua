@@ -16,8 +16,9 @@ local function refuse(code, retry_ms)
   return ends('refused', code, 'refused')
 end
 
-local waiting = what == 'over' and reports_waiting(j.rid, facts.via) or {}
-local sent = reports_say_sent(waiting)
+local reports = what == 'over' and reporting()
+local waiting = reports and reports.waiting(j.rid, facts.via) or {}
+local sent = reports and reports.say_sent(waiting)
 -- What is known to have arrived is not sent again, unless nobody could check its code.
 local arrived = sent and not starts(ROUTE, 'flash:') and (ARGV[21] ~= 'o' or j.mac)
 if what == 'over' and (ARGV[26] ~= '1' or arrived) then
@@ -29,8 +30,8 @@ if what == 'over' and (ARGV[26] ~= '1' or arrived) then
   end
   j.mac, j.user = nil, nil
   steps(j.rid, #ARGV + 1, 'lease_over', code)
-  reports_apply(j.rid, waiting)
-  j.body = sent and body_sent(nil, j.rid) or nil
+  reports.apply_all(j.rid, waiting)
+  j.body = sent and reports.body_sent(nil, j.rid) or nil
   ends(fin, code, 'lost')
   return answer('ended')
 elseif what == 'over' then

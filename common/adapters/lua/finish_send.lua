@@ -18,9 +18,10 @@ if j.unsure and unsent then -- by this run; an earlier one may have
 end
 j.mac, j.user = nil, nil
 local went = fin == 'done' or fin == 'unknown'
-local waiting, body = went and reports_waiting(RID, facts.via) or {}, ARGV[26]
-if fin == 'unknown' and reports_say_sent(waiting) then
-  fin, code, body = 'done', 'otp_sent', body_sent(body, RID)
+local reports, body = went and reports_wait(RID) and reporting(), ARGV[26]
+local waiting = reports and reports.waiting(RID, facts.via)
+if fin == 'unknown' and reports and reports.say_sent(waiting) then
+  fin, code, body = 'done', 'otp_sent', reports.body_sent(body, RID)
 end
 if went then
   session_sent(RID, fin == 'done' and 'sent' or 'unknown', ARGV[23], ARGV[24], mac, facts)
@@ -34,7 +35,9 @@ elseif fin == 'done' and j.code ~= code and starts(facts.lane, 'account:') and
        not string.find(flags, 'r', 1, true) then
   tell_better('status', facts.lane, told(RID, code))
 end
-reports_apply(RID, waiting)
+if reports then
+  reports.apply_all(RID, waiting)
+end
 if whose == 'late' then
   j.corrected = 1
   save()

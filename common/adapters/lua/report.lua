@@ -14,17 +14,18 @@ end
 if RID == '' then
   return unmatched()
 end
-local s = report_session(RID)
-if s and not report_fits(r, s.route, s.via, s.aid) then
+local reports = reporting()
+local s = reports.session(RID)
+if s and not reports.fits(r, s.route, s.via, s.aid) then
   return unmatched()
 end
 if not s then
-  local outcome = report_waits(RID, r)
+  local outcome = reports.wait(RID, r)
   if outcome == 'unknown' then
     return unmatched()
   end
   return {outcome, RID, '', 0}
 end
-local outcome = report_apply(RID, s, r)
+local outcome = reports.apply(RID, s, r)
 local now = redis.call('HMGET', key('s', RID), 'st', 'exp')
 return {outcome, RID, now[1], NOW >= tonumber(now[2]) and 1 or 0}
