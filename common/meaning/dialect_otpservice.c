@@ -110,13 +110,32 @@ static enum result_code failure_of(int64_t code)
     }
 }
 
+/* MSG may say more than CODE, and never something else. */
+static bool is_finer(enum result_code word, enum result_code coarse)
+{
+    switch (word) {
+    case RESULT_NONE:
+    case RESULT_OTP_SENT:
+    case RESULT_OTP_VERIFIED:
+    case RESULT_DELIVERED:
+        return false;
+    case RESULT_PENDING:
+        return coarse == RESULT_OTP_SENT || coarse == RESULT_WRONG_OTP;
+    case RESULT_OTP_EXPIRED:
+    case RESULT_TOO_MANY_ATTEMPTS:
+    case RESULT_ALREADY_VERIFIED:
+        return coarse != RESULT_OTP_SENT;
+    default:
+        return coarse != RESULT_OTP_SENT && coarse != RESULT_WRONG_OTP;
+    }
+}
+
 /* CODE is coarse. A peer that is otpq too begins MSG with the word of the vocabulary. */
 static enum result_code finer(const json_t *doc, enum result_code coarse)
 {
     char message[512];
     enum result_code word = made_word_before_colon(made_text(doc, "MSG", message, sizeof(message)));
-    bool success = word == RESULT_OTP_SENT || word == RESULT_OTP_VERIFIED;
-    return word == RESULT_NONE || success ? coarse : word;
+    return is_finer(word, coarse) ? word : coarse;
 }
 
 static void judge_success(const json_t *doc, enum dialect_call call, struct dialect_verdict *out)
