@@ -455,12 +455,31 @@ static void keep_verdict(struct flow *f, const struct dialect_verdict *v)
     }
 }
 
+/* A link proves who holds the phone that answered it: an SMS from another one is no answer, as it
+ * is none when a push tells of it. */
+static void doubt_number(struct flow *f, struct dialect_verdict *v)
+{
+    struct msisdn from;
+    const char *why = "";
+    if (v->code != RESULT_OTP_VERIFIED || v->mo.mobile[0] == '\0' || f->msisdn.digits[0] == '\0') {
+        return;
+    }
+    if (!msisdn_parse(slice_of(v->mo.mobile), f->called->country_code, &from, &why) ||
+        strcmp(from.digits, f->msisdn.digits) != 0) {
+        flow_explain(f, "the SMS came from another number");
+        v->end = JOB_END_UNKNOWN;
+        v->code = RESULT_PENDING;
+        v->mo.mobile[0] = '\0';
+    }
+}
+
 static void judge_answer(struct flow *f, const struct fetch_result *r)
 {
     struct dialect_verdict v;
     struct dialect_answer a = {.http = r->http, .body = r->body};
     keep_answer(f, r);
     f->called->dialect->parse(f->called->settings, f->op->call, &a, &v);
+    doubt_number(f, &v);
     if (v.code == RESULT_RATE_LIMITED && v.retry_after_s < 0) {
         v.retry_after_s = r->retry_after_s;
     }

@@ -201,3 +201,12 @@ def test_the_push_of_an_advertisers_code_carries_it(pair, dialect):
                               if json.loads(c["body"])["mobile"] == msisdn], 15, "a push")
     assert (push["code"], push["content"], "err" in push) == (code, text, False)
     assert served.state(pair, dialect, sent)["code"] == code
+
+
+@pytest.mark.parametrize("system", ["af", "otpservice"])
+def test_an_sms_from_another_phone_proves_nothing_of_the_number(pair, system):
+    served, msisdn = SERVED[system], "66817596%d55" % list(SERVED).index(system)
+    sent = served.send(pair, "fotp", msisdn)
+    send_link_sms(pair.b, link_of(sent), "66817596999")
+    for _ in range(3):
+        assert WRONG[served.verify(pair, "fotp", msisdn, sent, "000000")]
