@@ -74,7 +74,8 @@ struct core_route_policy {
 
 /* Where answers to a job go: client handles of the shell, never used again for another client; the
  * shell drops answers to clients that have gone. Several may wait for one job (bounded,
- * CORE_WAITERS_MAX; the oldest is dropped). Handle 0 is nobody: who submits so hears no answer. */
+ * CORE_WAITERS_MAX; the oldest is dropped). Handle 0 is nobody: who submits so hears no answer, and
+ * the result of a callback that only nobody waits for is not kept. */
 enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3, CORE_WEIGHT_MAX = 100 };
 
 /* The core calls these while it works; they must not call back into the core. Slices live until the

@@ -356,6 +356,14 @@ static void answer_all(const struct core *core, const struct job *j, const struc
     }
 }
 
+/* A callback that the outbox fed: its id never comes again, and nobody asks how it ended. Kept,
+ * these would take the room of results that somebody waits for. */
+static bool is_forgotten(const struct job *j)
+{
+    return j->op == WIRE_OP_CALLBACK && j->client == 0 &&
+           (j->more == NULL || j->more->waiter_count == 0);
+}
+
 void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body)
 {
     struct route *route = job_route(j);
@@ -366,8 +374,8 @@ void job_end(struct core *core, struct job *j, const struct wire_result *r, stru
     full.run_ms = in_flight ? core->now - j->at : 0;
     full.attempts = j->dispatches;
     full.trace_id = (struct slice){NULL, 0}; /* between worker and broker only */
-    if (full.code ==
-        RESULT_CONFLICT) { /* the id is another job's: its result is not ours to keep */
+    if (full.code == RESULT_CONFLICT || is_forgotten(j)) {
+        /* A conflict: the id is another job's, its result is not ours to keep. */
         index_remove(&core->ids, j->hash, j->slot);
     } else {
         uint32_t slot = j->slot;

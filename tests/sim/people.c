@@ -88,7 +88,8 @@ static void new_job(struct world *w, uint64_t client)
     /* a few routes carry most */
     m->route = one_in(w, 2) ? 0 : below(w, SIM_ROUTES);
     some_op(w, m);
-    client = one_in(w, 10) ? 0 : client;
+    /* Of a callback that nobody waits for no result is kept: it could not be asked for later. */
+    client = one_in(w, 10) && m->op != WIRE_OP_CALLBACK ? 0 : client;
     uint32_t ttl_ms = ttls_ms[below(w, ARRAY_LEN(ttls_ms))];
     bool again = done_elsewhere(w, m);
     uint32_t delay_ms = again ? 0 : some_delay(w);
