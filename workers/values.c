@@ -29,10 +29,12 @@ static struct slice number(char room[24], uint64_t value)
     return slice_make(room, (size_t)n);
 }
 
-/* Where the number is from; a send knows it already. */
+/* Where the number is from; a send knows it already. Others look only for calls that say it. */
 static struct slice country_of(struct flow *f)
 {
-    if (f->country[0] == '\0' && f->msisdn.digits[0] != '\0') {
+    const struct integration *i = f->called;
+    if (f->country[0] == '\0' && f->msisdn.digits[0] != '\0' &&
+        i->dialect->uses(i->settings, f->op->call, MACRO_COUNTRY)) {
         struct phone phone;
         phone_look(slice_of(f->msisdn.digits), &phone);
         memcpy(f->country, phone.country, sizeof f->country);

@@ -35,6 +35,8 @@ static struct world {
     struct session_step last; /* of the last release; step NULL: none */
     unsigned traits;          /* of the dialect */
     char url[32];             /* that the verdict has */
+    bool uses_country;        /* the dialect's calls do */
+    char country[8];          /* that the dialect was told */
     int reserves;
     char reserved_lane[65];
     char reserved_code[16];
@@ -218,7 +220,8 @@ static uint32_t timeout_ms(const void *settings, enum dialect_call call)
 static bool build(const void *settings, enum dialect_call call, const struct template_values *v,
                   bool masked, struct dialect_request *out, struct template_error *error)
 {
-    (void)settings, (void)call, (void)v, (void)masked, (void)out, (void)error;
+    (void)settings, (void)call, (void)masked, (void)out, (void)error;
+    (void)snprintf(world.country, sizeof world.country, "%.*s", SLICE_ARG(v->macro[MACRO_COUNTRY]));
     return true;
 }
 
@@ -248,8 +251,7 @@ static bool fake_uses(const void *settings, enum dialect_call call, enum templat
 {
     (void)settings;
     (void)call;
-    (void)macro;
-    return false;
+    return macro == MACRO_COUNTRY && world.uses_country;
 }
 
 static const struct dialect dialect = {.name = "test",
@@ -608,6 +610,21 @@ static void test_other_refusals_stay(void **state)
     assert_int_equal(world.releases, 0);
 }
 
+/* To know it costs as much as all else of a verify. */
+static void test_a_verify_knows_the_country_that_is_asked_for(void **state)
+{
+    (void)state;
+    begin(WIRE_OP_VERIFY, TTL_MS);
+    claim_answers(CLAIM_WON);
+    assert_string_equal(world.country, "");
+    advertiser_answers(FETCH_UNKNOWN);
+    world.on_finish(world.context, &(struct finish){.outcome = FINISH_WRITTEN});
+    world.uses_country = true;
+    begin(WIRE_OP_VERIFY, TTL_MS);
+    claim_answers(CLAIM_WON);
+    assert_string_equal(world.country, "TH");
+}
+
 static void test_a_verify_never_falls_back(void **state)
 {
     (void)state;
@@ -792,6 +809,7 @@ int main(void)
         WITH(test_what_was_not_sent_goes_on_elsewhere),
         WITH(test_what_the_advertiser_does_not_want_goes_on),
         WITH(test_other_refusals_stay),
+        WITH(test_a_verify_knows_the_country_that_is_asked_for),
         WITH(test_a_verify_never_falls_back),
         WITH(test_paused_and_missing_ones_are_passed_over),
         WITH(test_the_last_one_goes_nowhere),
