@@ -1,5 +1,6 @@
 #include "broker/broker.h"
 #include "common/base/log.h"
+#include "common/base/process.h"
 
 int main(int argc, char **argv)
 {
@@ -17,6 +18,7 @@ int main(int argc, char **argv)
         return 1;
     }
     code = broker_run(broker);
+    process_ends();
     broker_destroy(&broker);
     log_info("stopped", NULL);
     config_free(&config);

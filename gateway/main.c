@@ -1,4 +1,5 @@
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "gateway/gateway.h"
 
 int main(int argc, char **argv)
@@ -17,6 +18,7 @@ int main(int argc, char **argv)
         return 1;
     }
     code = gateway_run(gateway);
+    process_ends();
     gateway_destroy(&gateway);
     log_info("stopped", NULL);
     config_free(&config);

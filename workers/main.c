@@ -1,6 +1,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "workers/worker.h"
 
 static void ready(void)
@@ -26,6 +27,7 @@ int main(int argc, char **argv)
         return 1;
     }
     code = worker_run(worker, ready);
+    process_ends();
     worker_destroy(&worker);
     log_info("stopped", NULL);
     config_free(&config);

@@ -8,4 +8,8 @@
 /* No core files, here and in children: memory holds numbers, codes and secrets. */
 void process_no_core(void);
 
+/* From here on the process ends by itself, and soon: a further SIGTERM or SIGINT no longer cuts it
+ * short, which would turn its exit code into a signal. */
+void process_ends(void);
+
 #endif

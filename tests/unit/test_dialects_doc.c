@@ -44,7 +44,7 @@ static char *part_of(const struct dialect *d)
     if (begin == NULL) {
         fail_msg("docs/dialects.md lacks a part about %s", d->name);
     }
-    const char *end = strstr(begin + 1, "\n## ");
+    const char *end = strstr(begin + strlen(head), "\n## ");
     return slice_dup(slice_make(begin, end != NULL ? (size_t)(end - begin) : strlen(begin)));
 }
 
