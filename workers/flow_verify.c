@@ -13,18 +13,11 @@ static bool calls(const struct flow *f)
     return f->route->maker == CODE_BY_ADVERTISER;
 }
 
-static bool is_code(struct slice otp)
-{
-    uint64_t number = 0;
-    return otp.n >= CODE_DIGITS_MIN && otp.n <= CODE_DIGITS_MAX &&
-           slice_to_u64(otp, UINT64_MAX, &number);
-}
-
 /* A code that came in an SMS is told again once it was right: the push has to carry it, and only
  * the advertiser knew it before. */
 static bool prepare(struct flow *f)
 {
-    if (f->body.sender.n > 0 && is_code(f->body.otp)) {
+    if (f->body.sender.n > 0 && code_ok(f->body.otp)) {
         code_seal(f->all->pepper, slice_of(f->request_id), f->body.otp, f->sealed);
         f->claim.facts.sealed = slice_of(f->sealed);
     }

@@ -431,10 +431,16 @@ static struct slice own_request_id(const struct session_job *job, struct slice r
 static void verify_send(struct call *c, const struct session_job *job, struct slice request_id)
 {
     struct session_args *a = &c->args;
+    struct session_facts facts = job->facts;
     char mac[CODE_MAC_HEX + 1] = "";
+    char sealed[CODE_SEALED_HEX + 1] = "";
     c->kind = CALL_CLAIM;
     if (c->maker[0] == 'o' && request_id.n > 0) {
         code_mac(c->s->ground.pepper, request_id, c->code, mac);
+        if (facts.mobile.n > 0 && code_ok(c->code)) { /* the push of a right one tells it again */
+            code_seal(c->s->ground.pepper, request_id, c->code, sealed);
+            facts.sealed = slice_of(sealed);
+        }
     }
     c->code = slice_make(NULL, 0);
     session_args_put(a, request_id); /* 20 */
@@ -443,7 +449,7 @@ static void verify_send(struct call *c, const struct session_job *job, struct sl
     session_args_num(a, c->window_ms);
     session_args_put(a, slice_of(mac)); /* 24 */
     session_args_put(a, job->nowhere ? slice_of("") : job->via.n > 0 ? job->via : job->route);
-    session_args_facts(a, &job->facts, slice_of(NULL)); /* 26 */
+    session_args_facts(a, &facts, slice_of(NULL)); /* 26 */
     session_args_steps(a, job, "verify", job->steps, job->step_count);
     call_send(c);
 }

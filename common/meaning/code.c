@@ -21,6 +21,13 @@ enum {
     SEAL_TAG_BYTES = 16
 };
 
+bool code_ok(struct slice code)
+{
+    uint64_t number = 0;
+    return code.n >= CODE_DIGITS_MIN && code.n <= CODE_DIGITS_MAX &&
+           slice_to_u64(code, UINT64_MAX, &number);
+}
+
 void code_make(char *out, int digits)
 {
     must(digits >= CODE_DIGITS_MIN && digits <= CODE_DIGITS_MAX);

@@ -21,6 +21,8 @@ enum {
     CODE_SEALED_HEX = 2 * (12 + CODE_DIGITS_MAX + 16)
 };
 
+/* True for what could be one of ours: CODE_DIGITS_MIN to CODE_DIGITS_MAX digits. */
+MUST_CHECK bool code_ok(struct slice code);
 /* Uniform over 10^digits, leading zeros kept; out holds digits + 1 bytes. */
 void code_make(char *out, int digits);
 /* Lower-case hex of HMAC-SHA256(pepper, request_id || code): all that is kept of a code. */

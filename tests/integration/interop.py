@@ -112,6 +112,9 @@ def records_a(a, b, password_hash):
             % (dialect, dialect, dialect, dialect, a.sandbox, dialect))
         parts["tokens"] += "  tok-%s: {token: interop-token-%s, integration: to-%s}\n" % (
             dialect, dialect, dialect)
+    parts["templates"] += (
+        "  ft-own:\n    account: acc-template\n    receivers: [\"1008611\"]\n    integration: demo-local\n"
+        "    content: \"Send ##own-{code}##\"\n    callback_url: %s/customer/push-own\n" % a.sandbox)
     return RECORDS_A % dict(parts, sandbox=a.sandbox)
 
 

@@ -188,6 +188,17 @@ def test_customers_of_a_hear_what_b_tells(pair):
     assert abs(time.time() - time.mktime(time.strptime(push["sendTime"], "%Y-%m-%d %H:%M:%S"))) < 86400
 
 
+def test_the_push_of_a_code_that_a_makes_and_sends_carries_it(pair):
+    msisdn = "66817597555"
+    sent = signed(pair.a.gateway, "/flash/opt/verify", "acc-template",
+                  {"ftId": "ft-own", "mobile": msisdn})["data"]
+    code = wait_for(lambda: pair.a.inbox(msisdn) and pair.a.inbox(msisdn)[0]["otp"], 10, "an OTP")
+    assert "code" not in sent and "code" not in SERVED["fotp"].state(pair, "template", sent)
+    mo(pair.a, msisdn, "1008611", "Send ##own-%s##" % code)
+    push, = wait_for(lambda: [json.loads(c["body"]) for c in callbacks(pair.a, "push-own")], 15, "a push")
+    assert (push["code"], push["mobile"]) == (code, msisdn)
+
+
 @pytest.mark.parametrize("dialect", ["template", "offer18", "otpservice"])
 def test_the_push_of_an_advertisers_code_carries_it(pair, dialect):
     """Nobody but the user and the advertiser knew it before, and who asks first is not told."""
