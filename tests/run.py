@@ -7,6 +7,7 @@ A suite is a row of SUITES: unit programs (cmocka, TAP), pytest folders, the sim
 Programs are expected in build/ and build/asan/ (the Makefile built them before).
 """
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -93,21 +94,44 @@ def make(*words):
     return ["make", "--no-print-directory", "-j%d" % (os.cpu_count() or 2)] + list(words)
 
 
+# Each row of it runs by itself, one after the other; what stands in one row runs at once: tests with
+# processes mostly wait.
 SUITES = [
-    ("checks", "floors, docs, hygiene", lambda: pytest("checks", "build", {})),
-    ("clang", "clang builds it without a warning",
-     lambda: command(make("all", "CC=clang", "BUILD=build/clang", "WERROR=1"), "clang")),
-    ("unit", "unit tests", lambda: unit("build", {})),
-    ("unit-asan", "unit tests, ASan+UBSan", lambda: unit("build/asan", ASAN)),
-    ("sim", "simulator", lambda: command(make("sim"), "simulator")),
-    ("sim-asan", "simulator, ASan+UBSan",
-     lambda: command(make("sim", "SAN=1", "STEPS=100000"), "simulator, sanitized")),
-    ("fuzz", "decoders against their corpora",
-     lambda: command(make("fuzz-corpus"), "fuzz-corpus")),
-    ("integration", "real processes", lambda: pytest("integration", "build", {})),
-    ("integration-asan", "real processes, ASan+UBSan",
-     lambda: pytest("integration", "build/asan", ASAN)),
+    [("checks", "floors, docs, hygiene", lambda: pytest("checks", "build", {}))],
+    [("clang", "clang builds it without a warning",
+      lambda: command(make("all", "CC=clang", "BUILD=build/clang", "WERROR=1"), "clang"))],
+    [("unit", "unit tests", lambda: unit("build", {}))],
+    [("unit-asan", "unit tests, ASan+UBSan", lambda: unit("build/asan", ASAN))],
+    [("sim", "simulator", lambda: command(make("sim"), "simulator"))],
+    [("sim-asan", "simulator, ASan+UBSan",
+      lambda: command(make("sim", "SAN=1", "STEPS=100000"), "simulator, sanitized"))],
+    [("fuzz", "decoders against their corpora",
+      lambda: command(make("fuzz-corpus"), "fuzz-corpus"))],
+    [("integration", "real processes", lambda: pytest("integration", "build", {})),
+     ("integration-asan", "real processes, ASan+UBSan",
+      lambda: pytest("integration", "build/asan", ASAN))],
 ]
+
+
+def timed(suite):
+    began = time.monotonic()
+    return suite() + (time.monotonic() - began,)
+
+
+def run_row(row):
+    """(passed, failed)"""
+    total_passed, total_failed = 0, 0
+    with concurrent.futures.ThreadPoolExecutor(len(row)) as pool:
+        running = [(name, meaning, pool.submit(timed, suite)) for name, meaning, suite in row]
+        for name, meaning, ended in running:
+            passed, failed, reports, seconds = ended.result()
+            progress("")
+            print("%-18s %4d passed %3d failed  %5.1f s  %s" % (name, passed, failed, seconds, meaning),
+                  flush=True)
+            for report in reports:
+                print(report, flush=True)
+            total_passed, total_failed = total_passed + passed, total_failed + failed
+    return total_passed, total_failed
 
 
 def main():
@@ -116,22 +140,16 @@ def main():
     parser.add_argument("--list", action="store_true", help="list the suites")
     args = parser.parse_args()
     if args.list:
-        for name, meaning, _ in SUITES:
+        for name, meaning, _ in [suite for row in SUITES for suite in row]:
             print("%-18s %s" % (name, meaning))
         return 0
-    wanted = args.only.split(",") if args.only else [s[0] for s in SUITES]
+    wanted = args.only.split(",") if args.only else [suite[0] for row in SUITES for suite in row]
     total_passed, total_failed = 0, 0
-    for name, meaning, suite in SUITES:
-        if name not in wanted:
-            continue
-        began = time.monotonic()
-        passed, failed, reports = suite()
-        progress("")
-        print("%-18s %4d passed %3d failed  %5.1f s  %s"
-              % (name, passed, failed, time.monotonic() - began, meaning), flush=True)
-        for report in reports:
-            print(report, flush=True)
-        total_passed, total_failed = total_passed + passed, total_failed + failed
+    for row in SUITES:
+        chosen = [suite for suite in row if suite[0] in wanted]
+        if chosen:
+            passed, failed = run_row(chosen)
+            total_passed, total_failed = total_passed + passed, total_failed + failed
     print("%d passed, %d failed" % (total_passed, total_failed))
     return 1 if total_failed or not total_passed else 0
 

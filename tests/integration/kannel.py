@@ -58,9 +58,8 @@ class Kannel:
         self.smsc = None
 
     def replace_ports(self, text):
-        for shipped, free in self.ports.items():
-            text = re.sub(r"\b%d\b" % shipped, str(free), text)
-        return text
+        shipped = r"\b(%s)\b" % "|".join(str(port) for port in self.ports)
+        return re.sub(shipped, lambda found: str(self.ports[int(found.group())]), text)
 
     def path(self, name):
         return os.path.join(self.dir, name)

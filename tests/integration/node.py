@@ -1,6 +1,7 @@
 """A whole node for tests and benchmarks: `otpq up --demo` in a folder of its own, on free ports."""
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,14 +17,33 @@ BUILD = os.environ.get("OTPQ_BUILD", os.path.join(ROOT, "build"))
 SLOW = 4 if "asan" in BUILD else 1  # deadlines of waits stretch with the sanitizers
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+# Below the ports that the system gives to outgoing connections; each build has its own half, so that
+# two runs at once do not take one from the other between looking and binding.
+PORTS = range(11000, 21000) if "asan" in BUILD else range(21000, 31000)
+
+
+def is_free(port):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
+
+
+def free_ports(count, taken=set()):
+    """Ports that nobody has, and that this run did not give out before, as long as there are others."""
+    found = []
+    for port in random.sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            break
+        if port not in taken and is_free(port):
+            found.append(port)
+    taken.update(found)
+    if len(taken) > len(PORTS) // 2:
+        taken.clear()
+    assert len(found) == count
+    return found
 
 
 def wait_for(condition, seconds, what):
