@@ -256,6 +256,49 @@ static void test_not_before_its_time(void **state)
     assert_int_equal(due(w).found.count, 0);
 }
 
+static void assert_hidden(struct world *w, const char *id, int64_t ms)
+{
+    redisReply *r = redisCommand(w->c, "ZSCORE otpq:due:{a7} %s", id);
+    assert_int_equal(r->type, REDIS_REPLY_STRING);
+    int64_t in_ms = strtoll(r->str, NULL, 10) - clock_wall_ms();
+    assert_in_range(in_ms, ms - 10000, ms);
+    freeReplyObject(r);
+    freeReplyObject(redisCommand(w->c, "ZADD otpq:due:{a7} 0 %s", id));
+}
+
+/* Its lane may be gone, or full. */
+static void test_what_nobody_takes_up_is_fed_less_often(void **state)
+{
+    struct world *w = *state;
+    struct due d;
+    emit_now(w, "job-1");
+    for (int i = 1; i <= 12; i++) {
+        d = due(w);
+        assert_int_equal(d.found.count, 1);
+        assert_hidden(w, d.id, (int64_t)OUTBOX_FED_MS * (i < 10 ? i : 10));
+    }
+    assert_int_equal(claim(w, d.id, 1, 5000).outcome, OUTBOX_WON);
+    assert_true(finish(w, d.id, 1, OUTBOX_AGAIN, 0));
+    d = due(w);
+    assert_hidden(w, d.id, OUTBOX_FED_MS);
+}
+
+/* Its worker died, and nobody fed it since. */
+static void test_a_lost_attempt_can_be_replayed(void **state)
+{
+    struct world *w = *state;
+    char error[512];
+    emit_now(w, "job-1");
+    struct due d = due(w);
+    assert_int_equal(claim(w, d.id, 1, 1).outcome, OUTBOX_WON);
+    int64_t until = clock_mono_ms() + 5000;
+    while (outbox_replay(w->c, PREFIX, d.id, error) < 0) {
+        assert_true(clock_mono_ms() < until);
+    }
+    assert_string_equal(show(w, d.id).state, "due");
+    assert_int_equal(claim(w, d.id, 2, 5000).attempt, 1);
+}
+
 static void test_a_lost_attempt_comes_again(void **state)
 {
     struct world *w = *state;
@@ -428,6 +471,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_emitted_once_fed_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_attempt_and_the_next, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_before_its_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_nobody_takes_up_is_fed_less_often, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_lost_attempt_can_be_replayed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_lost_attempt_comes_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_later_is_no_attempt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hastened, setup, teardown),

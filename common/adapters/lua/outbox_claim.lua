@@ -13,7 +13,8 @@ if not st then
 end
 
 local function won(count)
-  redis.call('HSET', o, 'st', 'running', 'own', TOKEN, 'lease', NOW + LEASE_MS, 'n', count)
+  redis.call('HSET', o, 'st', 'running', 'own', TOKEN, 'lease', NOW + LEASE_MS, 'n', count,
+             'idle', 0)
   redis.call('PEXPIRE', o, TASK_KEEP_MS)
   due(ID, NOW + LEASE_MS) -- should nobody finish it
   local s = redis.call('HMGET', P .. 's:{' .. T .. '}:' .. was[6], 'exp', 'arid')

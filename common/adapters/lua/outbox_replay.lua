@@ -1,15 +1,15 @@
--- done, dead or dropped -> due, with the whole schedule before it. Its id stays, so whoever is told
+-- done, dead, dropped, or running and lost -> due, with the whole schedule before it. Its id stays, so whoever is told
 -- twice can see it.
 -- ARGV after the shared ones: none
-local st = redis.call('HGET', task(ID), 'st')
-if not st then
+local was = redis.call('HMGET', task(ID), 'st', 'lease')
+if not was[1] then
   return 'gone'
 end
-if st == 'running' then
-  return st
+if was[1] == 'running' and NOW < tonumber(was[2]) then
+  return was[1]
 end
 redis.call('HSET', task(ID), 'st', 'due', 'n', 0, 'next', NOW)
-redis.call('HDEL', task(ID), 'ended')
+redis.call('HDEL', task(ID), 'ended', 'own', 'lease', 'idle')
 redis.call('PEXPIRE', task(ID), TASK_KEEP_MS)
 redis.call('ZREM', list('oe'), ID)
 due(ID, NOW)
