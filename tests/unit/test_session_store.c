@@ -665,6 +665,33 @@ static void test_a_doubt_outlives_what_is_not_sent(void **state)
     assert_int_equal(c.claim.code, RESULT_RESEND_TOO_SOON); /* it counts for the limits, once */
 }
 
+/* Whatever it was that kept the next run from sending. */
+static void test_a_doubt_outlives_refusals_of_ours(void **state)
+{
+    struct world *w = *state;
+    static const enum result_code codes[] = {RESULT_INVALID_REQUEST, RESULT_STORE_UNAVAILABLE,
+                                             RESULT_RATE_LIMITED, RESULT_CONFLICT};
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    w->ours.resend_after_s = 0;
+    w->ours.sends_max = 100;
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        char id[16], rid[CODE_REQUEST_ID_MAX];
+        struct claimed c;
+        struct finished f;
+        (void)snprintf(id, sizeof id, "j%zu", i);
+        struct session_job job = a_job(id, &w->ours);
+        code_request_id(tag.text, JOB_ID_TEXT, rid);
+        (void)ask_redis(w, "DEL otpq:n:{%s}:1001:ours:" NUMBER, tag.text);
+        claim_and_doubt(w, &job, rid);
+        job.token = 0;
+        job.attempt = 2;
+        claim_send_by(w, w->others, &job, &w->ours, "r-b", &c);
+        finish_by(w, w->others, &job, &w->ours, rid, false, JOB_END_REFUSED, codes[i], NULL, &f);
+        assert_int_equal(f.finish.end, JOB_END_UNKNOWN);
+        assert_int_equal(f.finish.code, RESULT_OUTCOME_UNKNOWN);
+    }
+}
+
 /* The owner comes after its lease, but nobody asked meanwhile: what it says counts. */
 static void test_finish_after_the_lease(void **state)
 {
@@ -1728,6 +1755,7 @@ int main(void)
         WITH_REDIS(test_a_doubt_is_settled_as_unknown),
         WITH_REDIS(test_a_doubt_is_as_old_as_its_send),
         WITH_REDIS(test_a_doubt_outlives_what_is_not_sent),
+        WITH_REDIS(test_a_doubt_outlives_refusals_of_ours),
         WITH_REDIS(test_finish_after_the_lease),
         WITH_REDIS(test_cooldown_and_share),
         WITH_REDIS(test_what_was_not_sent_does_not_count),

@@ -12,9 +12,12 @@ end
 local fin, code, mac = ARGV[21], ARGV[22], ARGV[25]
 local flags, facts = ARGV[27], cmsgpack.unpack(ARGV[28])
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
-local unsent = fin == 'expired' or code == 'advertiser_unreachable' or code == 'internal_error'
-if j.unsure and unsent then -- by this run; an earlier one may have
-  fin, code, mac, j.at = 'unknown', 'outcome_unknown', j.mac or '', j.unsure
+if j.unsure then
+  local unsent = {advertiser_unreachable = 1, internal_error = 1, invalid_request = 1,
+                  store_unavailable = 1, rate_limited = 1, conflict = 1}
+  if fin == 'expired' or unsent[code] then -- by this run; an earlier one may have
+    fin, code, mac, j.at = 'unknown', 'outcome_unknown', j.mac or '', j.unsure
+  end
 end
 j.mac, j.user = nil, nil
 local went = fin == 'done' or fin == 'unknown'
