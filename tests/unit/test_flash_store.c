@@ -840,6 +840,13 @@ static void a_verify_that_a_push_overtook_is_told_as_right(void **state)
     }
     assert_int_equal(tasks_of(w, "result"), 1);
     assert_int_equal(events_of(w, "conversion"), 1);
+    struct claimed_end c = {0};
+    struct session_job asks = carriers_job("v2");
+    asks.link = true;
+    session_claim_verify(w->sessions, &asks, &carrier, SLICE(TOKEN), SLICE("0"), on_claim_end, &c);
+    assert_true(loop_until(w->base, &c.done, 5000));
+    assert_int_equal(c.code, RESULT_OTP_VERIFIED);
+    assert_int_equal(tasks_of(w, "result"), 1); /* told once, however often it is asked for */
 }
 
 static void a_verify_that_died_meanwhile_is_told_too(void **state)

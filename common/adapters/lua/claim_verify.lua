@@ -38,7 +38,9 @@ local function verdict(fin, code, first, left, retry)
     j.exp = seconds(s[5] - NOW)
   end
   steps(RID, 27, 'session_written', code)
-  tell_verify(RID, code)
+  if maker ~= 'l' or code ~= 'otp_verified' then -- that of a link was told when it became so
+    tell_verify(RID, code)
+  end
   return ends(fin, code, first)
 end
 

@@ -38,7 +38,9 @@ elseif code == 'otp_verified' then
   event('conversion', RID, ARGV[23]) -- the session's time to live ended during the call
 end
 steps(RID, 28, 'session_written', code)
-if whose ~= 'late' or j.code ~= code then
+local known = (whose == 'late' and j.code == code) or
+              (link and code == 'otp_verified' and s[1] == 'verified' and s[5] ~= j.own)
+if not known then
   tell_verify(RID, code, whose == 'late')
 end
 if whose == 'late' then
