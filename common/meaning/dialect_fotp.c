@@ -137,9 +137,8 @@ static bool read_parts(const struct dialect_reader *r, const struct yaml_node *i
     static const struct {
         enum part part;
         const char *source;
-    } ours[] = {{PART_CODE, "{otp}"},
-                {PART_TOKEN, "{advertiser_request_id}"},
-                {PART_NONCE, "{nonce}"}};
+    } ours[] = {
+        {PART_CODE, "{otp}"}, {PART_TOKEN, "{advertiser_request_id}"}, {PART_NONCE, "{nonce}"}};
     for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
         struct template_error error;
         s->parts[ours[i].part] =
@@ -382,15 +381,36 @@ static void keep_time(const struct settings *s, const char *text, char out[24])
     }
 }
 
-/* Digits, with an optional "+" in front that is left out; "" for everything else. */
+/* Digits, with what people write between them and a "+" in front left out; "" for everything
+ * else. */
 static void keep_digits(const char *text, char *out, size_t bytes)
 {
+    size_t n = 0;
     text += text[0] == '+';
-    size_t n = strspn(text, "0123456789");
-    out[0] = '\0';
-    if (text[n] == '\0' && n < bytes) {
-        memcpy(out, text, n + 1);
+    for (; *text != '\0' && n < bytes; text++) {
+        if (*text >= '0' && *text <= '9') {
+            out[n++] = *text;
+        } else if (strchr(" .-()", *text) == NULL) {
+            n = bytes;
+        }
     }
+    out[n < bytes ? n : 0] = '\0';
+}
+
+static bool is_told(const json_t *data, const char *key)
+{
+    const json_t *value = json_object_get(data, key);
+    return value != NULL && !json_is_null(value) &&
+           !(json_is_string(value) && json_string_length(value) == 0);
+}
+
+static void keep_message(const struct settings *s, const json_t *data, struct dialect_message *mo)
+{
+    char text[64];
+    keep_digits(made_text(data, "mobile", text, sizeof(text)), mo->mobile, sizeof(mo->mobile));
+    keep_digits(made_text(data, "sender", text, sizeof(text)), mo->sender, sizeof(mo->sender));
+    keep_time(s, made_text(data, "sendTime", text, sizeof(text)), mo->send_time);
+    keep_time(s, made_text(data, "deliverTime", text, sizeof(text)), mo->deliver_time);
 }
 
 static void keep_state(const struct settings *s, const json_t *data, struct dialect_verdict *out)
@@ -402,13 +422,10 @@ static void keep_state(const struct settings *s, const json_t *data, struct dial
     } else if (strcmp(text, "1") == 0) {
         made_hear(RESULT_OTP_EXPIRED, out);
     } else if (strcmp(text, "2") == 0) {
-        made_hear(RESULT_OTP_VERIFIED, out);
-        keep_digits(made_text(data, "mobile", text, sizeof(text)), out->mo.mobile,
-                    sizeof(out->mo.mobile));
-        keep_digits(made_text(data, "sender", text, sizeof(text)), out->mo.sender,
-                    sizeof(out->mo.sender));
-        keep_time(s, made_text(data, "sendTime", text, sizeof(text)), out->mo.send_time);
-        keep_time(s, made_text(data, "deliverTime", text, sizeof(text)), out->mo.deliver_time);
+        keep_message(s, data, &out->mo);
+        /* A sender that is no phone number, which anybody may have, is nobody's answer. */
+        bool from_phone = out->mo.mobile[0] != '\0' || !is_told(data, "mobile");
+        made_hear(from_phone ? RESULT_OTP_VERIFIED : RESULT_PENDING, out);
     }
 }
 
