@@ -314,10 +314,13 @@ static void queue_given_back(struct core *core, struct job *j, const struct wire
 {
     bool settle = (j->flags & JOB_SETTLE) != 0;
     bool looked = (j->flags & JOB_LOOK) != 0 && !settle;
-    uint32_t least = g->code == RESULT_STORE_UNAVAILABLE ? STORE_RETRY_MS
-                     : looked && g->code != RESULT_NONE  ? LOOK_RETRY_MS
-                                                         : 0;
-    uint32_t delay = g->delay_ms > least ? g->delay_ms : least;
+    bool away = g->code == RESULT_STORE_UNAVAILABLE;
+    bool here = looked && g->code != RESULT_NONE && !away && !goes_elsewhere(j, g);
+    uint32_t delay = away && g->delay_ms < STORE_RETRY_MS ? STORE_RETRY_MS : g->delay_ms;
+    if (here) { /* once is enough: a shut route would have all its verifies looked up for ever */
+        j->flags |= JOB_LOOKED;
+        delay = 0;
+    }
     enum job_state to = delay > 0 ? JOB_DELAYED : JOB_QUEUED;
     j->at = core->now + (delay < WIRE_TTL_MAX_MS ? delay : WIRE_TTL_MAX_MS);
     if (goes_elsewhere(j, g)) {

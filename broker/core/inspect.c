@@ -193,7 +193,7 @@ static void check_sift(const struct core *core, const struct route *r)
         const struct job *j = job_at(core, at);
         /* A guest whose own route names others only now waits for some route to open. */
         bool begins = j->op == WIRE_OP_SEND || j->op == WIRE_OP_FLASH_CREATE;
-        bool asks = j->op == WIRE_OP_VERIFY && (j->flags & JOB_LOOK) == 0;
+        bool asks = j->op == WIRE_OP_VERIFY && (j->flags & (JOB_LOOK | JOB_LOOKED)) == 0;
         bool left = j->more == NULL || j->more->moves < CORE_MOVES_MAX;
         bool wants = (asks || (begins && left)) && (j->flags & JOB_WAS_STARTED) == 0 &&
                      job_asked(j) == r && r->policy.fallback_count > 0;

@@ -32,7 +32,6 @@ enum {
     STEP_EXPIRES_MAX = 10000, /* ends by time in one step */
     FLOWS_IDLE_MAX = 1024,    /* empty flows kept, so that one job at a time allocates nothing */
     CREDIT_MAX = 1000 * 1000, /* of one worker at a time */
-    LOOK_RETRY_MS = 500,      /* a verify looked up for nothing: until the next look, at least */
     STORE_RETRY_MS = 50,      /* a job given back for want of a store: at least */
     PROBES_TO_CLOSE = 3,      /* good probes in a row that close a breaker */
     BREAKER_OPEN_MAX_MS = 24 * 3600 * 1000,
@@ -59,7 +58,8 @@ enum job_flag {
     JOB_WAS_STARTED = 4,   /* a worker said that the call began, and died */
     JOB_SETTLE = 8,        /* goes out with ttl 0: to ask the store, not to call */
     JOB_PROBE = 16,        /* the one probe of a half-open breaker */
-    JOB_LOOK = 32          /* a verify in FREE_BAND: goes out to be looked up, not to call */
+    JOB_LOOK = 32,         /* a verify in FREE_BAND: goes out to be looked up, not to call */
+    JOB_LOOKED = 64        /* it was, and belongs to the route asked for: it waits for that */
 };
 
 /* What few jobs have. */

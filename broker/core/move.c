@@ -169,7 +169,8 @@ static void sift_job(struct core *core, struct route *r, struct job *j)
     if (!job_calls(j) || job_asked(j)->policy.fallback_count == 0) {
         return;
     }
-    if (j->op == WIRE_OP_VERIFY && job_asked(j) == r && (j->flags & JOB_WAS_STARTED) == 0) {
+    const unsigned settled = JOB_WAS_STARTED | JOB_LOOKED;
+    if (j->op == WIRE_OP_VERIFY && job_asked(j) == r && (j->flags & settled) == 0) {
         look(core, j, why);
     } else if (may_move(j) && has_moves_left(j) && !move_on(core, j, why)) {
         r->stuck = true;

@@ -408,23 +408,41 @@ static void a_verify_of_a_shut_route_is_looked_up(void **state)
     rig_expect_end(g, "before", JOB_END_REFUSED, RESULT_WRONG_OTP);
 }
 
-static void one_that_belongs_there_is_looked_up_until_it_opens(void **state)
+/* Thousands may wait for it: each look is a claim at the store. */
+static void one_that_belongs_there_is_looked_up_once(void **state)
 {
     struct rig *g = *state;
     pause_a(g);
     put(g, "v", "a", WIRE_OP_VERIFY);
-    uint32_t attempt = 1;
-    for (; attempt <= 6; attempt++) { /* more than attempts_max */
+    rig_step(g);
+    expect_sent(g, 1, "v", "", RESULT_INTEGRATION_PAUSED);
+    assert_true(rig_back(g, "v", 1, 0, 500, RESULT_INTEGRATION_PAUSED));
+    for (int i = 0; i < 10; i++) {
         rig_step(g);
-        expect_sent(g, attempt, "v", "", RESULT_INTEGRATION_PAUSED);
-        assert_true(rig_back(g, "v", attempt, 0, 0, RESULT_INTEGRATION_PAUSED));
-        assert_int_equal(rig_step(g), g->now + 500);
-        g->now += 500;
+        g->now += 1000;
     }
+    assert_int_equal(g->sent_n, 1);
     assert_true(rig_policy(g, "a", falling()));
     rig_step(g);
-    expect_sent(g, attempt, "v", "", RESULT_NONE);
+    expect_sent(g, 2, "v", "", RESULT_NONE); /* at once */
     assert_int_equal(rig_route_stats(g, "a").in_flight, 1);
+    assert_true(rig_back_via(g, "v", 2, RESULT_NONE, "c")); /* its session moved meanwhile */
+    rig_step(g);
+    expect_sent(g, 3, "v", "c", RESULT_NONE);
+}
+
+/* What says nothing of where it belongs. */
+static void a_look_without_a_store_is_repeated(void **state)
+{
+    struct rig *g = *state;
+    pause_a(g);
+    put(g, "v", "a", WIRE_OP_VERIFY);
+    for (uint32_t attempt = 1; attempt <= 6; attempt++) { /* more than attempts_max */
+        rig_step(g);
+        expect_sent(g, attempt, "v", "", RESULT_INTEGRATION_PAUSED);
+        assert_true(rig_back(g, "v", attempt, 0, 0, RESULT_STORE_UNAVAILABLE));
+        g->now += 500;
+    }
 }
 
 static void a_look_waiting_when_the_route_opens_is_a_call(void **state)
@@ -517,7 +535,8 @@ int main(void)
         TEST(the_middle_of_a_queue_moves),
         TEST(a_tenant_at_its_limit_moves_all_the_same),
         TEST(a_verify_of_a_shut_route_is_looked_up),
-        TEST(one_that_belongs_there_is_looked_up_until_it_opens),
+        TEST(one_that_belongs_there_is_looked_up_once),
+        TEST(a_look_without_a_store_is_repeated),
         TEST(a_look_waiting_when_the_route_opens_is_a_call),
         TEST(a_look_is_none_when_its_route_has_no_fallback_any_more),
         TEST(a_verify_without_fallback_waits),
