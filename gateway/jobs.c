@@ -129,7 +129,9 @@ void jobs_start(struct jobs *j, struct httpd_request *request, const char *id, s
     list_init(&job->node);
     if (!submit(j, job, id, in)) {
         free(job);
-        refuse(request, in, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
+        refuse(request, in, RESULT_QUEUE_FULL,
+               in->id[0] != '\0' ? "the same request is being answered, or too many wait here"
+                                 : "too many requests wait here for their answers");
         return;
     }
     job->kept = in->kept;

@@ -21,7 +21,7 @@ const struct result_row result_rows[RESULT_CODES] = {
     [RESULT_ALREADY_VERIFIED] = {"already_verified", false, 400,
                                  "this request was verified before; it counts once", 0},
     [RESULT_REQUEST_NOT_FOUND] = {"request_not_found", false, 400,
-                                  "no live request of this affiliate, integration and number", 0},
+                                  "no live request of this caller, integration and number", 0},
     [RESULT_INVALID_REQUEST] = {"invalid_request", false, 400, "a parameter is missing or wrong",
                                 0},
     [RESULT_INVALID_MSISDN] = {"invalid_msisdn", false, 400, "not a valid mobile number", 0},
