@@ -44,7 +44,9 @@ static bool nonce_fits(struct slice nonce, int64_t now_ms)
 /* A proxy in front makes everybody a neighbour, so what came through one is none. */
 static bool is_neighbour(const struct intake_input *in)
 {
-    static const char *const proxied[] = {"X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"};
+    static const char *const proxied[] = {"X-Forwarded-For",   "X-Forwarded-Host",
+                                          "X-Forwarded-Proto", "Forwarded",
+                                          "X-Real-IP",         "Via"};
     char text[INET6_ADDRSTRLEN] = "";
     struct in_addr four;
     struct in6_addr six;

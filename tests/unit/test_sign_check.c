@@ -300,6 +300,8 @@ static void unsigned_is_for_neighbours(void **state)
     assert_false(local_from("", NULL));
     assert_false(local_from("127.0.0.1", "X-Forwarded-For"));
     assert_false(local_from("127.0.0.1", "Forwarded"));
+    assert_false(local_from("127.0.0.1", "X-Forwarded-Proto"));
+    assert_false(local_from("127.0.0.1", "X-Forwarded-Host"));
     assert_false(local_from("127.0.0.1", "Via"));
     assert_false(local_from("127.0.0.1", "X-Real-IP"));
 }
