@@ -14,6 +14,7 @@ ASSET(redirect_js, "gateway/pages/redirect.js");
 
 enum {
     SMS_BYTES_MAX = 4096,
+    TEXT_BYTES_MAX = 16 * 1024,
     QR_BYTES_MAX = 9 * 1024, /* a longer link is shown without */
     QR_MARGIN = 4            /* modules of quiet zone, as ISO/IEC 18004 wants it */
 };
@@ -200,6 +201,23 @@ static void put_escaped(struct buf *out, struct slice s)
     }
 }
 
+/* Each word by itself, so that no line ends inside the one that is looked for. */
+static void put_words(struct buf *out, struct slice text)
+{
+    while (text.n > 0) {
+        const char *space = memchr(text.p, ' ', text.n);
+        size_t n = space != NULL ? (size_t)(space - text.p) : text.n;
+        buf_puts(out, "<span>");
+        put_escaped(out, slice_make(text.p, n));
+        buf_puts(out, "</span>");
+        if (space != NULL) {
+            buf_putc(out, ' ');
+            n++;
+        }
+        text = slice_make(text.p + n, text.n - n);
+    }
+}
+
 /* The asset's marks: {{name}} a value, escaped; {{!name}} as it is; {{?name}}…{{/}} only when the
  * value is not empty. They do not nest. */
 static void fill(struct buf *out, struct slice page, const struct values *v)
@@ -259,11 +277,14 @@ void redirect_page_write(struct buf *out, const struct redirect_page *p)
     struct values v;
     struct buf sms;
     struct buf path;
+    struct buf text;
     int size = 0;
     char side[12];
     char valid[96] = "";
     buf_init(&sms, SMS_BYTES_MAX);
     buf_init(&path, QR_BYTES_MAX);
+    buf_init(&text, TEXT_BYTES_MAX);
+    put_words(&text, p->text);
     redirect_sms_address(&sms, p->device, p->receiver, p->text);
     if (desktop) {
         draw_link(&path, p->link, &size);
@@ -275,7 +296,7 @@ void redirect_page_write(struct buf *out, const struct redirect_page *p)
     begin(&v, p->language);
     set_words(&v, w, desktop && path.n > 0);
     set(&v, "receiver", p->receiver);
-    set(&v, "text", p->text);
+    set(&v, "text", buf_slice(&text));
     set(&v, "sms", buf_slice(&sms));
     set(&v, "auto", desktop ? SLICE("") : SLICE(" data-auto"));
     set(&v, "qr", buf_slice(&path));
@@ -284,6 +305,7 @@ void redirect_page_write(struct buf *out, const struct redirect_page *p)
     fill(out, redirect_html(), &v);
     buf_free(&sms);
     buf_free(&path);
+    buf_free(&text);
 }
 
 void redirect_notice_write(struct buf *out, enum language language, enum redirect_notice notice)

@@ -77,6 +77,11 @@ static void check_account(const struct account *a, json_t *out)
                                "sends have nowhere to go",
                                a->name));
     }
+    if (a->callback_url[0] != '\0' && a->callback_secret[0] == '\0') {
+        warn(out, json_sprintf("account %s: it has a callback_url and no callback_secret, so its "
+                               "callbacks are not signed",
+                               a->name));
+    }
     if (a->sign == SIGN_NONE) {
         warn(out, json_sprintf("account %s: sign: none lets in whoever calls from this machine, "
                                "also through a proxy that hides it",

@@ -513,7 +513,8 @@ static bool report(const void *settings, const struct params *params, struct dia
         *why = "code must be the code in digits";
         return false;
     }
-    if (params_get(params, "err").n > 0) { /* no SMS came: there is nothing to tell of it */
+    struct slice err = params_get(params, "err");
+    if (err.n > 0 && !slice_is(err, "0")) { /* no SMS came: there is nothing to tell of it */
         out->code = RESULT_OTP_EXPIRED;
         return true;
     }

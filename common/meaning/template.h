@@ -76,6 +76,7 @@ enum template_filter {
     FILTER_BASE64,
     FILTER_UPPER,
     FILTER_LOWER,
+    FILTER_CODING,
     FILTERS
 };
 

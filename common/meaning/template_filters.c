@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "common/base/utf8.h"
 #include "common/meaning/msisdn.h"
 #include "common/meaning/phone.h"
 
@@ -22,6 +23,8 @@ const struct template_filter_row template_filters[FILTERS] = {
     [FILTER_BASE64] = {"base64", NULL, "Base64 with padding (RFC 4648, section 4)"},
     [FILTER_UPPER] = {"upper", NULL, "ASCII letters in upper case"},
     [FILTER_LOWER] = {"lower", NULL, "ASCII letters in lower case"},
+    [FILTER_CODING] = {"coding", NULL,
+                       "of a text: 0 when the GSM alphabet has all of it, 2 when it needs Unicode"},
 };
 
 static void put_hex(const unsigned char *bytes, size_t n, struct buf *out)
@@ -91,6 +94,28 @@ static void put_phone(struct slice value, enum template_filter form, struct buf 
     buf_puts(out, form == FILTER_DIALLED ? forms.dialled : forms.international);
 }
 
+/* GSM 03.38, 6.2.1, the default alphabet and its extension, without the ASCII of them. */
+static bool is_gsm(struct slice c)
+{
+    static const char beyond_ascii[] = "£¥èéùìòÇØøÅåΔΦΓΛΩΠΨΣΘΞÆæßÉ¤¡ÄÖÑÜ§¿äöñüà€";
+    if (c.n == 1) {
+        return c.p[0] != '`' && (c.p[0] >= ' ' || c.p[0] == '\n' || c.p[0] == '\r');
+    }
+    return memmem(beyond_ascii, sizeof(beyond_ascii) - 1, c.p, c.n) != NULL;
+}
+
+static void put_coding(struct slice text, struct buf *out)
+{
+    for (size_t n; text.n > 0; text = slice_make(text.p + n, text.n - n)) {
+        n = utf8_first(text);
+        if (n == 0 || !is_gsm(slice_make(text.p, n))) {
+            buf_putc(out, '2');
+            return;
+        }
+    }
+    buf_putc(out, '0');
+}
+
 static void put_case(struct slice value, char first, char last, struct buf *out)
 {
     for (size_t i = 0; i < value.n; i++) {
@@ -131,6 +156,9 @@ void template_filter_apply(enum template_filter filter, struct slice value, stru
         break;
     case FILTER_LOWER:
         put_case(value, 'A', 'Z', out);
+        break;
+    case FILTER_CODING:
+        put_coding(value, out);
         break;
     case FILTERS:
         must(false);

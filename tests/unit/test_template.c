@@ -247,6 +247,31 @@ static void errors_have_a_place_and_a_suggestion(void **state)
     }
 }
 
+static void a_text_tells_its_coding(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *coding;
+    } rows[] = {
+        {"Your code is 123456. [~] {x} ^ | \\ 5 € @ Ø", "0"},
+        {"Grüße, è ñ à Ω\nnext line", "0"},
+        {"", "0"},
+        {"a`b", "2"},
+        {"您的验证码是 123456", "2"},
+        {"code ç 1", "2"},
+        {"รหัส 1", "2"},
+        {"\xff", "2"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct template_values v = {.macro = {[MACRO_TEXT] = slice_of(rows[i].text)}};
+        struct template_error error;
+        char *coding = expanded("{text|coding}", TEMPLATE_QUERY, false, false, &v, &error);
+        assert_string_equal(coding, rows[i].coding);
+        free(coding);
+    }
+}
+
 static void raw_text_stays(void **state)
 {
     (void)state;
@@ -304,6 +329,7 @@ int main(void)
         cmocka_unit_test(bounds_hold),
         cmocka_unit_test(masks_secrets_and_codes),
         cmocka_unit_test(errors_have_a_place_and_a_suggestion),
+        cmocka_unit_test(a_text_tells_its_coding),
         cmocka_unit_test(raw_text_stays),
         cmocka_unit_test(knows_what_it_uses),
         cmocka_unit_test(uuids_are_version_4),
