@@ -497,7 +497,9 @@ int outbox_replay(redisContext *c, const char *prefix, const char *id, char erro
     }
     int outcome = reply_is(r, "written") ? 1 : reply_is(r, "gone") ? 0 : -1;
     if (outcome < 0) {
-        (void)snprintf(error, 512, "an attempt is running: try again when it is over");
+        (void)snprintf(error, 512, "%s",
+                       reply_is(r, "due") ? "it was not tried yet, and comes at its time"
+                                          : "an attempt is running: try again when it is over");
     }
     freeReplyObject(r);
     return outcome;

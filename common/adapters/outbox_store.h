@@ -153,7 +153,7 @@ MUST_CHECK bool outbox_list(redisContext *c, const char *prefix, unsigned tag, c
 MUST_CHECK int outbox_show(redisContext *c, const char *prefix, const char *id,
                            struct outbox_row *row, char error[512]);
 /* Due again, with the whole schedule before it. 1: it is, 0: there is none, -1: error filled (also
- * when an attempt runs). */
+ * when an attempt runs, or none was made yet). */
 MUST_CHECK int outbox_replay(redisContext *c, const char *prefix, const char *id, char error[512]);
 
 #endif

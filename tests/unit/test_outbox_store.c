@@ -382,6 +382,8 @@ static void test_list_show_replay(void **state)
     struct due d = due(w);
     assert_true(d.found.more);
     assert_int_equal(d.found.count, OUTBOX_DUE_MAX);
+    assert_int_equal(outbox_replay(w->c, PREFIX, d.id, error), -1); /* never tried */
+    assert_string_equal(error, "it was not tried yet, and comes at its time");
     assert_int_equal(claim(w, d.id, 1, 5000).outcome, OUTBOX_WON);
     assert_int_equal(outbox_replay(w->c, PREFIX, d.id, error), -1); /* running */
     assert_true(finish(w, d.id, 1, OUTBOX_DEAD, 0));
