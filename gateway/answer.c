@@ -2,30 +2,10 @@
 
 #include <stdio.h>
 
-#include "common/base/utf8.h"
+#include "common/meaning/json_text.h"
 
 /* When a busy system does not say for how long. */
 enum { RETRY_AFTER_DEFAULT_S = 1 };
-
-json_t *answer_text(struct slice s)
-{
-    struct buf clean;
-    buf_init(&clean, s.n + 1);
-    while (s.n > 0) {
-        size_t n = utf8_first(s);
-        if (n == 0) {
-            buf_putc(&clean, '?');
-            n = 1;
-        } else {
-            buf_put(&clean, s.p, n);
-        }
-        s = slice_make(s.p + n, s.n - n);
-    }
-    json_t *j = json_stringn(buf_text(&clean), clean.n);
-    must(j != NULL);
-    buf_free(&clean);
-    return j;
-}
 
 void answer_put(json_t *root, const char *key, json_t *value)
 {
@@ -79,7 +59,7 @@ void answer_plain(struct answer *a, const char *type, struct slice body)
 json_t *answer_sentence(enum result_code code, struct slice detail)
 {
     const struct result_row *row = &result_rows[code];
-    json_t *words = answer_text(detail.n > 0 ? detail : slice_of(row->meaning));
+    json_t *words = json_text(detail.n > 0 ? detail : slice_of(row->meaning));
     json_t *j = json_sprintf("%s: %s", row->name, json_string_value(words));
     must(j != NULL);
     json_decref(words);
@@ -101,7 +81,7 @@ static void put_detail(json_t *root, enum result_code code, struct slice detail)
         detail = slice_of(result_rows[code].meaning);
     }
     if (detail.n > 0) {
-        answer_put(root, "detail", answer_text(detail));
+        answer_put(root, "detail", json_text(detail));
     }
 }
 
@@ -134,10 +114,10 @@ static void put_success(json_t *root, enum answer_shape shape, enum result_code 
     (void)snprintf(word, sizeof(word), "%s%s", result_name(code), published ? "_successfully" : "");
     answer_put(root, "response", json_string(word));
     if (shape == ANSWER_AF && code != RESULT_OTP_VERIFIED && r->request_id.n > 0) {
-        answer_put(root, "data", answer_text(r->request_id));
+        answer_put(root, "data", json_text(r->request_id));
     }
     if (r->url.n > 0) {
-        answer_put(root, "url", answer_text(r->url));
+        answer_put(root, "url", json_text(r->url));
     }
 }
 
@@ -154,7 +134,7 @@ static void put_advertiser(json_t *root, enum answer_shape shape, const struct j
     json_t *advertiser = json_object();
     must(advertiser != NULL);
     answer_put(advertiser, "http", json_integer(r->advertiser_http));
-    answer_put(advertiser, "body", answer_text(body));
+    answer_put(advertiser, "body", json_text(body));
     answer_put(root, "advertiser", advertiser);
 }
 

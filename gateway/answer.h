@@ -57,8 +57,6 @@ void answer_json(struct answer *a, json_t *root);
 void answer_plain(struct answer *a, const char *type, struct slice body);
 /* Puts value, which is taken over, behind the others. */
 void answer_put(json_t *root, const char *key, json_t *value);
-/* A text of others: what is not UTF-8 becomes "?". */
-json_t *answer_text(struct slice s);
 /* "word: what it means", in the detail's words where there are some. */
 json_t *answer_sentence(enum result_code code, struct slice detail);
 /* What Retry-After says: what is known (0 or less: nothing is); the busy statuses always say when

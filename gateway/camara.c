@@ -6,6 +6,7 @@
 
 #include "common/base/rng.h"
 #include "common/base/utf8.h"
+#include "common/meaning/json_text.h"
 #include "gateway/intake.h"
 #include "gateway/otp_request.h"
 #include "gateway/outcome.h"
@@ -148,9 +149,9 @@ static void say_sent(struct answer *a, const struct kept *kept, const struct job
     must(root != NULL);
     answer_begin(a, 200);
     put_correlator(a, kept);
-    answer_put(root, "authenticationId", answer_text(r->request_id));
+    answer_put(root, "authenticationId", json_text(r->request_id));
     if (r->url.n > 0) {
-        answer_put(root, "url", answer_text(r->url));
+        answer_put(root, "url", json_text(r->url));
     }
     answer_json(a, root);
 }

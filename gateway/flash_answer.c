@@ -1,7 +1,7 @@
 #include "gateway/flash_answer.h"
 
 #include <stdio.h>
-
+#include "common/meaning/json_text.h"
 #include "common/meaning/code.h"
 #include "common/meaning/fotp_words.h"
 #include "common/meaning/zone.h"
@@ -33,7 +33,7 @@ static json_t *begin(struct answer *a, enum language language, enum result_code 
 static void put_text(json_t *data, const char *key, struct slice text)
 {
     if (text.n > 0) {
-        answer_put(data, key, answer_text(text));
+        answer_put(data, key, json_text(text));
     }
 }
 
@@ -89,7 +89,7 @@ void flash_answer_failure(struct answer *a, enum language language, enum result_
     bool is_failure = strcmp(fotp_words[code].code, FOTP_SUCCESS) != 0;
     json_t *root = begin(a, language, is_failure ? code : RESULT_INTERNAL_ERROR, http);
     if (detail.n > 0) {
-        json_t *words = answer_text(detail);
+        json_t *words = json_text(detail);
         json_t *message =
             json_sprintf("%s: %s", json_string_value(json_object_get(root, "message")),
                          json_string_value(words));

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "common/meaning/job_ops.h"
+#include "common/meaning/json_text.h"
 #include "gateway/intake.h"
 #include "gateway/otp_request.h"
 #include "gateway/outcome.h"
@@ -73,15 +74,15 @@ static int http_of(enum result_code code)
 static void put_ids(json_t *root, const struct says *s)
 {
     if (!s->verify) {
-        answer_put(root, "MSGID", answer_text(s->result->request_id));
+        answer_put(root, "MSGID", json_text(s->result->request_id));
         if (s->result->url.n > 0) {
-            answer_put(root, "url", answer_text(s->result->url));
+            answer_put(root, "url", json_text(s->result->url));
         }
         return;
     }
     uint64_t msgid = s->kept != NULL ? s->kept->msgid : 0;
     answer_put(root, "MSGID", json_integer((json_int_t)msgid));
-    answer_put(root, "EXTID", answer_text(s->result->eid));
+    answer_put(root, "EXTID", json_text(s->result->eid));
     answer_put(root, "RESULT", json_string(s->code == RESULT_OTP_VERIFIED ? "PASS" : "FAILED"));
 }
 

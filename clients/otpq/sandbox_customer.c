@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "common/base/map.h"
-#include "common/base/utf8.h"
 #include "common/meaning/fields.h"
+#include "common/meaning/json_text.h"
 
 enum { KEY_BYTES_MAX = CUSTOMER_NAME_BYTES_MAX + 1 + 64 };
 
@@ -82,27 +82,6 @@ static bool still_fails(struct customer *c, const struct customer_callback *call
     return m->seen++ < callback->fail;
 }
 
-/* Bytes of others as JSON text: what is not UTF-8 becomes "?". */
-static json_t *text_of(struct slice s)
-{
-    struct buf clean;
-    buf_init(&clean, s.n + 1);
-    while (s.n > 0) {
-        size_t n = utf8_first(s);
-        if (n == 0) {
-            buf_putc(&clean, '?');
-            n = 1;
-        } else {
-            buf_put(&clean, s.p, n);
-        }
-        s = slice_make(s.p + n, s.n - n);
-    }
-    json_t *text = json_stringn(buf_text(&clean), clean.n);
-    must(text != NULL);
-    buf_free(&clean);
-    return text;
-}
-
 int customer_take(struct customer *c, const struct customer_callback *callback)
 {
     int answered = still_fails(c, callback) ? 500 : 200;
@@ -110,9 +89,9 @@ int customer_take(struct customer *c, const struct customer_callback *callback)
     if (body.n > CUSTOMER_BODY_BYTES_MAX) {
         body.n = CUSTOMER_BODY_BYTES_MAX;
     }
-    json_t *said = json_pack("{so so sO so sO sI si}", "name", text_of(callback->name), "method",
-                             text_of(callback->method), "query", callback->query, "body",
-                             text_of(body), "headers", callback->headers, "at_ms",
+    json_t *said = json_pack("{so so sO so sO sI si}", "name", json_text(callback->name), "method",
+                             json_text(callback->method), "query", callback->query, "body",
+                             json_text(body), "headers", callback->headers, "at_ms",
                              (json_int_t)callback->at_ms, "answered", answered);
     must(said != NULL);
     json_t **place = &c->callbacks[c->taken++ % CUSTOMER_CALLBACKS_MAX];
