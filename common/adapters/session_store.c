@@ -379,7 +379,7 @@ static const char *maker_word(const struct integration *route, bool link)
     return link ? "l" : route->maker == CODE_BY_OTPQ ? "o" : "a";
 }
 
-/* What session.lua calls flags and facts. */
+/* What tell.lua calls flags and facts. */
 static void put_send_facts(struct session_args *a, const struct session_job *job)
 {
     char flags[3] = "";

@@ -8,6 +8,7 @@
 ASSET(lua_shared, "common/adapters/lua/shared.lua");
 ASSET(lua_outbox_emit, "common/adapters/lua/outbox_emit.lua");
 ASSET(lua_session, "common/adapters/lua/session.lua");
+ASSET(lua_tell, "common/adapters/lua/tell.lua");
 ASSET(lua_claim_send, "common/adapters/lua/claim_send.lua");
 ASSET(lua_finish_send, "common/adapters/lua/finish_send.lua");
 ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
@@ -27,34 +28,50 @@ ASSET(lua_outbox_replay, "common/adapters/lua/outbox_replay.lua");
 ASSET(lua_apply, "common/adapters/lua/apply.lua");
 ASSET(lua_records, "common/adapters/lua/records.lua");
 
-/* What stands in front of a script. */
-enum prelude {
-    ALONE,
-    OF_JOBS,    /* shared.lua, outbox_emit.lua, session.lua */
-    OF_REPORTS, /* the same and report_apply.lua */
-    OF_TASKS /* outbox_shared.lua */
+/* A script's parts stand in this order, each at most once. Redis makes every function of a script
+ * anew whenever it runs, so a script has only what it calls, and what few runs call is made by a
+ * function of its own, telling(): most sends have nobody to tell. */
+enum part { PARTS_END, SHARED, SESSION, EMIT, TELL, APPLY, TASKS, LATER, LATER_END };
+
+enum { PARTS_MAX = 8 };
+
+static struct slice later_begin(void)
+{
+    return SLICE("local function telling()\n");
+}
+
+static struct slice later_end(void)
+{
+    return SLICE("return {session_sent = session_sent, send = tell_send, better = tell_better,\n"
+                 "        told = told, starts = starts, reporting = reporting}\nend\n");
+}
+
+static struct slice (*const part_sources[])(void) = {
+    [SHARED] = lua_shared, [SESSION] = lua_session,    [EMIT] = lua_outbox_emit,
+    [TELL] = lua_tell,     [APPLY] = lua_report_apply, [TASKS] = lua_outbox_shared,
+    [LATER] = later_begin, [LATER_END] = later_end,
 };
 
 static const struct {
     struct slice (*source)(void); /* the script's own file */
-    enum prelude prelude;
+    enum part parts[PARTS_MAX];   /* what stands before it */
 } script_rows[STORE_SCRIPTS] = {
-    [STORE_CLAIM_SEND] = {lua_claim_send, OF_REPORTS},
-    [STORE_FINISH_SEND] = {lua_finish_send, OF_REPORTS},
-    [STORE_CLAIM_VERIFY] = {lua_claim_verify, OF_JOBS},
-    [STORE_FINISH_VERIFY] = {lua_finish_verify, OF_JOBS},
-    [STORE_RELEASE] = {lua_release, OF_JOBS},
-    [STORE_REPORT] = {lua_report, OF_REPORTS},
-    [STORE_FLASH_RESERVE] = {lua_flash_reserve, ALONE},
-    [STORE_FLASH_LOOK] = {lua_flash_look, ALONE},
-    [STORE_OUTBOX_DUE] = {lua_outbox_due, OF_TASKS},
-    [STORE_OUTBOX_CLAIM] = {lua_outbox_claim, OF_TASKS},
-    [STORE_OUTBOX_FINISH] = {lua_outbox_finish, OF_TASKS},
-    [STORE_OUTBOX_PUT] = {lua_outbox_put, OF_TASKS},
-    [STORE_OUTBOX_LIST] = {lua_outbox_list, OF_TASKS},
-    [STORE_OUTBOX_REPLAY] = {lua_outbox_replay, OF_TASKS},
-    [STORE_APPLY] = {lua_apply, ALONE},
-    [STORE_RECORDS] = {lua_records, ALONE},
+    [STORE_CLAIM_SEND] = {lua_claim_send, {SHARED, LATER, SESSION, EMIT, TELL, APPLY, LATER_END}},
+    [STORE_FINISH_SEND] = {lua_finish_send, {SHARED, SESSION, LATER, EMIT, TELL, APPLY, LATER_END}},
+    [STORE_CLAIM_VERIFY] = {lua_claim_verify, {SHARED, SESSION, EMIT, TELL}},
+    [STORE_FINISH_VERIFY] = {lua_finish_verify, {SHARED, SESSION, EMIT, TELL}},
+    [STORE_RELEASE] = {lua_release, {SHARED, SESSION}},
+    [STORE_REPORT] = {lua_report, {SHARED, EMIT, TELL, APPLY}},
+    [STORE_FLASH_RESERVE] = {lua_flash_reserve, {PARTS_END}},
+    [STORE_FLASH_LOOK] = {lua_flash_look, {PARTS_END}},
+    [STORE_OUTBOX_DUE] = {lua_outbox_due, {TASKS}},
+    [STORE_OUTBOX_CLAIM] = {lua_outbox_claim, {TASKS}},
+    [STORE_OUTBOX_FINISH] = {lua_outbox_finish, {TASKS}},
+    [STORE_OUTBOX_PUT] = {lua_outbox_put, {TASKS}},
+    [STORE_OUTBOX_LIST] = {lua_outbox_list, {TASKS}},
+    [STORE_OUTBOX_REPLAY] = {lua_outbox_replay, {TASKS}},
+    [STORE_APPLY] = {lua_apply, {PARTS_END}},
+    [STORE_RECORDS] = {lua_records, {PARTS_END}},
 };
 
 enum { SCRIPT_BYTES_MAX = 64 * 1024 };
@@ -79,16 +96,9 @@ static void script_make(enum store_script script)
 {
     struct buf *b = &scripts[script].source;
     buf_init(b, SCRIPT_BYTES_MAX);
-    enum prelude prelude = script_rows[script].prelude;
-    if (prelude == OF_JOBS || prelude == OF_REPORTS) {
-        buf_put_slice(b, lua_shared());
-        buf_put_slice(b, lua_outbox_emit());
-        buf_put_slice(b, lua_session());
-    }
-    if (prelude == OF_REPORTS) {
-        buf_put_slice(b, lua_report_apply());
-    } else if (prelude == OF_TASKS) {
-        buf_put_slice(b, lua_outbox_shared());
+    const enum part *parts = script_rows[script].parts;
+    for (size_t i = 0; i < PARTS_MAX && parts[i] != PARTS_END; i++) {
+        buf_put_slice(b, part_sources[parts[i]]());
     }
     buf_put_slice(b, script_rows[script].source());
     must(buf_ok(b));

@@ -66,8 +66,8 @@ static int teardown(void **state)
 /* Runs lines of Lua as a session script of a job would run them. */
 static void as_job(struct world *w, const char *job, const char *lua)
 {
-    struct slice whole = store_script_source(STORE_CLAIM_SEND);
-    const char *own = strstr(whole.p, "-- dispatched -> started");
+    struct slice whole = store_script_source(STORE_REPORT);
+    const char *own = strstr(whole.p, "-- Something came in");
     assert_non_null(own);
     struct buf source;
     buf_init(&source, 100000);

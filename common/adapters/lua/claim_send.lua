@@ -1,8 +1,7 @@
 -- dispatched -> started, before the first byte to whoever delivers the code.
 -- ARGV after the shared ones: 21 maker (o: otpq makes the code, a: advertiser), 22 cooldown ms, 23
 -- sends_max, 24 window ms, 25 checks, 26 '1': what may have been sent may be sent again, 27 flags and
--- 28 facts (msgpack) as session.lua has them, 29.. steps
-local flags, facts = ARGV[27], cmsgpack.unpack(ARGV[28])
+-- 28 facts (msgpack) as tell.lua has them, 29.. steps
 local rid, again, slot, unsure, mac, user = RID, 0, nil, nil, nil, nil
 local what, said = known()
 if said then
@@ -16,17 +15,21 @@ local function refuse(code, retry_ms)
   return ends('refused', code, 'refused')
 end
 
-local reports = what == 'over' and reporting()
-local waiting = reports and reports.waiting(j.rid, facts.via) or {}
-local sent = reports and reports.say_sent(waiting)
--- What is known to have arrived is not sent again, unless nobody could check its code.
-local arrived = sent and not starts(ROUTE, 'flash:') and (ARGV[21] ~= 'o' or j.mac)
+local tell, reports, facts, waiting, sent, arrived
+if what == 'over' then
+  tell, facts = telling(), cmsgpack.unpack(ARGV[28])
+  reports = tell.reporting()
+  waiting = reports.waiting(j.rid, facts.via)
+  sent = reports.say_sent(waiting)
+  -- What is known to have arrived is not sent again, unless nobody could check its code.
+  arrived = sent and not tell.starts(ROUTE, 'flash:') and (ARGV[21] ~= 'o' or j.mac)
+end
 if what == 'over' and (ARGV[26] ~= '1' or arrived) then
   j.at = j.unsure or j.at
   local fin, code = sent and 'done' or 'unknown', sent and 'otp_sent' or 'outcome_unknown'
   if j.again ~= 1 or j.mac then
-    session_sent(j.rid, sent and 'sent' or 'unknown', '', j.user or '', j.mac or '', facts)
-    tell_send(j.rid, fin, code, flags, facts)
+    tell.session_sent(j.rid, sent and 'sent' or 'unknown', '', j.user or '', j.mac or '', facts)
+    tell.send(j.rid, fin, code, ARGV[27], facts)
   end
   j.mac, j.user = nil, nil
   steps(j.rid, #ARGV + 1, 'lease_over', code)

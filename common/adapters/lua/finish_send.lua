@@ -1,7 +1,7 @@
 -- started -> done, refused, unknown or expired, for a send: result, session, click, counters and
 -- time-line at once.
 -- ARGV after the shared ones: 21 end, 22 code, 23 advertiser's request id, 24 user id, 25 code's MAC
--- ('' unless otpq made it), 26 result body, 27 flags and 28 facts (msgpack) as session.lua has them,
+-- ('' unless otpq made it), 26 result body, 27 flags and 28 facts (msgpack) as tell.lua has them,
 -- 29.. steps
 local whose = ours()
 if whose == 'again' then
@@ -21,7 +21,10 @@ if j.unsure then
 end
 j.mac, j.user = nil, nil
 local went = fin == 'done' or fin == 'unknown'
-local reports, body = went and reports_wait(RID) and reporting(), ARGV[26]
+local body, link = ARGV[26], went and string.find(flags, 'l', 1, true)
+local reported = went and redis.call('EXISTS', key('rp', RID)) == 1
+local tell = (reported or link or facts.lane) and telling()
+local reports = reported and tell.reporting()
 local waiting = reports and reports.waiting(RID, facts.via)
 if fin == 'unknown' and reports and reports.say_sent(waiting) then
   fin, code, body = 'done', 'otp_sent', reports.body_sent(body, RID)
@@ -33,10 +36,12 @@ else
 end
 steps(RID, 29, 'session_written', code)
 if whose ~= 'late' then
-  tell_send(RID, fin, code, flags, facts)
-elseif fin == 'done' and j.code ~= code and starts(facts.lane, 'account:') and
+  if tell then
+    tell.send(RID, fin, code, flags, facts)
+  end
+elseif fin == 'done' and j.code ~= code and tell and tell.starts(facts.lane, 'account:') and
        not string.find(flags, 'r', 1, true) then
-  tell_better('status', facts.lane, told(RID, code))
+  tell.better('status', facts.lane, tell.told(RID, code))
 end
 if reports then
   reports.apply_all(RID, waiting)

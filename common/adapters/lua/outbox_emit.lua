@@ -1,4 +1,4 @@
--- Stands between shared.lua and every script of a job: what a transition has to tell somebody
+-- Stands behind shared.lua: what a transition has to tell somebody
 -- outside becomes a task of the outbox in the same step, so that neither is there without the other
 -- (docs/callbacks.md). o: one task; due: those that go on, by when they are due next; ol: the same, by
 -- when they were due first; oe: the ended ones, by when they ended.

@@ -1,8 +1,8 @@
--- Stands behind session.lua where reports are applied: when one comes, and when the session of one
+-- Stands behind tell.lua where reports are applied: when one comes, and when the session of one
 -- that came too early is written. r, a report: job (that brought it), event, code, facts (what the
 -- user sent), msisdn, masked, hash (of who sent it), arid (the advertiser's id of the request),
 -- route (lane that it came in by), party (whose requests it may be about, '0': anybody's).
--- Made when it is needed: few sends have a report that waits, and each function costs its making.
+-- Made when it is needed: each function costs its making.
 local function reporting()
   local REPORTS_EACH_MAX, REPORTS_WAIT_MAX, REPORT_STEPS_MAX = 8, 256, 20
   local REPORTS_WAIT_KEEP_MS = 86400000
@@ -230,6 +230,3 @@ local function reporting()
           say_sent = reports_say_sent, apply_all = reports_apply}
 end
 
-local function reports_wait(rid)
-  return redis.call('EXISTS', key('rp', rid)) == 1
-end

@@ -21,8 +21,10 @@ if j then
   j = cmsgpack.unpack(j)
 end
 
+local TAGGED = ':{' .. T .. '}:'
+
 local function key(kind, rest)
-  return P .. kind .. ':{' .. T .. '}:' .. rest
+  return P .. kind .. TAGGED .. rest
 end
 
 local function seconds(ms)
@@ -65,9 +67,11 @@ local function steps(rid, from, step, detail)
   local t = key('t', rid)
   local now = string.format('{"at_ms":%.0f,"step":"%s","job":"%s","op":"%s","detail":"%s"}', NOW,
                             step, JOB, OP, detail)
-  local all = {unpack(ARGV, from)}
-  all[#all + 1] = now
-  if redis.call('RPUSH', t, unpack(all)) > STEPS_MAX then
+  local last = #ARGV + 1
+  ARGV[last] = now -- only for the call: a longer list would look like more arguments
+  local count = redis.call('RPUSH', t, unpack(ARGV, from, last))
+  ARGV[last] = nil
+  if count > STEPS_MAX then
     redis.call('LTRIM', t, -STEPS_MAX, -1)
   end
   redis.call('PEXPIRE', t, VALID_MS + SESSION_KEEP_MS)
