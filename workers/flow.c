@@ -65,17 +65,6 @@ void flow_explain(struct flow *f, const char *fmt, ...)
     va_end(args);
 }
 
-/* The broker took the job to another integration's lane before anybody ran it. */
-static void note_move(struct flow *f, int64_t wall_ms)
-{
-    if (f->job.moved != RESULT_NONE && f->job.via.n > 0) {
-        char detail[sizeof f->steps[0].detail];
-        (void)snprintf(detail, sizeof detail, "%s -> %.*s", result_name(f->job.moved),
-                       SLICE_ARG(f->job.via));
-        add_step(f, "fallback", wall_ms, detail);
-    }
-}
-
 static struct flow *flow_new(struct flows *all, struct link *from, const struct wire_job *job,
                              struct slice body, struct slice *kept)
 {
@@ -97,8 +86,6 @@ static struct flow *flow_new(struct flows *all, struct link *from, const struct 
     f->records = records_ref(records_watch_now(all->watch));
     must(evtimer_assign(&f->timer, all->base, on_timer, f) == 0);
     add_step(f, "accepted", wall_ms - job->queued_ms, trace);
-    add_step(f, "dispatched", wall_ms, "");
-    note_move(f, wall_ms);
     list_init(&f->turn);
     list_init(&f->link);
     list_push(&all->running, &f->link);
@@ -368,25 +355,61 @@ static bool moves_on(enum result_code code)
            code == RESULT_ALREADY_SUBSCRIBED || code == RESULT_INTEGRATION_PAUSED;
 }
 
-/* The one to try after the one that was called; NULL: that was the last. The list is the asked
- * route's alone. */
-static const struct integration *next_of(const struct flow *f)
+/* Whether the records let a name of the list be called. If not, the time-line says why: who reads
+ * the list would look for it there. */
+static bool passes_by(struct flow *f, const char *name)
 {
-    const struct record_list *list = &f->route->fallback;
+    const struct integration *i = records_integration(f->records, slice_of(name));
+    char detail[sizeof f->steps[0].detail];
+    const char *why = i == NULL   ? result_name(RESULT_INTEGRATION_NOT_FOUND)
+                      : i->paused ? result_name(RESULT_INTEGRATION_PAUSED)
+                      : !i->dialect->has(i->settings, f->op->call) ? "has no such call"
+                                                                   : NULL;
+    if (why != NULL) {
+        (void)snprintf(detail, sizeof detail, "%s skipped: %s", name, why);
+        add_step(f, "fallback", clock_wall_ms(), detail);
+    }
+    return why != NULL;
+}
+
+/* Its place in the list, or the list's end. */
+static uint32_t place_of(const struct record_list *list, struct slice name)
+{
     uint32_t i = 0;
-    if (f->called != f->route) {
-        while (i < list->count && strcmp(list->at[i], f->called->name) != 0) {
-            i++;
-        }
+    while (i < list->count && !slice_is(name, list->at[i])) {
         i++;
     }
-    for (; i < list->count; i++) {
-        const struct integration *next = records_integration(f->records, slice_of(list->at[i]));
-        if (next != NULL && !next->paused && next->dialect->has(next->settings, f->op->call)) {
-            return next;
-        }
+    return i;
+}
+
+/* The one to try after the one that was called; NULL: that was the last. The list is the asked
+ * route's alone. */
+static const struct integration *next_of(struct flow *f)
+{
+    const struct record_list *list = &f->route->fallback;
+    uint32_t i = f->called == f->route ? 0 : place_of(list, slice_of(f->called->name)) + 1;
+    while (i < list->count && passes_by(f, list->at[i])) {
+        i++;
     }
-    return NULL;
+    return i < list->count ? records_integration(f->records, slice_of(list->at[i])) : NULL;
+}
+
+/* The broker took the job to another integration's lane before anybody ran it. It may have passed
+ * by others for their breakers or for want of room, which is not known here. */
+static void note_move(struct flow *f)
+{
+    const struct record_list *list = &f->route->fallback;
+    uint32_t end = place_of(list, f->job.via);
+    char detail[sizeof f->steps[0].detail];
+    if (f->job.moved == RESULT_NONE || f->job.via.n == 0) {
+        return;
+    }
+    for (uint32_t i = 0; end < list->count && i < end; i++) {
+        (void)passes_by(f, list->at[i]);
+    }
+    (void)snprintf(detail, sizeof detail, "%s -> %.*s", result_name(f->job.moved),
+                   SLICE_ARG(f->job.via));
+    add_step(f, "fallback", clock_wall_ms(), detail);
 }
 
 /* True: the job is on its way to the next integration. */
@@ -816,6 +839,19 @@ static void describe_claim(struct flow *f, struct slice body)
     };
 }
 
+/* Which hand-over this is, when it is not the first or not to the route itself. */
+static void note_dispatch(struct flow *f)
+{
+    char detail[sizeof f->steps[0].detail] = "";
+    bool first = f->job.attempt <= 1;
+    int n = first ? 0 : snprintf(detail, sizeof detail, "attempt %" PRIu32, f->job.attempt);
+    if (f->called != f->route) {
+        (void)snprintf(detail + n, sizeof detail - (size_t)n, "%svia %s", first ? "" : ", ",
+                       f->called->name);
+    }
+    add_step(f, "dispatched", clock_wall_ms(), detail);
+}
+
 /* Whose rules hold and who is called. False: one of the two is not there. */
 static bool find_route(struct flow *f)
 {
@@ -841,6 +877,8 @@ static bool waits_for_pause(struct flow *f)
 
 static void line_up(struct flow *f, struct slice body)
 {
+    note_move(f);
+    note_dispatch(f);
     describe_claim(f, body);
     if (waits_for_pause(f)) {
         give_back(f, RESULT_NONE, FLOW_ROUTE_BACK_MS, f->job.attempt);

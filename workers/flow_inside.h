@@ -23,8 +23,8 @@ enum flow_state {
 };
 
 enum {
-    FLOW_STEPS_MAX = 10,
-    FLOW_RESERVE_TRIES = 20, /* codes tried until one is free */
+    FLOW_STEPS_MAX = SESSION_STEPS_MAX, /* seven, and each of a full list of fallbacks */
+    FLOW_RESERVE_TRIES = 20,            /* codes tried until one is free */
     FLOW_LINK_DIGITS_MAX = 6,
     FLOW_CTX_BYTES_MAX = 16 * 1024, /* what a postback may need of the send */
     FLOW_CLAIMS_MAX = 256,

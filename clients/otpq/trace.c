@@ -68,6 +68,17 @@ static const char *text_of(const json_t *object, const char *key)
     return text != NULL ? text : "";
 }
 
+/* A job that goes on in other hands is told with all that was known when it came to them: that it
+ * was accepted is so in each of them, and true once. */
+static bool is_told(const struct trace *t, const struct trace_step *s)
+{
+    bool told = false;
+    for (size_t i = 0; i < t->count && strcmp(s->step, "accepted") == 0; i++) {
+        told |= strcmp(t->steps[i].step, s->step) == 0 && strcmp(t->steps[i].job, s->job) == 0;
+    }
+    return told;
+}
+
 static void take_step(struct trace *t, const redisReply *element)
 {
     json_error_t error;
@@ -86,6 +97,10 @@ static void take_step(struct trace *t, const redisReply *element)
                              .job = text_of(e, "job"),
                              .op = text_of(e, "op"),
                              .detail = text_of(e, "detail")};
+    if (is_told(t, s)) {
+        json_decref(e);
+        return;
+    }
     for (size_t i = 0; i < t->count; i++) {
         if (strcmp(t->steps[i].job, s->job) == 0) {
             s->job_order = t->steps[i].job_order;
@@ -139,10 +154,11 @@ static bool read_steps(struct trace *t, redisContext *c)
 static bool read_session(struct trace *t, redisContext *c)
 {
     redisReply *r = answered(t, c,
-                             redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s", t->prefix,
-                                          t->tag, t->request_id, session_fields[0],
+                             redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s %s %s",
+                                          t->prefix, t->tag, t->request_id, session_fields[0],
                                           session_fields[1], session_fields[2], session_fields[3],
-                                          session_fields[4], session_fields[5], session_fields[6]));
+                                          session_fields[4], session_fields[5], session_fields[6],
+                                          session_fields[7], session_fields[8]));
     if (r == NULL) {
         return false;
     }

@@ -36,7 +36,8 @@ struct session_step {
     const char
         *step;     /* "accepted", "dispatched", "started", "connect", "first_byte", "answer", … */
     int64_t at_ms; /* wall clock */
-    char detail[64]; /* "" or a short fact: "http 200", "attempt 2"; no secrets, no numbers */
+    /* "" or a short fact: "http 200", "attempt 2", "NAME skipped: WHY"; no secrets, no numbers */
+    char detail[112];
 };
 enum { SESSION_STEPS_MAX = 16 };
 

@@ -1,4 +1,5 @@
 """A send whose integration cannot send goes on with the next one; its verify finds it there."""
+import json
 import os
 import re
 import subprocess
@@ -34,6 +35,11 @@ def records(rig):
         "strict": integration(port, "no", more=to("good")),
         "resets": integration(port, "reset", more=to("good")),
         "picky": integration(port, "ok", verify="no", more=to("good")).replace("msisdn_blocked", "wrong_otp"),
+        "skips": integration(port, "ok", more="    paused: true\n" + to("asleep", "unfit-too", "asleep-too", "good")),
+        "skips-later": integration(rig.nobody, "ok", more=to("asleep", "unfit-too", "asleep-too", "good")),
+        "asleep": integration(port, "ok", more="    paused: true\n"),
+        "asleep-too": integration(port, "ok", more="    paused: true\n"),
+        "unfit-too": integration(port, "no").replace("msisdn_blocked", "not_eligible"),
         "local": integration(rig.nobody, "ok", maker="otpq", more=to("local-too")),
         "local-too": integration(port, "ok", maker="otpq"),
     }
@@ -67,12 +73,22 @@ def verified(rig, route, msisdn, request_id, expected="otp_verified"):
     assert envelope["code"] == expected, (envelope, body)
 
 
+def trace(rig, request_id, *more):
+    done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "trace", "--config", rig.dir + "/otpq.yaml",
+                           request_id, *more], stdout=subprocess.PIPE, timeout=20 * SLOW)
+    assert done.returncode == 0
+    return done.stdout.decode()
+
+
 def steps(rig, request_id):
     """What the time-line says of fallback."""
-    done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "trace", "--config", rig.dir + "/otpq.yaml",
-                           request_id], stdout=subprocess.PIPE, timeout=20 * SLOW)
-    assert done.returncode == 0
-    return re.findall(r"fallback\s+(\S+ -> \S+)", done.stdout.decode())
+    return re.findall(r"fallback\s+(\S+ -> \S+)", trace(rig, request_id))
+
+
+def way(rig, request_id):
+    """(step, detail) of hand-overs and fallback."""
+    told = json.loads(trace(rig, request_id, "--json"))["steps"]
+    return [(s["step"], s["detail"]) for s in told if s["step"] in ("accepted", "dispatched", "fallback")]
 
 
 def metric(rig, name):
@@ -123,6 +139,25 @@ def test_a_paused_one_is_passed_by(rig):
     msisdn, rid, _ = sent(rig, "paused")
     assert steps(rig, rid) == ["integration_paused -> good"]
     verified(rig, "paused", msisdn, rid)
+
+
+ASLEEP = ("fallback", "asleep skipped: integration_paused")
+ASLEEP_TOO = ("fallback", "asleep-too skipped: integration_paused")
+
+
+def test_the_time_line_has_every_one_and_why(rig):
+    _, rid, _ = sent(rig, "skips")
+    assert way(rig, rid) == [
+        ("accepted", ""), ASLEEP, ("fallback", "integration_paused -> unfit-too"), ("dispatched", "via unfit-too"),
+        ASLEEP_TOO, ("fallback", "not_eligible -> good"), ("dispatched", "attempt 2, via good")]
+    text = trace(rig, rid)
+    assert text.count("accepted") == 1 and "route skips (carried by good)" in text
+    _, rid, _ = sent(rig, "skips-later")
+    assert way(rig, rid) == [
+        ("accepted", ""), ("dispatched", ""), ASLEEP, ("fallback", "advertiser_unreachable -> unfit-too"),
+        ("dispatched", "attempt 2, via unfit-too"), ASLEEP_TOO, ("fallback", "not_eligible -> good"),
+        ("dispatched", "attempt 3, via good")]
+    assert trace(rig, rid).count("accepted") == 1
 
 
 def test_with_all_paused_it_waits_for_its_deadline(rig):

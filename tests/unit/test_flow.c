@@ -301,7 +301,7 @@ static void begin_job(const char *msisdn, struct wire_job job)
     struct buf bytes;
     job.id = SLICE("j1");
     job.route = SLICE("r");
-    job.attempt = 1;
+    job.attempt = job.attempt > 0 ? job.attempt : 1;
     buf_init(&bytes, 4096);
     job_body_encode(&bytes, &body, job.op == WIRE_OP_VERIFY);
     flow_begin(&world.flows, NULL, &job, buf_slice(&bytes), 0);
@@ -551,6 +551,20 @@ static struct integration *falls_back_to(const char *name)
     return i;
 }
 
+/* The nth step of this name so far; NULL: there is none. */
+static void assert_told(const char *step, int nth, const char *detail)
+{
+    const char *found = NULL;
+    for (size_t i = 0; i < world.claim->step_count && found == NULL; i++) {
+        const struct session_step *s = &world.claim->steps[i];
+        found = strcmp(s->step, step) == 0 && nth-- == 0 ? s->detail : NULL;
+    }
+    assert_true((found == NULL) == (detail == NULL));
+    if (detail != NULL) {
+        assert_string_equal(found, detail);
+    }
+}
+
 static void assert_moved_on(const char *why, const char *via)
 {
     char detail[64];
@@ -648,6 +662,9 @@ static void test_paused_and_missing_ones_are_passed_over(void **state)
     begin(WIRE_OP_SEND, TTL_MS);
     claim_answers(CLAIM_WON);
     advertiser_answers(FETCH_NOT_SENT);
+    assert_told("fallback", 0, "paused skipped: integration_paused");
+    assert_told("fallback", 1, "gone skipped: integration_not_found");
+    assert_told("fallback", 2, NULL);
     assert_moved_on("advertiser_unreachable", "third");
 }
 
@@ -671,14 +688,52 @@ static void test_the_last_one_goes_nowhere(void **state)
 static void test_a_move_of_the_broker_stands_in_the_time_line(void **state)
 {
     (void)state;
+    (void)falls_back_to("busy");
+    falls_back_to("paused")->paused = true;
     (void)falls_back_to("second");
+    falls_back_to("third")->paused = true;
     begin_job("66812345678", (struct wire_job){.op = WIRE_OP_SEND,
                                                .ttl_ms = TTL_MS,
                                                .via = SLICE("second"),
                                                .moved = RESULT_INTEGRATION_PAUSED});
-    assert_int_equal(world.claim->step_count, 3);
-    assert_string_equal(world.claim->steps[2].step, "fallback");
-    assert_string_equal(world.claim->steps[2].detail, "integration_paused -> second");
+    assert_told("accepted", 0, "");
+    assert_told("fallback", 0, "paused skipped: integration_paused");
+    assert_told("fallback", 1, "integration_paused -> second");
+    assert_told("fallback", 2, NULL);
+    assert_told("dispatched", 0, "via second");
+}
+
+/* Nobody is left to go on to: that they were asked for is on the time-line all the same. */
+static void test_all_of_a_full_list_are_passed_over(void **state)
+{
+    (void)state;
+    static const char *const names[RECORD_LIST_MAX] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        falls_back_to(names[i])->paused = true;
+    }
+    world.verdict_end = JOB_END_REFUSED;
+    world.verdict_code = RESULT_NOT_ELIGIBLE;
+    begin(WIRE_OP_SEND, TTL_MS);
+    claim_answers(CLAIM_WON);
+    advertiser_answers(FETCH_ANSWERED);
+    assert_int_equal(world.finish.code, RESULT_NOT_ELIGIBLE);
+    assert_string_equal(world.finish.steps[world.finish.step_count - 1].detail,
+                        "h skipped: integration_paused");
+}
+
+static void test_a_later_hand_over_says_which_it_is(void **state)
+{
+    (void)state;
+    (void)falls_back_to("second");
+    struct wire_job job = {.op = WIRE_OP_SEND, .ttl_ms = TTL_MS, .attempt = 2};
+    begin_job("66812345678", job);
+    assert_told("dispatched", 0, "attempt 2");
+    job.attempt = 3;
+    job.via = SLICE("second");
+    begin_job("66812345678", job);
+    assert_told("dispatched", 0, "attempt 3, via second");
+    begin(WIRE_OP_SEND, TTL_MS);
+    assert_told("dispatched", 0, "");
 }
 
 static void test_a_verify_follows_its_send(void **state)
@@ -814,6 +869,8 @@ int main(void)
         WITH(test_paused_and_missing_ones_are_passed_over),
         WITH(test_the_last_one_goes_nowhere),
         WITH(test_a_move_of_the_broker_stands_in_the_time_line),
+        WITH(test_all_of_a_full_list_are_passed_over),
+        WITH(test_a_later_hand_over_says_which_it_is),
         WITH(test_a_verify_follows_its_send),
         WITH(test_a_verify_of_a_paused_route_is_looked_up),
         WITH(test_a_link_reserves_its_code),

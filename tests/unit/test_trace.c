@@ -99,6 +99,27 @@ static void test_picture(void **state)
     assert_true(strstr(w->out, "job j1") < strstr(w->out, "job j2"));
 }
 
+/* Each of the hands that a job goes through tells all it knows of it. */
+static void test_accepted_once(void **state)
+{
+    struct world *w = *state;
+    step(w, 1000, "accepted", "j1", "send");
+    step(w, 1002, "fallback", "j1", "send");
+    step(w, 1000, "accepted", "j1", "send");
+    step(w, 1009, "answered", "j1", "send");
+    step(w, 5000, "accepted", "j2", "verify");
+    freeReplyObject(redisCommand(w->c, "HSET otpq:s:{3f}:" RID " st sent route demo aid 1001 "
+                                       "msisdn 66812345678 exp 1 via second country TH"));
+    assert_int_equal(trace(w, RID, NULL), DONE);
+    const char *first = strstr(w->out, "accepted");
+    const char *second = first != NULL ? strstr(first + 1, "accepted") : NULL;
+    assert_non_null(second);
+    assert_null(strstr(second + 1, "accepted"));
+    assert_true(second > strstr(w->out, "job j2"));
+    assert_non_null(strstr(w->out, "route demo (carried by second)"));
+    assert_non_null(strstr(w->out, " TH\n"));
+}
+
 static void test_json(void **state)
 {
     struct world *w = *state;
@@ -124,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_REDIS(test_picture),
+        WITH_REDIS(test_accepted_once),
         WITH_REDIS(test_json),
         WITH_REDIS(test_nothing),
     };
