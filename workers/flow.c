@@ -412,10 +412,11 @@ static void note_move(struct flow *f)
     add_step(f, "fallback", clock_wall_ms(), detail);
 }
 
-/* True: the job is on its way to the next integration. */
+/* True: the job is on its way to the next integration. What an earlier run may have sent stays:
+ * that this run was refused says nothing of it, and another advertiser would send a second code. */
 static bool fall_back(struct flow *f, enum result_code code)
 {
-    bool may = f->op->sends && moves_on(code) && clock_mono_ms() < f->deadline_ms;
+    bool may = f->op->sends && !f->unsure && moves_on(code) && clock_mono_ms() < f->deadline_ms;
     f->next = may ? next_of(f) : NULL;
     if (f->next == NULL) {
         return false;
@@ -681,6 +682,7 @@ static void keep_claim(struct flow *f, const struct claim *c)
     f->attempts_left = c->attempts_left;
     f->retry_after_s = c->retry_after_s;
     f->expires_in_s = c->expires_in_s;
+    f->unsure = c->unsure;
 }
 
 /* The advertiser that sent the code is called from its own lane, where its limits are; or later,

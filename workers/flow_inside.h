@@ -64,6 +64,7 @@ struct flow {
     char party[WIRE_TENANT_BYTES_MAX + 1];
     struct event timer;
     bool maybe_sent;          /* RELEASING: by this run */
+    bool unsure;              /* once claimed: an earlier run may have sent it */
     bool elsewhere;           /* WAITING for another owner's outcome: no deadline ends that */
     int64_t arrived_ms;       /* mono */
     int64_t deadline_ms;      /* mono */

@@ -81,6 +81,7 @@ struct answer {
     struct slice eid;
     struct slice msisdn;
     struct slice via;
+    bool unsure;
 };
 
 static void call_send(struct call *c);
@@ -95,7 +96,7 @@ static struct slice reply_text(const redisReply *r)
 
 static bool answer_read(const redisReply *reply, struct answer *a)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 15) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 16) {
         return false;
     }
     redisReply *const *e = reply->element;
@@ -113,7 +114,8 @@ static bool answer_read(const redisReply *reply, struct answer *a)
                          .resend = e[11]->integer == 1,
                          .eid = reply_text(e[12]),
                          .msisdn = reply_text(e[13]),
-                         .via = reply_text(e[14])};
+                         .via = reply_text(e[14]),
+                         .unsure = e[15]->integer == 1};
     return true;
 }
 
@@ -196,6 +198,7 @@ static void claim_tell(struct call *c, const struct answer *a)
         claim.retry_after_s = a->retry_after_s;
         claim.expires_in_s = a->expires_in_s;
         claim.resend = a->resend;
+        claim.unsure = a->unsure;
     }
     if (claim.outcome == CLAIM_ENDED || claim.outcome == CLAIM_REFUSED) {
         answer_body(a, &body);

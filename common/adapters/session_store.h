@@ -114,6 +114,7 @@ struct claim {
     int64_t retry_after_s; /* -1 none */
     int64_t expires_in_s;  /* -1 none */
     bool resend;           /* send: this session existed: same request id */
+    bool unsure;           /* send, WON: an earlier run of the job may have sent it */
 };
 /* All callbacks run exactly once and from the loop, never before the call that caused them returns.
  */

@@ -19,7 +19,8 @@ CALL_MS = 1500 * SLOW
 class Handler(socketserver.BaseRequestHandler):
     """One connection. /ok answers, /hang never does, /reset and /close end it after the request,
     /half answers half, /fail says 500, /garbage what nobody can read, /silent answers the first
-    request of a connection and dies of the second, /slow answers after 400 ms."""
+    request of a connection and dies of the second, /slow answers after 400 ms, /wavers resets the
+    first request of a number and says no to those after it."""
 
     def handle(self):
         nth = 0
@@ -36,8 +37,11 @@ class Handler(socketserver.BaseRequestHandler):
             nth += 1
             target = head.split(b" ", 2)[1].decode()
             path, _, query = target.partition("?")
-            self.server.owner.count(path, dict(urllib.parse.parse_qsl(query)))
-            if not self.act(path.split("/")[1], nth):
+            seen = self.server.owner.count(path, dict(urllib.parse.parse_qsl(query)))
+            how = path.split("/")[1]
+            if how == "wavers":
+                how = "reset" if seen == 1 else "no"
+            if not self.act(how, nth):
                 return
 
     def say(self, body, status=200):
@@ -94,6 +98,7 @@ class Advertiser:
             key = (path, query.get("msisdn"))
             self.calls[key] = self.calls.get(key, 0) + 1
             self.queries[key] = query
+            return self.calls[key]
 
     def seen(self, path, msisdn):
         with self.lock:

@@ -40,6 +40,8 @@ def records(rig):
         "asleep": integration(port, "ok", more="    paused: true\n"),
         "asleep-too": integration(port, "ok", more="    paused: true\n"),
         "unfit-too": integration(port, "no").replace("msisdn_blocked", "not_eligible"),
+        "wavers": integration(port, "wavers", more="    on_unknown: retry\n" + to("good"))
+        .replace("msisdn_blocked", "not_eligible"),
         "local": integration(rig.nobody, "ok", maker="otpq", more=to("local-too")),
         "local-too": integration(port, "ok", maker="otpq"),
     }
@@ -197,6 +199,12 @@ def test_what_may_have_gone_out_stays(rig):
     msisdn, _, envelope = sent(rig, "resets", "outcome_unknown")
     assert envelope["state"] == "unknown"
     assert rig.seen("/ok/send", msisdn) == 0 and rig.seen("/reset/send", msisdn) == 1
+
+
+def test_what_a_run_before_may_have_sent_goes_to_nobody_else(rig):
+    msisdn, _, envelope = sent(rig, "wavers", "not_eligible")
+    assert envelope["state"] == "refused"
+    assert rig.seen("/wavers/send", msisdn) == 2 and rig.seen("/ok/send", msisdn) == 0
 
 
 def test_a_wrong_code_stays_wrong(rig):

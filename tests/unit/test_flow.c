@@ -624,6 +624,35 @@ static void test_other_refusals_stay(void **state)
     assert_int_equal(world.releases, 0);
 }
 
+/* By on_unknown: retry. The user may have that code: a second advertiser must not send another. */
+static void test_what_an_earlier_run_may_have_sent_stays(void **state)
+{
+    (void)state;
+    static const enum result_code codes[] = {RESULT_NOT_ELIGIBLE, RESULT_ALREADY_SUBSCRIBED,
+                                             RESULT_ADVERTISER_UNREACHABLE};
+    struct claim c = {.outcome = CLAIM_WON, .request_id = "r00", .unsure = true};
+    (void)falls_back_to("second");
+    world.route->on_unknown = ON_UNKNOWN_RETRY;
+    world.verdict_end = JOB_END_REFUSED;
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        world.verdict_code = codes[i];
+        begin_job("66812345678",
+                  (struct wire_job){.op = WIRE_OP_SEND, .ttl_ms = TTL_MS, .attempt = 2});
+        world.on_claim(world.claim_context, &c);
+        advertiser_answers(FETCH_ANSWERED);
+        assert_int_equal(world.finish.code, codes[i]);
+        assert_int_equal(world.finishes, i + 1);
+    }
+    assert_int_equal(world.releases, 0);
+    begin_job("66812345678", (struct wire_job){.op = WIRE_OP_SEND, .ttl_ms = TTL_MS, .attempt = 2});
+    world.on_claim(world.claim_context, &c);
+    advertiser_answers(FETCH_NOT_SENT);
+    assert_int_equal(world.releases, 1);
+    assert_null(world.last.step);
+    world.on_release(world.context, true);
+    assert_string_equal(world.back_via, "");
+}
+
 /* To know it costs as much as all else of a verify. */
 static void test_a_verify_knows_the_country_that_is_asked_for(void **state)
 {
@@ -864,6 +893,7 @@ int main(void)
         WITH(test_what_was_not_sent_goes_on_elsewhere),
         WITH(test_what_the_advertiser_does_not_want_goes_on),
         WITH(test_other_refusals_stay),
+        WITH(test_what_an_earlier_run_may_have_sent_stays),
         WITH(test_a_verify_knows_the_country_that_is_asked_for),
         WITH(test_a_verify_never_falls_back),
         WITH(test_paused_and_missing_ones_are_passed_over),

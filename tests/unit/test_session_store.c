@@ -540,12 +540,14 @@ static void test_lease_over_retried_by_policy(void **state)
     w->ours.on_unknown = ON_UNKNOWN_RETRY;
     job.lease_ms = 50;
     claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
+    assert_false(c.claim.unsure);
     nap(w, 60);
     claim_send_by(w, w->others, &other, &w->ours, "r-b", &c);
     assert_int_equal(c.claim.outcome, CLAIM_STALE);
     other.attempt = 2;
     claim_send_by(w, w->others, &other, &w->ours, "r-b", &c);
     assert_int_equal(c.claim.outcome, CLAIM_WON);
+    assert_true(c.claim.unsure);
     assert_string_equal(c.claim.request_id, "r-a");
     finish_by(w, w->sessions, &job, &w->ours, "r-a", false, JOB_END_DONE, RESULT_OTP_SENT, "1", &f);
     assert_int_equal(f.finish.outcome, FINISH_ELSEWHERE); /* and no word of how it ended */

@@ -39,7 +39,7 @@ local function answer(outcome, wait_ms)
   local r = j or {}
   return {outcome, r.fin or '', r.code or '', r.rid or '', r.arid or '', r.body or '', r.att or 0,
           wait_ms or 0, r.left or -1, r.retry or -1, r.exp or -1, r.again or 0, r.eid or '', MSISDN,
-          r.via or ''}
+          r.via or '', r.unsure and 1 or 0}
 end
 
 -- The first of a kind on a day renews both times to live; a day longer than asked, so that nothing
