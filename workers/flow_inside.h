@@ -1,6 +1,7 @@
 /*
- * flow_inside.h: what flow.c and the ops share. An op (send, verify, flash.create) is a row of
- * functions; flow.c alone moves the states. Floor 4.
+ * flow_inside.h: what the parts of a flow share. Its stations: flow.c (beginning, waiting, all of
+ * them), flow_claim.c, flow_call.c, flow_outcome.c. An op (send, verify, flash.create) is a row of
+ * functions that these call. Floor 4.
  */
 #ifndef OTPQ_WORKERS_FLOW_INSIDE_H
 #define OTPQ_WORKERS_FLOW_INSIDE_H
@@ -150,5 +151,43 @@ void flow_reserved(struct flow *f, enum result_code code);
 void flow_party(struct flow *f, uint64_t aid, struct slice party);
 /* The tag of a job that has neither number nor request id: of its own id. */
 void flow_tag(struct flow *f, struct slice of);
+
+/* ---- between the stations ------------------------------------------------------------------- */
+
+/* flow.c. A step of the time-line; those after the last place are left out. */
+void flow_add_step(struct flow *f, const char *step, int64_t at_ms, const char *detail);
+/* Goes on in this state after ms, by what the timer does there. */
+void flow_sleep_ms(struct flow *f, int64_t ms);
+/* Claims again later. elsewhere: another owner is at it. Else the deadline ends the wait, for
+ * nothing was sent. May free the flow. */
+void flow_wait(struct flow *f, uint32_t ms, bool elsewhere);
+void flow_drop(struct flow *f);
+
+/* flow_claim.c. Asks the store; the answer takes the flow further. */
+void flow_ask(struct flow *f);
+/* Asks for those that are READY, as many as may be asked for at once. */
+void flow_pump(struct flows *all);
+
+/* flow_call.c. The claim is won: what the call needs, and then the call. */
+void flow_get_ready(struct flow *f);
+/* The time-line of a job that the broker moved before it came here. */
+void flow_note_move(struct flow *f);
+
+/* flow_outcome.c. These four end the flow and free it: its result, with a body that the store has
+ * or one that the store knows nothing of; or back to the broker, for later or for another lane. */
+void flow_answer(struct flow *f, enum job_end end, enum result_code code, struct slice body);
+void flow_answer_unwritten(struct flow *f, enum job_end end, enum result_code code);
+void flow_give_back(struct flow *f, enum result_code code, uint32_t delay_ms,
+                    uint32_t attempt_seen);
+void flow_give_on(struct flow *f, enum result_code code, const char *via);
+/* To FINISHING: the outcome is written, and then answered. */
+void flow_finish(struct flow *f, enum job_end end, enum result_code code);
+/* To RELEASING: nothing was sent, or the route wants it sent again. */
+void flow_release(struct flow *f, enum result_code code, uint32_t back_ms);
+/* Either: released for another attempt, or finished when there is no time for one. */
+void flow_repeat_later(struct flow *f, enum job_end else_end, enum result_code code);
+/* The timer's, in these two states: tries to write once more. */
+void flow_write_outcome(struct flow *f);
+void flow_open_claim(struct flow *f);
 
 #endif
