@@ -53,6 +53,24 @@ void flow_add_step(struct flow *f, const char *step, int64_t at_ms, const char *
     }
 }
 
+/* What may follow a state. The last two end with the flow. */
+static const unsigned next_states[] = {
+    [FLOW_READY] = 1U << FLOW_CLAIMING,
+    [FLOW_CLAIMING] =
+        1U << FLOW_CLAIMING | 1U << FLOW_WAITING | 1U << FLOW_RESERVING | 1U << FLOW_FINISHING,
+    [FLOW_WAITING] = 1U << FLOW_CLAIMING,
+    [FLOW_RESERVING] = 1U << FLOW_CALLING | 1U << FLOW_FINISHING | 1U << FLOW_RELEASING,
+    [FLOW_CALLING] = 1U << FLOW_FINISHING | 1U << FLOW_RELEASING,
+    [FLOW_FINISHING] = 0,
+    [FLOW_RELEASING] = 0,
+};
+
+void flow_set_state(struct flow *f, enum flow_state to)
+{
+    must((next_states[f->state] & 1U << to) != 0);
+    f->state = to;
+}
+
 void flow_explain(struct flow *f, const char *fmt, ...)
 {
     va_list args;
@@ -135,7 +153,7 @@ void flow_wait(struct flow *f, uint32_t ms, bool elsewhere)
     int64_t wait_ms = ms < FLOW_WAIT_MS_MIN   ? FLOW_WAIT_MS_MIN
                       : ms > FLOW_WAIT_MS_MAX ? FLOW_WAIT_MS_MAX
                                               : ms;
-    f->state = FLOW_WAITING;
+    flow_set_state(f, FLOW_WAITING);
     f->elsewhere = elsewhere;
     flow_sleep_ms(f, !elsewhere && left_ms < wait_ms ? left_ms : wait_ms);
 }
@@ -279,7 +297,6 @@ static void line_up(struct flow *f, struct slice body)
         refuse(f, fault);
         return;
     }
-    f->state = FLOW_READY;
     list_push(&f->all->ready, &f->turn);
     flow_pump(f->all);
 }

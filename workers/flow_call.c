@@ -256,7 +256,7 @@ static void call(struct flow *f)
     bool built = build(f, &request);
     int64_t left_ms = f->deadline_ms - clock_mono_ms();
     if (built && left_ms > 0) {
-        f->state = FLOW_CALLING;
+        flow_set_state(f, FLOW_CALLING);
         f->call_wall_ms = clock_wall_ms();
         const struct fetch_limits limits = {.timeout_ms = (uint32_t)left_ms,
                                             .begin_by_ms = begin_by_ms(f)};
@@ -301,7 +301,7 @@ void flow_get_ready(struct flow *f)
         flow_finish(f, JOB_END_REFUSED, RESULT_INVALID_REQUEST);
         return;
     }
-    f->state = FLOW_RESERVING;
+    flow_set_state(f, FLOW_RESERVING);
     if (f->op->reserve == NULL || !f->op->reserve(f)) {
         call_or_end(f);
     }

@@ -126,7 +126,7 @@ void flow_ask(struct flow *f)
     f->claim.lease_ms = f->call_ms + FLOW_LEASE_SPARE_MS;
     f->claim.settle = left_ms == 0;
     f->lease_end_ms = now_ms + f->claim.lease_ms;
-    f->state = FLOW_CLAIMING;
+    flow_set_state(f, FLOW_CLAIMING);
     f->all->claiming++;
     f->op->claim(f, on_claim);
 }

@@ -14,7 +14,7 @@
 #include "workers/flow.h"
 
 enum flow_state {
-    FLOW_READY,
+    FLOW_READY, /* from its making on */
     FLOW_CLAIMING,
     FLOW_WAITING,
     FLOW_RESERVING,
@@ -50,8 +50,8 @@ struct flow {
     struct list link; /* in flows.running */
     struct list turn; /* READY: in flows.ready */
     struct flows *all;
-    struct link *from; /* where the answer goes */
-    enum flow_state state;
+    struct link *from;     /* where the answer goes */
+    enum flow_state state; /* flow_set_state alone writes it */
     const struct flow_op *op;
     char *bytes; /* owned copy of everything that job and body borrow from */
     struct wire_job job;
@@ -154,7 +154,9 @@ void flow_tag(struct flow *f, struct slice of);
 
 /* ---- between the stations ------------------------------------------------------------------- */
 
-/* flow.c. A step of the time-line; those after the last place are left out. */
+/* flow.c. To another state, by one of the few ways that there are. */
+void flow_set_state(struct flow *f, enum flow_state to);
+/* A step of the time-line; those after the last place are left out. */
 void flow_add_step(struct flow *f, const char *step, int64_t at_ms, const char *detail);
 /* Goes on in this state after ms, by what the timer does there. */
 void flow_sleep_ms(struct flow *f, int64_t ms);

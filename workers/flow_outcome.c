@@ -130,7 +130,7 @@ void flow_write_outcome(struct flow *f)
 
 void flow_finish(struct flow *f, enum job_end end, enum result_code code)
 {
-    f->state = FLOW_FINISHING;
+    flow_set_state(f, FLOW_FINISHING);
     f->end = end;
     f->code = code;
     flow_write_outcome(f);
@@ -161,7 +161,7 @@ void flow_open_claim(struct flow *f)
 
 void flow_release(struct flow *f, enum result_code code, uint32_t back_ms)
 {
-    f->state = FLOW_RELEASING;
+    flow_set_state(f, FLOW_RELEASING);
     f->code = code;
     f->back_ms = back_ms;
     flow_open_claim(f);
