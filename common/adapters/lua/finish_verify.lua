@@ -12,7 +12,7 @@ end
 local fin, code, body, left, expires = ARGV[21], ARGV[22], ARGV[25], nil, nil
 local link, facts = ARGV[26] == 'l', cmsgpack.unpack(ARGV[27])
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
-local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user', 'eid', 'shared')
+local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user', 'eid', 'shared', 'pushed')
 if s[1] then
   unlock(RID)
   if s[1] == 'verified' and s[5] == j.own and code ~= 'otp_verified' then
@@ -22,6 +22,11 @@ if s[1] then
     else
       tell_verify(RID, 'otp_verified', true)
     end
+  end
+  if s[1] == 'verified' and s[5] == j.own and next(facts) then
+    -- The report did not know what the user sent: the push waits for it.
+    redis.call('HSET', key('s', RID), unpack(flat(facts)))
+    hasten('push', s[6] or '', RID, told(RID, 'otp_verified'))
   end
   if code == 'otp_verified' and s[1] == 'verified' then
     -- A report may have converted while this verify was at the advertiser: it is the same one.

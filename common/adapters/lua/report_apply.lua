@@ -58,9 +58,10 @@ local function reporting()
     if r.msisdn ~= '' and MSISDN == '' then
       redis.call('HSET', key('s', rid), 'msisdn', r.msisdn, 'masked', r.masked, 'hash', r.hash)
     end
-    convert(rid, s.user, r.facts)
-    if s.lock and NOW < tonumber(s.lock_until or 0) then
-      redis.call('HSET', key('s', rid), 'shared', s.lock)
+    local busy = s.lock and NOW < tonumber(s.lock_until or 0)
+    convert(rid, s.user, r.facts, busy and tonumber(s.lock_until))
+    if busy then
+      redis.call('HSET', key('s', rid), 'shared', s.lock, 'pushed', JOB)
     elseif starts(s.lane, 'account:') then
       emit('result', s.lane, NOW, told(rid, 'otp_verified'))
     end

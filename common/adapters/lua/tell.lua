@@ -92,7 +92,8 @@ end
 
 -- The session becomes verified: once, and with it the conversion. Whoever knows the code was sent
 -- it: a send that was unknown until now is a click after all. facts: what the user sent, of an MO.
-local function convert(rid, user, facts)
+-- push_at: when the push is due, unless at once: somebody who knows more may hasten it before.
+local function convert(rid, user, facts, push_at)
   local s = key('s', rid)
   if facts and next(facts) then
     redis.call('HSET', s, unpack(flat(facts)))
@@ -105,7 +106,7 @@ local function convert(rid, user, facts)
   event('conversion', rid, user)
   local lane = redis.call('HGET', s, 'lane')
   if starts(lane, 'flash:') then
-    emit('push', lane, NOW, told(rid, 'otp_verified'))
+    emit('push', lane, push_at or NOW, told(rid, 'otp_verified'))
   end
   if POSTBACK == '1' then
     emit('postback', 'affiliate:' .. AID, NOW, told(rid, 'otp_verified'))
