@@ -25,10 +25,18 @@ class LoopbackOnly:
         self.before = None
 
     def __enter__(self):
-        if os.geteuid() == 0:
-            self.before = os.open("/proc/self/ns/net", os.O_RDONLY)
-            if self.libc.unshare(CLONE_NEWNET) == 0:
-                subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        if os.geteuid() != 0:
+            return self
+        before = os.open("/proc/self/ns/net", os.O_RDONLY)
+        if self.libc.unshare(CLONE_NEWNET) != 0:  # root of a container
+            os.close(before)
+            return self
+        self.before = before
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        except BaseException:
+            self.__exit__()  # or the tests after it would be without a network
+            raise
         return self
 
     def __exit__(self, *_):
