@@ -870,6 +870,54 @@ static void a_verify_that_died_meanwhile_is_told_too(void **state)
     assert_int_equal(tasks_of(w, "result"), 1);
 }
 
+/* How many pushes are due now, and whether their fields hold this. */
+static int pushes_due_with(struct world *w, const char *text)
+{
+    redisReply *ids = ask(w, "ZRANGEBYSCORE otpq:due:{5a} -inf %" PRId64, clock_wall_ms() + 50);
+    int n = 0;
+    for (size_t i = 0; i < ids->elements; i++) {
+        redisReply *r = ask(w, "HMGET otpq:o:{5a}:%s kind data", ids->element[i]->str);
+        bool push = strcmp(r->element[0]->str, "push") == 0;
+        const redisReply *data = r->element[1];
+        n += push && memmem(data->str, data->len, text, strlen(text)) != NULL ? 1 : 0;
+        freeReplyObject(r);
+    }
+    freeReplyObject(ids);
+    return n;
+}
+
+/* A provider's callback says "verified" and no more; the verify knows the number of the SMS. */
+static void a_push_waits_for_the_verify_that_knows_the_sms(void **state)
+{
+    struct world *w = *state;
+    struct claimed_end c = {0};
+    struct job_result result;
+    struct session_job job = carriers_job("v1");
+    job.facts = (struct session_facts){.mobile = SLICE(MOBILE), .sender = SLICE("1008611")};
+    a_session(w, "sent", 300000);
+    RUN(w, "HSET " S_KEY " route carrier lane flash:2 msisdn " MOBILE);
+    session_claim_verify(w->sessions, &job, &carrier, SLICE(TOKEN), SLICE("0"), on_claim_end, &c);
+    assert_true(loop_until(w->base, &c.done, 5000));
+    assert_int_equal(c.outcome, CLAIM_WON);
+    const struct job_report r = {
+        .event = DIALECT_VERIFICATION, .code = RESULT_OTP_VERIFIED, .request_id = SLICE(TOKEN)};
+    assert_int_equal(report_as(w, "rep-1", carrier_name, &r).outcome, FLASH_REPORT_APPLIED);
+    assert_int_equal(tasks_of(w, "push"), 1);
+    assert_int_equal(pushes_due_with(w, ""), 0);
+    job_result_init(&result);
+    const struct session_finish f = {
+        .end = JOB_END_DONE, .code = RESULT_OTP_VERIFIED, .result = &result};
+    for (int i = 0; i < 2; i++) {
+        struct ended e = {0};
+        session_finish_verify(w->sessions, &job, &carrier, TOKEN, &f, on_finish, &e);
+        assert_true(loop_until(w->base, &e.done, 5000));
+        assert_int_equal(e.code, RESULT_OTP_VERIFIED);
+    }
+    assert_int_equal(tasks_of(w, "push"), 1);
+    assert_int_equal(pushes_due_with(w, "1008611"), 1);
+    assert_int_equal(events_of(w, "conversion"), 1);
+}
+
 /* ---- looking --------------------------------------------------------------------------------- */
 
 struct seen {
@@ -989,6 +1037,7 @@ int main(void)
         TEST(what_a_report_says_was_sent_is_not_sent_again),
         TEST(a_verify_that_a_push_overtook_is_told_as_right),
         TEST(a_verify_that_died_meanwhile_is_told_too),
+        TEST(a_push_waits_for_the_verify_that_knows_the_sms),
         TEST(a_look_sees_what_is_there),
         TEST(without_a_store_everything_is_answered),
         TEST(the_end_leaves_nobody_waiting),
