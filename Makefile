@@ -96,7 +96,8 @@ bench: deps-bench ## measure: broker, whole way, served systems, calls in flight
 	@$(MAKE) --no-print-directory bench-broker bench-whole bench-systems bench-worker bench-phone
 
 # Debian's packages, from the one list; asks for nothing when all are there. A lock that another apt
-# holds is waited for: a fresh machine updates itself first.
+# holds is waited for: a fresh machine updates itself first. Debian starts the services of packages,
+# and kannel's listens on every address: when the tests brought it, it is ended and not started at boot.
 deps: KINDS := build|run
 deps-test: KINDS := build|run|test
 deps-bench: KINDS := build|run|bench
@@ -116,7 +117,12 @@ deps deps-test deps-bench: ## (deps) install the Debian packages of deploy/packa
 	    echo "otpq: apt could not install them, its words are above; when it can again, repeat" \
 	        "\`make $@\`, or install the packages named above by hand" >&2; \
 	    exit 1; \
-	}
+	}; \
+	case " $$(echo $$missing) " in *" kannel "*) \
+	    $$sudo service kannel stop >/dev/null 2>&1; \
+	    $$sudo update-rc.d kannel disable >/dev/null 2>&1 || \
+	        echo "otpq: kannel's own service could not be disabled" >&2;; \
+	esac
 
 # ---- rules --------------------------------------------------------------------------------------
 # Said when something is to be compiled, so that `make help` and `make deps` work on a bare machine.
