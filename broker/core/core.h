@@ -22,6 +22,12 @@
  * started, and those whose deadline passed meanwhile, are sent with ttl_ms 0: such a worker must
  * ask the store and may not call. They need credit only, no route's leave. If nobody settles one
  * within two minutes it ends as unknown.
+ *
+ * A stored job stands on a shelf of the store as well (broker/shelves.h), so that another broker
+ * can go on with it: it may not go out before it stands there (CORE_STORING), and an end that only
+ * this broker knows of (cancelled, purged, refused by the broker itself) is told to nobody before
+ * its entry is off the shelf. Ends that a worker wrote into the store, and deadlines, hold without
+ * that: whoever adopted the entry would come to the same one.
  */
 #ifndef OTPQ_BROKER_CORE_H
 #define OTPQ_BROKER_CORE_H
@@ -61,6 +67,7 @@ enum {
 struct core_route_policy {
     bool known;  /* there is such an integration; unknown routes answer integration_not_found */
     bool paused; /* its jobs wait */
+    bool stored; /* its jobs are stored, whatever ack they ask for */
     uint32_t calls_per_s;       /* token bucket, 0: no limit */
     uint32_t burst;             /* bucket size, 0: calls_per_s; never less than what 1 ms brings */
     uint32_t calls_at_once;     /* concurrency cap, 0: no limit */
@@ -78,6 +85,12 @@ struct core_route_policy {
  * the result of a callback that only nobody waits for is not kept. */
 enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3, CORE_WEIGHT_MAX = 100 };
 
+enum core_stored {
+    CORE_STORED,       /* A "stored" */
+    CORE_STORE_FAILED, /* N "store_unavailable": nothing of it was kept */
+    CORE_STORED_MOVED /* N "moved": its shelf is another broker's now, which goes on with the job */
+};
+
 /* The core calls these while it works; they must not call back into the core. Slices live until the
  * callback returns. */
 struct core_effects {
@@ -87,6 +100,18 @@ struct core_effects {
     /* Put this result into the client's outgoing batch. */
     void (*answer)(void *context, uint64_t client, const struct wire_result *result,
                    struct slice body);
+    /* The following may be NULL where core_shelf is never called. `job` names a job until the core
+     * is told how it went. */
+
+    /* Put this job on the shelf, then call core_shelved. s: times to live and delay from now on. */
+    void (*shelve)(void *context, uint32_t shelf, uint32_t job, const struct wire_submit *s,
+                   struct slice body);
+    /* Take this id off the shelf. job: call core_unshelved then; 0: nobody waits for it. dead: it
+     * ended without what was asked, and a person may want it back: ttl of s as it was accepted. */
+    void (*unshelve)(void *context, uint32_t shelf, uint32_t job, const struct wire_submit *s,
+                     struct slice body, const struct wire_result *result, bool dead);
+    /* What a stored job's client is told apart from its result. */
+    void (*stored)(void *context, uint64_t client, struct slice id, enum core_stored what);
 };
 
 struct core *core_new(const struct core_limits *limits, const struct core_effects *effects,
@@ -109,7 +134,9 @@ enum core_admit {
     CORE_FULL_TENANT,
     CORE_FULL_ROUTES,
     CORE_FULL_TENANTS,
-    CORE_UNKNOWN_ROUTE
+    CORE_UNKNOWN_ROUTE,
+    CORE_STORING, /* new job, on its way to the shelf; effects.stored tells how it went */
+    CORE_NO_SHELF /* it is to be stored, and there is no shelf now */
 };
 /* Takes a copy of all it keeps. *retry_after_ms is set with CORE_FULL_*: an estimate from the
  * route's drain rate, 50..10000. For a duplicate of an ended job effects.answer runs at once. */
@@ -132,6 +159,36 @@ enum core_state core_get(struct core *core, struct slice id, uint64_t client, in
  * R): CORE_STATE_ENDED. For one that had ended before, `client` gets its result. Otherwise nothing
  * happens and the state tells why. */
 enum core_state core_cancel(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
+
+/* ---- stored jobs */
+
+enum { CORE_SHELVES_MAX = 255 };
+/* The shelf of jobs that are to be stored, 1 to CORE_SHELVES_MAX; 0: none now, they are refused. A
+ * job is to be stored when its ack is WIRE_ACK_STORED or its route's policy says so. */
+void core_shelf(struct core *core, uint32_t shelf);
+/* How effects.shelve went: now it may go out; or (false: certainly not kept) it is forgotten. */
+void core_shelved(struct core *core, uint32_t job, bool kept, int64_t now_ms);
+/* effects.unshelve with a job: it is off the shelf, its result is answered now. */
+void core_unshelved(struct core *core, uint32_t job, int64_t now_ms);
+/* An entry of a dead broker's shelf, which is ours now: goes on as a job that may have started. s:
+ * ttl_ms and delay_ms from now on (ttl 0: its deadline passed meanwhile: settled), age_ms since it
+ * was accepted. CORE_FULL_*: nothing was kept, again later. Else it is seen to: queued, attached to
+ * the live job of the same id and content, or ended at once (result known, conflict, no such
+ * route), for which effects.unshelve ran. */
+MUST_CHECK enum core_admit core_adopt(struct core *core, uint32_t shelf,
+                                      const struct wire_submit *s, struct slice body,
+                                      uint32_t age_ms, int64_t now_ms);
+/* The shelf is another broker's: what stands on it and is not with a worker is forgotten here
+ * (effects.stored says so to who waits), what is with one goes on as a job in memory. */
+void core_shelf_lost(struct core *core, uint32_t shelf, int64_t now_ms);
+/* Every live job of the shelf again through effects.shelve, at most `most` of them, from *at on
+ * (0: the first); false at the end. For a store that may have forgotten some. */
+MUST_CHECK bool core_shelf_again(struct core *core, uint32_t shelf, uint32_t *at, uint32_t most);
+/* The store lost what was written last (fail-over): markers of what had started may be gone. Jobs
+ * that are with workers, or were, are settled should they come back; and so are, for
+ * CORE_FORGOT_MS, submits that were sent before to another broker. */
+enum { CORE_FORGOT_MS = 30 * 1000 };
+void core_store_forgot(struct core *core, int64_t now_ms);
 
 /* Workers. `worker` is a small handle chosen by the shell, < workers_max, free to reuse after gone.
  */
