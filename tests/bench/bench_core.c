@@ -81,7 +81,7 @@ static void start(struct bench *b)
         .attempts_max = 5,
         .seed = 42,
     };
-    struct core_effects effects = {b, on_dispatch, on_answer};
+    struct core_effects effects = {.context = b, .dispatch = on_dispatch, .answer = on_answer};
     *b = (struct bench){.now_ms = 1000};
     b->core = core_new(&limits, &effects, b->now_ms);
     struct core_route_policy open = {.known = true};

@@ -92,7 +92,7 @@ static void world_start(struct world *w, uint64_t seed)
         .attempts_max = 4,
         .seed = seed,
     };
-    struct core_effects effects = {w, on_dispatch, on_answer};
+    struct core_effects effects = {.context = w, .dispatch = on_dispatch, .answer = on_answer};
     w->core = core_new(&limits, &effects, w->now);
     for (uint32_t route = 0; route < SIM_ROUTES; route++) {
         route_open(w, route);

@@ -118,7 +118,8 @@ static inline void rig_start(struct rig *g, struct core_limits limits)
     memset(g, 0, sizeof(*g));
     g->limits = limits;
     g->now = 1000000;
-    struct core_effects effects = {g, rig_on_dispatch, rig_on_answer};
+    struct core_effects effects = {
+        .context = g, .dispatch = rig_on_dispatch, .answer = rig_on_answer};
     g->core = core_new(&limits, &effects, g->now);
     assert_true(rig_policy(g, "r", (struct core_route_policy){.known = true}));
     core_worker_joined(g->core, 1, g->now);
