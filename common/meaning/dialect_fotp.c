@@ -42,8 +42,8 @@ static const char *const own_keys[] = {
 enum part { PART_FT_ID, PART_ACCOUNT, PART_SECRET, PART_CODE, PART_TOKEN, PART_NONCE, PARTS };
 
 struct settings {
-    struct template_call *calls[DIALECT_CALLS]; /* method, URL and times; the rest is made here */
-    struct template *parts[PARTS];              /* secret: NULL where nothing is signed */
+    struct template_calls calls;   /* method, URL and times; the rest is made here */
+    struct template *parts[PARTS]; /* secret: NULL where nothing is signed */
     enum sign_strategy sign;
     char header_account[HEADER_BYTES];
     char header_nonce[HEADER_BYTES];
@@ -61,9 +61,7 @@ static void release(void *settings)
     if (s == NULL) {
         return;
     }
-    for (int i = 0; i < DIALECT_CALLS; i++) {
-        template_call_destroy(&s->calls[i]);
-    }
+    template_calls_free(&s->calls);
     for (int i = 0; i < PARTS; i++) {
         template_destroy(&s->parts[i]);
     }
@@ -168,8 +166,8 @@ static bool read_calls(const struct dialect_reader *r, const struct yaml_node *i
         [DIALECT_VERIFY] = {"POST", "/flash/opt/query", NULL, 0},
     };
     for (int i = 0; i < DIALECT_CALLS; i++) {
-        s->calls[i] = made_call_read(r, integration, &made[i], NULL);
-        if (s->calls[i] == NULL) {
+        s->calls.at[i] = made_call_read(r, integration, &made[i], NULL);
+        if (s->calls.at[i] == NULL) {
             return false;
         }
     }
@@ -202,11 +200,6 @@ static void *configure(const char *file, const struct yaml_node *integration,
     return s;
 }
 
-static bool has(const void *settings, enum dialect_call call)
-{
-    return ((const struct settings *)settings)->calls[call] != NULL;
-}
-
 static bool uses(const void *settings, enum dialect_call call, enum template_macro macro)
 {
     const struct settings *s = settings;
@@ -216,11 +209,6 @@ static bool uses(const void *settings, enum dialect_call call, enum template_mac
     }
     return own || macro == MACRO_NONCE ||
            macro == (call == DIALECT_SEND ? MACRO_OTP : MACRO_ADVERTISER_REQUEST_ID);
-}
-
-static uint32_t timeout_ms(const void *settings, enum dialect_call call)
-{
-    return ((const struct settings *)settings)->calls[call]->timeout_ms;
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -343,7 +331,7 @@ static bool build(const void *settings, enum dialect_call call, const struct tem
     const struct settings *s = settings;
     struct builder b = {.s = s, .v = v, .masked = masked, .out = out, .error = error};
     /* The URL and the times; the body and headers of it are empty. */
-    if (!template_call_build(s->calls[call], v, masked, false, out, error)) {
+    if (!template_call_build(s->calls.at[call], v, masked, false, out, error)) {
         return false;
     }
     for (int i = 0; i < PARTS; i++) {
@@ -527,9 +515,9 @@ const struct dialect dialect_fotp = {
     .settings = settings_table,
     .configure = configure,
     .release = release,
-    .has = has,
+    .has = template_calls_has,
     .uses = uses,
-    .timeout_ms = timeout_ms,
+    .timeout_ms = template_calls_timeout_ms,
     .build = build,
     .parse = parse,
     .traits = traits,

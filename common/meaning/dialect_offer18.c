@@ -37,22 +37,6 @@ static const struct made_pair verify_pairs[] = {
     {"request_id", "{advertiser_request_id}", NULL},
 };
 
-struct settings {
-    struct template_call *calls[DIALECT_CALLS];
-};
-
-static void release(void *settings)
-{
-    struct settings *s = settings;
-    if (s == NULL) {
-        return;
-    }
-    for (int i = 0; i < DIALECT_CALLS; i++) {
-        template_call_destroy(&s->calls[i]);
-    }
-    free(s);
-}
-
 static bool read_method(const struct dialect_reader *r, const struct yaml_node *node,
                         const char **method)
 {
@@ -71,7 +55,7 @@ static bool read_method(const struct dialect_reader *r, const struct yaml_node *
 }
 
 static bool read_all(const struct dialect_reader *r, const struct yaml_node *integration,
-                     struct settings *s)
+                     struct template_calls *calls)
 {
     const char *method = NULL;
     if (!read_method(r, yaml_get(integration, "method"), &method)) {
@@ -81,46 +65,24 @@ static bool read_all(const struct dialect_reader *r, const struct yaml_node *int
     const struct made_call gen = {method, "/api/af/otp_gen", gen_pairs, ARRAY_LEN(gen_pairs)};
     const struct made_call verify = {method, "/api/af/otp_verify", verify_pairs,
                                      ARRAY_LEN(verify_pairs)};
-    s->calls[DIALECT_SEND] = made_call_read(r, integration, &gen, params);
-    if (s->calls[DIALECT_SEND] == NULL) {
+    calls->at[DIALECT_SEND] = made_call_read(r, integration, &gen, params);
+    if (calls->at[DIALECT_SEND] == NULL) {
         return false;
     }
-    s->calls[DIALECT_VERIFY] = made_call_read(r, integration, &verify, params);
-    return s->calls[DIALECT_VERIFY] != NULL;
+    calls->at[DIALECT_VERIFY] = made_call_read(r, integration, &verify, params);
+    return calls->at[DIALECT_VERIFY] != NULL;
 }
 
 static void *configure(const char *file, const struct yaml_node *integration,
                        struct yaml_error *error)
 {
     struct dialect_reader r = {file, settings_table, error};
-    struct settings *s = xcalloc(1, sizeof(*s));
-    if (!read_all(&r, integration, s)) {
-        release(s);
+    struct template_calls *calls = xcalloc(1, sizeof(*calls));
+    if (!read_all(&r, integration, calls)) {
+        template_calls_release(calls);
         return NULL;
     }
-    return s;
-}
-
-static bool has(const void *settings, enum dialect_call call)
-{
-    return ((const struct settings *)settings)->calls[call] != NULL;
-}
-
-static bool uses(const void *settings, enum dialect_call call, enum template_macro macro)
-{
-    return template_call_uses(((const struct settings *)settings)->calls[call], macro);
-}
-
-static uint32_t timeout_ms(const void *settings, enum dialect_call call)
-{
-    return ((const struct settings *)settings)->calls[call]->timeout_ms;
-}
-
-static bool build(const void *settings, enum dialect_call call, const struct template_values *v,
-                  bool masked, struct dialect_request *out, struct template_error *error)
-{
-    return template_call_build(((const struct settings *)settings)->calls[call], v, masked, false,
-                               out, error);
+    return calls;
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -189,10 +151,10 @@ const struct dialect dialect_offer18 = {
     .keys = own_keys,
     .settings = settings_table,
     .configure = configure,
-    .release = release,
-    .has = has,
-    .uses = uses,
-    .timeout_ms = timeout_ms,
-    .build = build,
+    .release = template_calls_release,
+    .has = template_calls_has,
+    .uses = template_calls_uses,
+    .timeout_ms = template_calls_timeout_ms,
+    .build = template_calls_build,
     .parse = parse,
 };

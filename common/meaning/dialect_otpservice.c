@@ -34,40 +34,19 @@ static const struct made_call made[DIALECT_CALLS] = {
     [DIALECT_VERIFY] = {"GET", "/code", code_pairs, ARRAY_LEN(code_pairs)},
 };
 
-struct settings {
-    struct template_call *calls[DIALECT_CALLS];
-};
-
-static void release(void *settings)
-{
-    struct settings *s = settings;
-    if (s == NULL) {
-        return;
-    }
-    for (int i = 0; i < DIALECT_CALLS; i++) {
-        template_call_destroy(&s->calls[i]);
-    }
-    free(s);
-}
-
 static void *configure(const char *file, const struct yaml_node *integration,
                        struct yaml_error *error)
 {
     struct dialect_reader r = {file, settings_table, error};
-    struct settings *s = xcalloc(1, sizeof(*s));
+    struct template_calls *calls = xcalloc(1, sizeof(*calls));
     for (int i = 0; i < DIALECT_CALLS; i++) {
-        s->calls[i] = made_call_read(&r, integration, &made[i], NULL);
-        if (s->calls[i] == NULL) {
-            release(s);
+        calls->at[i] = made_call_read(&r, integration, &made[i], NULL);
+        if (calls->at[i] == NULL) {
+            template_calls_release(calls);
             return NULL;
         }
     }
-    return s;
-}
-
-static bool has(const void *settings, enum dialect_call call)
-{
-    return ((const struct settings *)settings)->calls[call] != NULL;
+    return calls;
 }
 
 /* MSGID stands for the number on verify: it is one number's. */
@@ -76,19 +55,7 @@ static bool uses(const void *settings, enum dialect_call call, enum template_mac
     if (call == DIALECT_VERIFY && macro == MACRO_MSISDN) {
         return true;
     }
-    return template_call_uses(((const struct settings *)settings)->calls[call], macro);
-}
-
-static uint32_t timeout_ms(const void *settings, enum dialect_call call)
-{
-    return ((const struct settings *)settings)->calls[call]->timeout_ms;
-}
-
-static bool build(const void *settings, enum dialect_call call, const struct template_values *v,
-                  bool masked, struct dialect_request *out, struct template_error *error)
-{
-    return template_call_build(((const struct settings *)settings)->calls[call], v, masked, false,
-                               out, error);
+    return template_calls_uses(settings, call, macro);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -275,11 +242,11 @@ const struct dialect dialect_otpservice = {
     .keys = own_keys,
     .settings = settings_table,
     .configure = configure,
-    .release = release,
-    .has = has,
+    .release = template_calls_release,
+    .has = template_calls_has,
     .uses = uses,
-    .timeout_ms = timeout_ms,
-    .build = build,
+    .timeout_ms = template_calls_timeout_ms,
+    .build = template_calls_build,
     .parse = parse,
     .traits = traits,
     .report = report,

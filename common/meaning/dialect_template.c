@@ -41,8 +41,8 @@ static const struct dialect_setting settings_table[] = {
 static const char *const own_keys[] = {"send", "verify", "callback", NULL};
 
 struct settings {
-    struct template_call *calls[DIALECT_CALLS]; /* NULL: the advertiser has no such call */
-    struct callback_rule *callback;             /* NULL: it tells nothing by itself */
+    struct template_calls calls;    /* those that the operator wrote */
+    struct callback_rule *callback; /* NULL: it tells nothing by itself */
 };
 
 static void release(void *settings)
@@ -51,9 +51,7 @@ static void release(void *settings)
     if (s == NULL) {
         return;
     }
-    for (int i = 0; i < DIALECT_CALLS; i++) {
-        template_call_destroy(&s->calls[i]);
-    }
+    template_calls_free(&s->calls);
     callback_rule_destroy(&s->callback);
     free(s);
 }
@@ -68,11 +66,11 @@ static void *configure(const char *file, const struct yaml_node *integration,
     for (int i = 0; good && i < DIALECT_CALLS; i++) {
         const struct yaml_node *map = yaml_get(integration, own_keys[i]);
         if (map != NULL) {
-            s->calls[i] = template_call_read(&r, map);
-            good = s->calls[i] != NULL;
+            s->calls.at[i] = template_call_read(&r, map);
+            good = s->calls.at[i] != NULL;
         }
     }
-    if (good && s->calls[DIALECT_SEND] == NULL) {
+    if (good && s->calls.at[DIALECT_SEND] == NULL) {
         good = read_fail(&r, integration, "send is missing: how an OTP is asked for");
     }
     if (good && callback != NULL) {
@@ -86,36 +84,10 @@ static void *configure(const char *file, const struct yaml_node *integration,
     return s;
 }
 
-static bool has(const void *settings, enum dialect_call call)
-{
-    return ((const struct settings *)settings)->calls[call] != NULL;
-}
-
-static bool uses(const void *settings, enum dialect_call call, enum template_macro macro)
-{
-    const struct template_call *c = ((const struct settings *)settings)->calls[call];
-    return c != NULL && template_call_uses(c, macro);
-}
-
-static uint32_t timeout_ms(const void *settings, enum dialect_call call)
-{
-    const struct template_call *c = ((const struct settings *)settings)->calls[call];
-    must(c != NULL);
-    return c->timeout_ms;
-}
-
-static bool build(const void *settings, enum dialect_call call, const struct template_values *v,
-                  bool masked, struct dialect_request *out, struct template_error *error)
-{
-    const struct template_call *c = ((const struct settings *)settings)->calls[call];
-    must(c != NULL);
-    return template_call_build(c, v, masked, false, out, error);
-}
-
 static void parse(const void *settings, enum dialect_call call, const struct dialect_answer *a,
                   struct dialect_verdict *out)
 {
-    const struct template_call *c = ((const struct settings *)settings)->calls[call];
+    const struct template_call *c = ((const struct settings *)settings)->calls.at[call];
     must(c != NULL);
     answer_rule_apply(c->answer, call == DIALECT_SEND ? RESULT_OTP_SENT : RESULT_OTP_VERIFIED, a,
                       out);
@@ -144,10 +116,10 @@ const struct dialect dialect_template = {
     .settings = settings_table,
     .configure = configure,
     .release = release,
-    .has = has,
-    .uses = uses,
-    .timeout_ms = timeout_ms,
-    .build = build,
+    .has = template_calls_has,
+    .uses = template_calls_uses,
+    .timeout_ms = template_calls_timeout_ms,
+    .build = template_calls_build,
     .parse = parse,
     .traits = traits,
     .report = report,

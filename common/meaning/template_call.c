@@ -224,3 +224,49 @@ struct template_call *template_call_read(const struct dialect_reader *r,
     }
     return c;
 }
+
+/* ---- the calls of a dialect ------------------------------------------------------------------ */
+
+static const struct template_call *call_of(const void *settings, enum dialect_call call)
+{
+    const struct template_calls *calls = settings;
+    must(calls->at[call] != NULL);
+    return calls->at[call];
+}
+
+void template_calls_free(struct template_calls *calls)
+{
+    for (int i = 0; i < DIALECT_CALLS; i++) {
+        template_call_destroy(&calls->at[i]);
+    }
+}
+
+void template_calls_release(void *settings)
+{
+    if (settings != NULL) {
+        template_calls_free(settings);
+        free(settings);
+    }
+}
+
+bool template_calls_has(const void *settings, enum dialect_call call)
+{
+    return ((const struct template_calls *)settings)->at[call] != NULL;
+}
+
+bool template_calls_uses(const void *settings, enum dialect_call call, enum template_macro macro)
+{
+    return template_calls_has(settings, call) && template_call_uses(call_of(settings, call), macro);
+}
+
+uint32_t template_calls_timeout_ms(const void *settings, enum dialect_call call)
+{
+    return call_of(settings, call)->timeout_ms;
+}
+
+bool template_calls_build(const void *settings, enum dialect_call call,
+                          const struct template_values *v, bool masked, struct dialect_request *out,
+                          struct template_error *error)
+{
+    return template_call_build(call_of(settings, call), v, masked, false, out, error);
+}

@@ -57,6 +57,23 @@ MUST_CHECK bool template_call_build(const struct template_call *c, const struct 
                                     bool masked, bool probing, struct dialect_request *out,
                                     struct template_error *error);
 
+/* The calls of a dialect: the first member of its settings, so that a pointer to those is one to
+ * this. The following stand in its vtable where it has nothing of its own to add; those that take a
+ * call need it to be there. */
+struct template_calls {
+    struct template_call *at[DIALECT_CALLS]; /* NULL: the advertiser has no such call */
+};
+void template_calls_free(struct template_calls *calls);
+/* The settings themselves too, for a dialect that has nothing else in them. Takes NULL. */
+void template_calls_release(void *settings);
+bool template_calls_has(const void *settings, enum dialect_call call);
+/* A call that is not there uses nothing. */
+bool template_calls_uses(const void *settings, enum dialect_call call, enum template_macro macro);
+uint32_t template_calls_timeout_ms(const void *settings, enum dialect_call call);
+MUST_CHECK bool template_calls_build(const void *settings, enum dialect_call call,
+                                     const struct template_values *v, bool masked,
+                                     struct dialect_request *out, struct template_error *error);
+
 /* What keeps an address from being called, or NULL. Macros may stand behind the host, which is not
  * checked here: they are judged where they are compiled. *path_at: where the host and port end;
  * *at: the byte that is wrong, 0 when it does not begin as a URL. */
