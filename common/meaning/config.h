@@ -124,6 +124,7 @@ struct config {
     uint64_t node_gateways;
     uint64_t events_keep_s;  /* retention of events and day counters */
     uint64_t session_keep_s; /* how long a session and its time-line stay after it ends */
+    uint64_t dead_keep_s;    /* how long a dead letter waits for a person */
 
     char *file;                                     /* that was read, or NULL */
     struct config_place places[CONFIG_OPTIONS_MAX]; /* by row of config_options */

@@ -138,6 +138,8 @@ const struct config_option config_options[] = {
          "How long clicks, conversions and day counters are kept."),
     UINT("session.keep_s", "86400", 60, 3650 * DAY_S, "s", session_keep_s,
          "How long a session and its time-line are kept after it ends."),
+    UINT("dead.keep_s", "604800", 60, 3650 * DAY_S, "s", dead_keep_s,
+         "How long dead letters are kept: stored jobs that ended without what was asked."),
 };
 const size_t config_option_count = ARRAY_LEN(config_options);
 
