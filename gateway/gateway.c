@@ -6,6 +6,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "common/adapters/httpd.h"
+#include "common/adapters/listen_fd.h"
 #include "common/adapters/records_watch.h"
 #include "common/adapters/store.h"
 #include "common/adapters/store_access.h"
@@ -24,7 +25,8 @@ enum {
     ID_RANDOM = 26,
     LOOK_MS = 20,              /* how often boot and drain look whether they are done */
     READY_AT_LATEST_MS = 5000, /* then it serves 503 rather than hold up the node */
-    DRAIN_EXTRA_MS = 5000      /* beyond a job's time to live */
+    DRAIN_EXTRA_MS = 5000,     /* beyond a job's time to live */
+    LEAVE_MS = 1000            /* the next request of a kept connection may be on its way so long */
 };
 
 struct gateway {
@@ -39,6 +41,7 @@ struct gateway {
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
     struct event *look;             /* timer: boot, later drain */
     int64_t look_until_ms;          /* end of patience with either */
+    bool passed;                    /* the listening socket came from whoever started us */
     bool loaded;                    /* records were read once */
     bool draining;                  /* a signal came */
     bool cut_short;                 /* left with requests open */
@@ -150,7 +153,8 @@ static void look_after_boot(struct gateway *g)
         log_warn("not healthy yet, requests get 503", "reasons", reasons, NULL);
     }
     httpd_start_listening(g->httpd);
-    log_info("ready", "listen", g->config->gateway_listen, NULL);
+    log_info("ready", "listen", g->config->gateway_listen, "socket", g->passed ? "passed" : "own",
+             NULL);
     (void)sd_notify(0, "READY=1");
 }
 
@@ -253,14 +257,22 @@ static bool open_jobs(struct gateway *g, char error[512])
 static bool open_httpd(struct gateway *g, char error[512])
 {
     char why[256];
+    int passed = -1;
+    if (!listen_fd_passed(&passed, why)) {
+        (void)snprintf(error, 512, "%s", why);
+        return false;
+    }
+    g->passed = passed > 0;
     const struct httpd_options o = {.listen = g->config->gateway_listen,
                                     .listen_key = "gateway.listen",
+                                    .passed_fd = passed,
                                     .reuse_port = true,
                                     .listen_later = true,
                                     .body_bytes_max = REQUEST_BODY_BYTES_MAX,
                                     .header_bytes_max = REQUEST_HEADER_BYTES_MAX,
                                     .arrive_ms = (uint32_t)g->config->gateway_request_ms,
                                     .connections_max = (uint32_t)g->config->gateway_connections_max,
+                                    .leave_ms = LEAVE_MS,
                                     .on_request = on_request,
                                     .context = g};
     g->httpd = httpd_new(g->base, &o, why);

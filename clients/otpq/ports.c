@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/adapters/httpd.h"
+#include "common/adapters/listen_fd.h"
 
 /* An endpoint that is no TCP port (ipc) is looked at by who opens it. */
 static bool port_free(const char *key, const char *address, const char *too)
@@ -14,7 +14,7 @@ static bool port_free(const char *key, const char *address, const char *too)
     if (strncmp(address, tcp, sizeof(tcp) - 1) == 0) {
         address += sizeof(tcp) - 1;
     }
-    if (httpd_port_free(address, key, error)) {
+    if (listen_fd_free(address, key, error)) {
         return true;
     }
     config_env_name(key, variable);

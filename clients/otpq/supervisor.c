@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/adapters/listen_fd.h"
 #include "common/base/check.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -44,6 +45,7 @@ struct child {
     char *env[CHILD_ENV_MAX + 1];
     bool oneshot, lasting, shown;
     bool extra; /* not part of the boot: never started again */
+    const int *listen_fd;
     int stop_rank;
     int drain_ms;
     enum child_state state;
@@ -121,6 +123,9 @@ static _Noreturn void become(struct child *c, const char *log_path, pid_t parent
     let_signals_in();
     if (!c->shown) {
         redirect_output(log_path);
+    }
+    if (c->listen_fd != NULL) {
+        listen_fd_pass(*c->listen_fd);
     }
     (void)setenv("NOTIFY_SOCKET", c->owner->notify_path, 1);
     for (size_t i = 0; c->env[i] != NULL; i++) {
@@ -561,6 +566,7 @@ static struct child *add(struct supervisor *s, const struct child_spec *spec)
     c->oneshot = spec->oneshot;
     c->lasting = spec->lasting;
     c->shown = spec->shown;
+    c->listen_fd = spec->listen_fd;
     c->stop_rank = spec->stop_rank;
     c->drain_ms = spec->drain_ms;
     c->backoff_ms = BACKOFF_FIRST_MS;

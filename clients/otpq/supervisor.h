@@ -24,6 +24,7 @@ struct child_spec {
     bool oneshot;                     /* ready when it has exited with 0; not started again */
     bool lasting;                     /* supervisor_restart leaves it alone */
     bool shown;                       /* its output goes to ours instead of its log file */
+    const int *listen_fd;             /* socket passed to it at each start; NULL: none. Borrowed */
     int stop_rank;                    /* lower ranks are ended first; equal ranks together */
     int drain_ms;                     /* after SIGTERM: this long, then SIGKILL */
 };

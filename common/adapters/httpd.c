@@ -1,20 +1,16 @@
 #include "common/adapters/httpd.h"
 
-#include <errno.h>
 #include <event2/listener.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/adapters/httpd_conn.h"
+#include "common/adapters/listen_fd.h"
 #include "common/base/log.h"
-#include "common/meaning/netaddr.h"
 
-enum { LISTEN_BACKLOG = 4096, FILES_FOR_OTHERS = 512 };
+enum { FILES_FOR_OTHERS = 512 };
 
 struct httpd_request {
     struct httpd *server;        /* NULL when the server is gone */
@@ -226,104 +222,6 @@ void httpd_answer_raw(struct httpd_request *r, struct slice bytes, uint32_t wait
 
 /* ---- the listener ---------------------------------------------------------------------------- */
 
-static struct addrinfo *resolve(const struct httpd_options *o, char error[256])
-{
-    struct netaddr address;
-    char port[8];
-    if (!netaddr_listen(o->listen, &address)) {
-        (void)snprintf(error, 256, "%s: \"%s\" is not host:port (IPv6: [::1]:8080)", o->listen_key,
-                       o->listen);
-        return NULL;
-    }
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    const char *host = strcmp(address.host, "*") == 0 ? NULL : address.host;
-    (void)snprintf(port, sizeof(port), "%d", address.port);
-    int rc = getaddrinfo(host, port, &hints, &found);
-    if (rc != 0) {
-        (void)snprintf(error, 256, "%s: cannot resolve \"%.128s\": %s", o->listen_key, o->listen,
-                       gai_strerror(rc));
-        return NULL;
-    }
-    return found;
-}
-
-static void say_bind_error(const struct httpd_options *o, int why, char error[256])
-{
-    const char *port = strrchr(o->listen, ':') + 1;
-    if (why == EADDRINUSE) {
-        (void)snprintf(error, 256,
-                       "port %s is in use (%s): end what listens there, or set another address "
-                       "with %s",
-                       port, o->listen, o->listen_key);
-    } else {
-        (void)snprintf(error, 256, "cannot listen on %s (%s): %s", o->listen, o->listen_key,
-                       strerror(why));
-    }
-}
-
-/* The descriptor, or -errno. */
-static int bind_address(const struct httpd_options *o, const struct addrinfo *a)
-{
-    int on = 1;
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool up = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
-              (!o->reuse_port || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
-              bind(fd, a->ai_addr, a->ai_addrlen) == 0 &&
-              (o->listen_later || listen(fd, LISTEN_BACKLOG) == 0);
-    if (up) {
-        return fd;
-    }
-    int why = errno;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return -why;
-}
-
-static int open_listener(const struct httpd_options *o, char error[256])
-{
-    struct addrinfo *a = resolve(o, error);
-    if (a == NULL) {
-        return -1;
-    }
-    int fd = bind_address(o, a);
-    if (fd < 0) {
-        say_bind_error(o, -fd, error);
-    }
-    freeaddrinfo(a);
-    return fd;
-}
-
-bool httpd_port_free(const char *listen, const char *listen_key, char error[256])
-{
-    struct httpd_options o = {.listen = listen, .listen_key = listen_key};
-    struct addrinfo *a = resolve(&o, error);
-    if (a == NULL) {
-        return true;
-    }
-    int fd = bind_address(&o, a);
-    freeaddrinfo(a);
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    if (fd == -EADDRINUSE) {
-        say_bind_error(&o, EADDRINUSE, error);
-    }
-    return fd != -EADDRINUSE;
-}
-
-static uint16_t bound_port(int fd)
-{
-    struct sockaddr_storage a = {0};
-    socklen_t n = sizeof(a);
-    must(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
-    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                         : ((struct sockaddr_in *)&a)->sin_port);
-}
-
 /* Without descriptors accept fails in a busy loop: the limit on connections must come first. */
 static uint32_t connections_affordable(uint32_t wanted)
 {
@@ -349,7 +247,9 @@ static uint32_t connections_affordable(uint32_t wanted)
 void httpd_start_listening(struct httpd *h)
 {
     must(h->fd >= 0);
-    must(!h->options.listen_later || listen(h->fd, LISTEN_BACKLOG) == 0);
+    if (h->options.listen_later && h->options.passed_fd <= 0) {
+        listen_fd_listen(h->fd);
+    }
     struct evconnlistener *l = evconnlistener_new(
         h->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, h->fd);
     h->fd = -1;
@@ -360,7 +260,11 @@ void httpd_start_listening(struct httpd *h)
 
 struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o, char error[256])
 {
-    int fd = open_listener(o, error);
+    const struct listen_fd_options own = {.address = o->listen,
+                                          .key = o->listen_key,
+                                          .reuse_port = o->reuse_port,
+                                          .later = o->listen_later};
+    int fd = o->passed_fd > 0 ? o->passed_fd : listen_fd_open(&own, error);
     if (fd < 0) {
         return NULL;
     }
@@ -374,7 +278,7 @@ struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o, 
     h->options.connections_max = connections_affordable(o->connections_max);
     h->limits.head_bytes_max = o->header_bytes_max;
     h->limits.body_bytes_max = o->body_bytes_max;
-    h->port = bound_port(fd);
+    h->port = listen_fd_port(fd);
     list_init(&h->conns);
     h->http = evhttp_new(base);
     must(h->http != NULL);
@@ -409,10 +313,7 @@ void httpd_stop_listening(struct httpd *h)
     h->stopping = true;
     list_each(it, &h->conns)
     {
-        struct httpd_conn *c = list_owner(it, struct httpd_conn, node);
-        if (httpd_conn_idle(c)) {
-            httpd_conn_cut(c, false);
-        }
+        httpd_conn_leave(list_owner(it, struct httpd_conn, node));
     }
 }
 

@@ -22,12 +22,14 @@ struct httpd_request; /* lives until httpd_answer */
 struct httpd_options {
     const char *listen;        /* host:port */
     const char *listen_key;    /* "gateway.listen": named in the error when the port is taken */
+    int passed_fd;             /* listening socket to use instead, then ours; 0 or less: none */
     bool reuse_port;           /* several processes on one port */
     bool listen_later;         /* take the port, but nobody in before httpd_start_listening */
     uint32_t body_bytes_max;   /* 413 above */
     uint32_t header_bytes_max; /* 431 above */
     uint32_t arrive_ms;        /* whole request, wall clock; 408 above */
     uint32_t connections_max;  /* 503 above */
+    uint32_t leave_ms;         /* after httpd_stop_listening idle connections are heard so long */
     void (*on_request)(void *context, struct httpd_request *r); /* may answer at once or later */
     void *context;                                              /* handed to on_request */
 };
@@ -35,12 +37,11 @@ struct httpd_options {
 /* NULL: *error says what is wrong with the address, naming it and listen_key. */
 MUST_CHECK struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o,
                                    char error[256]);
-/* False, with *error as httpd_new's, when somebody listens there, also with a shared port. Other
- * mistakes in the address are told by whoever opens it. */
-MUST_CHECK bool httpd_port_free(const char *listen, const char *listen_key, char error[256]);
 /* Only with listen_later, once. */
 void httpd_start_listening(struct httpd *h);
-/* Closes the listener and idle connections; running requests go on, their answers close. */
+/* Closes the listener. Running requests go on, and those that still arrive within leave_ms on
+ * connections that were accepted are served: a kept connection's next request may be on its way.
+ * Every answer from now on says Connection: close; what stayed idle is closed after leave_ms. */
 void httpd_stop_listening(struct httpd *h);
 /* Cuts all connections. Requests still unanswered stay valid until httpd_answer, unheard. */
 void httpd_destroy(struct httpd **h);

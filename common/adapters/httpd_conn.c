@@ -82,7 +82,8 @@ static bool holding(const struct httpd_conn *c)
     return c->held != NULL && evbuffer_get_length(c->held) > 0;
 }
 
-bool httpd_conn_idle(const struct httpd_conn *c)
+/* True when no byte of a request has arrived. */
+static bool idle(const struct httpd_conn *c)
 {
     return c->state == CONN_READING && !holding(c) &&
            evbuffer_get_length(bufferevent_get_input(c->bev)) == 0;
@@ -284,7 +285,7 @@ static void on_answered(struct evhttp_request *req, void *context)
     c->continue_sent = false;
     http_frame_init(&c->frame);
     bufferevent_setwatermark(c->bev, EV_READ, HOLD_BYTES, input_bytes_max(c->server));
-    arm(c, c->server->stopping ? 0 : IDLE_MS);
+    arm(c, c->server->stopping ? c->server->options.leave_ms : IDLE_MS);
     if (evbuffer_get_length(in) > 0) {
         if (c->held == NULL) {
             c->held = evbuffer_new();
@@ -312,7 +313,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     struct httpd_conn *c = context;
     switch (c->state) {
     case CONN_READING:
-        if (httpd_conn_idle(c)) {
+        if (idle(c)) {
             httpd_conn_cut(c, false);
         } else {
             refuse(c, 408, "the request took too long to arrive");
@@ -383,6 +384,19 @@ void httpd_conn_cut(struct httpd_conn *c, bool reset)
         adopt(c);
     }
     evhttp_connection_free(c->evcon);
+}
+
+void httpd_conn_leave(struct httpd_conn *c)
+{
+    uint32_t leave_ms = c->server->options.leave_ms;
+    if (!idle(c)) {
+        return;
+    }
+    if (leave_ms == 0) {
+        httpd_conn_cut(c, false);
+    } else {
+        arm(c, leave_ms);
+    }
 }
 
 /* The first turn after accept. */

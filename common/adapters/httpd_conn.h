@@ -73,8 +73,8 @@ void httpd_conn_last(struct httpd_conn *c, struct slice bytes, uint32_t drip_ms)
 void httpd_conn_cut(struct httpd_conn *c, bool reset);
 /* The other way round: the connection went and left the application's request behind. */
 void httpd_request_orphaned(struct httpd_request *r);
-/* True when no byte of a request has arrived. */
-bool httpd_conn_idle(const struct httpd_conn *c);
+/* The server is leaving: closes an idle one, at once or after leave_ms. */
+void httpd_conn_leave(struct httpd_conn *c);
 
 /* The words for a status: "Bad Request". */
 const char *httpd_reason(int status);

@@ -1,5 +1,6 @@
 /* common/adapters/httpd and http_frame, on raw sockets: every way a client can misbehave. */
 #include "common/adapters/httpd.h"
+#include "common/adapters/listen_fd.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -536,6 +537,64 @@ static void drains(void **state)
     (void)close(busy);
 }
 
+/* A request that was on its way when the server began to leave is served; what stays idle is
+ * closed. */
+static void hears_kept_connections_out(void **state)
+{
+    struct fixture *f = *state;
+    char error[256], out[1024];
+    struct httpd_options o = options_for(f);
+    httpd_destroy(&f->server);
+    o.leave_ms = 300;
+    f->server = httpd_new(f->base, &o, error);
+    assert_non_null(f->server);
+    int idle = dial(f);
+    int kept = dial(f);
+    turn(f);
+    httpd_stop_listening(f->server);
+    turn(f);
+    say(f, kept, SLICE("GET /now HTTP/1.1\r\nHost: h\r\n\r\n"));
+    assert_true(hear(f, kept, out, sizeof(out), NULL));
+    assert_non_null(strstr(out, "200 OK"));
+    assert_non_null(strstr(out, "Connection: close"));
+    assert_true(hear(f, idle, out, sizeof(out), NULL));
+    assert_string_equal(out, "");
+    assert_int_equal(httpd_connections(f->server), 0);
+    (void)close(idle);
+    (void)close(kept);
+}
+
+/* Connections that wait in a passed socket outlive the server that was to take them. */
+static void a_passed_socket_keeps_its_backlog(void **state)
+{
+    struct fixture *f = *state;
+    char error[256], out[1024];
+    struct httpd_options o = options_for(f);
+    const struct listen_fd_options how = {.address = "127.0.0.1:0", .key = "test.listen"};
+    int shared = listen_fd_open(&how, error);
+    assert_true(shared >= 0);
+    httpd_destroy(&f->server);
+    o.passed_fd = dup(shared);
+    f->server = httpd_new(f->base, &o, error);
+    assert_non_null(f->server);
+    assert_int_equal(httpd_port(f->server), listen_fd_port(shared));
+    httpd_stop_listening(f->server);
+    int early = dial(f);
+    say(f, early, SLICE("GET /now HTTP/1.1\r\nHost: h\r\n\r\n"));
+    httpd_destroy(&f->server);
+    o.passed_fd = dup(shared);
+    f->server = httpd_new(f->base, &o, error);
+    assert_non_null(f->server);
+    httpd_stop_listening(f->server); /* also what it had taken before it was told */
+    httpd_destroy(&f->server);
+    o.passed_fd = dup(shared);
+    f->server = httpd_new(f->base, &o, error);
+    assert_false(hear(f, early, out, sizeof(out), "\r\n\r\n"));
+    assert_non_null(strstr(out, "200 OK"));
+    (void)close(early);
+    (void)close(shared);
+}
+
 static void names_what_is_wrong_with_the_address(void **state)
 {
     struct fixture *f = *state;
@@ -554,8 +613,8 @@ static void names_what_is_wrong_with_the_address(void **state)
     assert_non_null(strstr(error, "in use"));
     assert_non_null(strstr(error, listen + 10));
     assert_non_null(strstr(error, "test.listen"));
-    assert_true(httpd_port_free("127.0.0.1:0", "test.listen", error));
-    assert_true(httpd_port_free("no address", "test.listen", error));
+    assert_true(listen_fd_free("127.0.0.1:0", "test.listen", error));
+    assert_true(listen_fd_free("no address", "test.listen", error));
     o.listen = "[::1]:0";
     struct httpd *six = httpd_new(f->base, &o, error);
     if (six == NULL) { /* a machine without IPv6, as most containers are */
@@ -632,6 +691,8 @@ int main(void)
         T(says_continue),
         T(cuts_and_drips_for_the_sandbox),
         T(drains),
+        T(hears_kept_connections_out),
+        T(a_passed_socket_keeps_its_backlog),
         T(names_what_is_wrong_with_the_address),
         T(shares_a_port),
         cmocka_unit_test(frames_do_not_depend_on_how_bytes_arrive),
