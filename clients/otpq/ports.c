@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clients/otpq/node_brokers.h"
 #include "common/adapters/listen_fd.h"
 
 /* An endpoint that is no TCP port (ipc) is looked at by who opens it. */
@@ -26,10 +27,13 @@ static bool port_free(const char *key, const char *address, const char *too)
 bool ports_free(const struct config *c, bool sandbox)
 {
     bool all = c->node_gateways == 0 || port_free("gateway.listen", c->gateway_listen, "");
-    all &= port_free("broker.clients", c->broker_clients,
-                     ", and the same with gateway.brokers and client.brokers");
-    all &= port_free("broker.workers", c->broker_workers, ", and the same with worker.brokers");
-    all &= port_free("broker.metrics", c->broker_metrics, "");
+    for (uint64_t i = 0; i < c->node_brokers; i++) {
+        struct node_broker b = node_broker(c, i);
+        all &= port_free("broker.clients", b.clients,
+                         ", and the same with gateway.brokers and client.brokers");
+        all &= port_free("broker.workers", b.workers, ", and the same with worker.brokers");
+        all &= port_free("broker.metrics", b.metrics, "");
+    }
     all &= !sandbox || port_free("sandbox.listen", c->sandbox_listen, "");
     return all;
 }

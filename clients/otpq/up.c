@@ -17,8 +17,10 @@
 
 #include "clients/otpq/client.h"
 #include "clients/otpq/commands.h"
+#include "clients/otpq/node_brokers.h"
 #include "clients/otpq/ports.h"
 #include "clients/otpq/supervisor.h"
+#include "common/adapters/listen_fd.h"
 #include "common/base/asset.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
@@ -54,8 +56,9 @@ struct node {
     int64_t began_ms;
     struct event_base *base;
     struct supervisor *supervisor;
-    int terminal; /* descriptor of the one it was started from; -1: none */
-    int signals;  /* SIGINT and SIGTERM seen */
+    int terminal;   /* descriptor of the one it was started from; -1: none */
+    int gateway_fd; /* where gateways accept from: they come and go, it stays; -1: none */
+    int signals;    /* SIGINT and SIGTERM seen */
     bool failed;
 };
 
@@ -63,10 +66,11 @@ static const char usage[] =
     "usage: otpq up [--demo [--once]] [--dir DIR] [--config FILE] [--json]\n"
     "\n"
     "Runs a whole node in the foreground: its own redis-server on a unix socket inside DIR (when\n"
-    "redis.address is empty), a broker, node.workers workers, node.gateways gateways. A process\n"
-    "that dies is started again. Ctrl-C, SIGTERM or a closed terminal drains and ends all in\n"
-    "order, a second signal at once; SIGHUP restarts the processes one after the other with the\n"
-    "configuration as it is then.\n"
+    "redis.address is empty), node.brokers brokers, node.workers workers, node.gateways gateways. "
+    "A\n"
+    "process that dies is started again. Ctrl-C, SIGTERM or a closed terminal drains and ends all\n"
+    "in order, a second signal at once; SIGHUP restarts the processes one after the other, with\n"
+    "the configuration as it is then, without failing a request.\n"
     "\n"
     "  --dir DIR      state of the node (default: dir of the configuration)\n"
     "  --config FILE  configuration (default: embedded defaults and OTPQ_… variables)\n"
@@ -266,27 +270,105 @@ static void add_config(const struct node *n, struct child_spec *spec)
     }
 }
 
-static void add_program(struct node *n, const char *name, const char *program,
-                        const char *subcommand, enum stop_rank rank, const char *env)
+static void add_environment(struct child_spec *spec, const char *setting)
+{
+    size_t i = 0;
+    while (spec->env[i] != NULL) {
+        i++;
+    }
+    must(i + 1 < CHILD_ENV_MAX);
+    spec->env[i] = setting;
+}
+
+static void add_sandbox(struct node *n)
 {
     char path[PATH_BYTES + 32];
-    struct child_spec spec = spec_of(n, name, program, rank, path);
-    if (subcommand != NULL) {
-        add_argument(&spec, subcommand);
-    }
+    struct child_spec spec = spec_of(n, "sandbox", "otpq", RANK_SANDBOX, path);
+    add_argument(&spec, "sandbox");
     add_config(n, &spec);
-    spec.env[1] = env;
     supervisor_add(n->supervisor, &spec);
 }
 
-static void add_numbered(struct node *n, const char *name, const char *program, uint64_t count,
-                         enum stop_rank rank, const char *extra_env)
+/* The first one follows the configuration as it is at each start; the others stay where they are.
+ */
+static void add_brokers(struct node *n)
 {
-    for (uint64_t i = 1; i <= count; i++) {
-        char full[64];
-        (void)snprintf(full, sizeof(full), "%s-%llu", name, (unsigned long long)i);
-        add_program(n, full, program, NULL, rank, extra_env);
+    for (uint64_t i = 0; i < n->config.node_brokers; i++) {
+        char path[PATH_BYTES + 32];
+        char name[64] = "broker";
+        char env[3][NODE_BROKER_ADDRESS_BYTES + 32];
+        struct node_broker b = node_broker(&n->config, i);
+        if (n->config.node_brokers > 1) {
+            (void)snprintf(name, sizeof(name), "broker-%llu", (unsigned long long)i + 1);
+        }
+        struct child_spec spec = spec_of(n, name, "otpq-broker", RANK_BROKER, path);
+        (void)snprintf(env[0], sizeof(env[0]), "OTPQ_BROKER_CLIENTS=%s", b.clients);
+        (void)snprintf(env[1], sizeof(env[1]), "OTPQ_BROKER_WORKERS=%s", b.workers);
+        (void)snprintf(env[2], sizeof(env[2]), "OTPQ_BROKER_METRICS=%s", b.metrics);
+        for (size_t k = 0; i > 0 && k < ARRAY_LEN(env); k++) {
+            add_environment(&spec, env[k]);
+        }
+        add_config(n, &spec);
+        supervisor_add(n->supervisor, &spec);
     }
+}
+
+/* "OTPQ_WORKER_BROKERS=…" for a node of several brokers, or "": nobody has to find what is known.
+ */
+static char *known_brokers(const struct node *n, const char *variable,
+                           const struct config_list *list, bool clients)
+{
+    struct buf b;
+    buf_init(&b, 64 * 1024);
+    if (n->config.node_brokers > 1) {
+        buf_printf(&b, "%s=", variable);
+        node_brokers_list(&n->config, list, clients, &b);
+    }
+    return buf_take(&b);
+}
+
+static void add_workers(struct node *n)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t count = n->config.node_workers > 0 ? n->config.node_workers : (uint64_t)cores;
+    char *brokers = known_brokers(n, "OTPQ_WORKER_BROKERS", &n->config.worker_brokers, false);
+    char allow[512] = "";
+    if (n->demo && n->config.outgoing_allow.count == 0) {
+        (void)snprintf(allow, sizeof(allow), "OTPQ_OUTGOING_ALLOW=%s", n->config.sandbox_listen);
+    }
+    for (uint64_t i = 1; i <= count; i++) {
+        char path[PATH_BYTES + 32];
+        char name[64];
+        (void)snprintf(name, sizeof(name), "worker-%llu", (unsigned long long)i);
+        struct child_spec spec = spec_of(n, name, "otpq-worker", RANK_WORKERS, path);
+        if (allow[0] != '\0') {
+            add_environment(&spec, allow);
+        }
+        if (brokers[0] != '\0') {
+            add_environment(&spec, brokers);
+        }
+        add_config(n, &spec);
+        supervisor_add(n->supervisor, &spec);
+    }
+    free(brokers);
+}
+
+static void add_gateways(struct node *n)
+{
+    char *brokers = known_brokers(n, "OTPQ_GATEWAY_BROKERS", &n->config.gateway_brokers, true);
+    for (uint64_t i = 1; i <= n->config.node_gateways; i++) {
+        char path[PATH_BYTES + 32];
+        char name[64];
+        (void)snprintf(name, sizeof(name), "gateway-%llu", (unsigned long long)i);
+        struct child_spec spec = spec_of(n, name, "otpq-gateway", RANK_GATEWAYS, path);
+        if (brokers[0] != '\0') {
+            add_environment(&spec, brokers);
+        }
+        spec.listen_fd = &n->gateway_fd;
+        add_config(n, &spec);
+        supervisor_add(n->supervisor, &spec);
+    }
+    free(brokers);
 }
 
 static void add_redis(struct node *n)
@@ -341,22 +423,16 @@ static void run_live_line(struct node *n)
 
 static void add_processes(struct node *n)
 {
-    char allow[512] = "";
-    if (n->demo && n->config.outgoing_allow.count == 0) {
-        (void)snprintf(allow, sizeof(allow), "OTPQ_OUTGOING_ALLOW=%s", n->config.sandbox_listen);
-    }
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t workers = n->config.node_workers > 0 ? n->config.node_workers : (uint64_t)cores;
     if (n->config.redis_address[0] == '\0') {
         add_redis(n);
     }
     if (n->demo) {
         add_records(n);
-        add_program(n, "sandbox", "otpq", "sandbox", RANK_SANDBOX, NULL);
+        add_sandbox(n);
     }
-    add_program(n, "broker", "otpq-broker", NULL, RANK_BROKER, NULL);
-    add_numbered(n, "worker", "otpq-worker", workers, RANK_WORKERS, allow[0] ? allow : NULL);
-    add_numbered(n, "gateway", "otpq-gateway", n->config.node_gateways, RANK_GATEWAYS, NULL);
+    add_brokers(n);
+    add_workers(n);
+    add_gateways(n);
     if (n->demo) {
         add_flow(n);
     }
@@ -379,9 +455,12 @@ static void print_addresses(const struct node *n)
     (void)printf("\nThe node is up (%lld ms). Addresses:\n",
                  (long long)(clock_mono_ms() - n->began_ms));
     print_address("gateway", "http://", c->gateway_listen, "/api/af/otp_gen, /healthz");
-    print_address("broker", "", c->broker_clients, "clients push jobs here (OTPQ/1)");
-    print_address("", "", c->broker_workers, "workers");
-    print_address("metrics", "http://", c->broker_metrics, "/metrics, /livez, /readyz");
+    for (uint64_t i = 0; i < c->node_brokers; i++) {
+        struct node_broker b = node_broker(c, i);
+        print_address("broker", "", b.clients, "clients push jobs here (OTPQ/1)");
+        print_address("", "", b.workers, "workers");
+        print_address("metrics", "http://", b.metrics, "/metrics, /livez, /readyz");
+    }
     if (n->demo) {
         print_address("sandbox", "http://", c->sandbox_listen, "the advertiser: /inbox, /ledger");
     }
@@ -460,6 +539,7 @@ static void tell_what_stays(const struct node *n, const struct config *fresh)
     } fixed[] = {
         {"dir", strcmp(c->dir, fresh->dir) != 0},
         {"redis.address", strcmp(c->redis_address, fresh->redis_address) != 0},
+        {"node.brokers", c->node_brokers != fresh->node_brokers},
         {"node.workers", c->node_workers != fresh->node_workers},
         {"node.gateways", c->node_gateways != fresh->node_gateways},
         {"sandbox.listen", n->demo && strcmp(c->sandbox_listen, fresh->sandbox_listen) != 0},
@@ -472,6 +552,25 @@ static void tell_what_stays(const struct node *n, const struct config *fresh)
                           fixed[i].key);
         }
     }
+}
+
+/* Another address for the gateways: they get its socket as they are started again. */
+static void move_gateways(struct node *n, const struct config *fresh)
+{
+    char error[256];
+    if (n->gateway_fd < 0 || strcmp(n->config.gateway_listen, fresh->gateway_listen) == 0) {
+        return;
+    }
+    const struct listen_fd_options o = {.address = fresh->gateway_listen, .key = "gateway.listen"};
+    int fd = listen_fd_open(&o, error);
+    if (fd < 0) {
+        (void)fprintf(stderr, "otpq: gateways stay at %s: %s\n", n->config.gateway_listen, error);
+        return;
+    }
+    (void)close(n->gateway_fd);
+    n->gateway_fd = fd;
+    free(n->config.gateway_listen);
+    n->config.gateway_listen = slice_dup(slice_of(fresh->gateway_listen));
 }
 
 static void on_reload_signal(evutil_socket_t signal_number UNUSED, short what UNUSED, void *context)
@@ -489,6 +588,7 @@ static void on_reload_signal(evutil_socket_t signal_number UNUSED, short what UN
         return;
     }
     tell_what_stays(n, &fresh);
+    move_gateways(n, &fresh);
     config_free(&fresh);
     supervisor_restart(n->supervisor);
 }
@@ -521,6 +621,22 @@ static int run(struct node *n)
     supervisor_destroy(&n->supervisor);
     event_base_free(n->base);
     return n->failed ? 1 : 0;
+}
+
+/* Opened once for all gateways there will be: what waits in it outlives each of them. */
+static bool open_gateway_socket(struct node *n)
+{
+    char error[256];
+    const struct listen_fd_options o = {.address = n->config.gateway_listen,
+                                        .key = "gateway.listen"};
+    if (n->config.node_gateways == 0) {
+        return true;
+    }
+    n->gateway_fd = listen_fd_open(&o, error);
+    if (n->gateway_fd < 0) {
+        (void)fprintf(stderr, "otpq: %s\n", error);
+    }
+    return n->gateway_fd >= 0;
 }
 
 static int find_terminal(void)
@@ -588,15 +704,22 @@ static int read_arguments(struct node *n, int argc, char **argv)
 
 int cmd_up(int argc, char **argv)
 {
-    struct node n = {.lock_fd = -1, .terminal = find_terminal(), .began_ms = clock_mono_ms()};
+    struct node n = {
+        .lock_fd = -1, .gateway_fd = -1, .terminal = find_terminal(), .began_ms = clock_mono_ms()};
     struct yaml_error error;
     int code = read_arguments(&n, argc, argv);
     if (code >= 0) {
         return code;
     }
+    char apart[512];
     if (!config_load(&n.config, n.config_path, &error) ||
         !config_check_files(&n.config, "otpq", &error)) {
         (void)fprintf(stderr, "otpq up: %s\n", error.text);
+        config_free(&n.config);
+        return OTPQ_EXIT_USAGE;
+    }
+    if (!node_brokers_apart(&n.config, apart)) {
+        (void)fprintf(stderr, "otpq up: %s\n", apart);
         config_free(&n.config);
         return OTPQ_EXIT_USAGE;
     }
@@ -606,9 +729,12 @@ int cmd_up(int argc, char **argv)
         return OTPQ_EXIT_DONE;
     }
     process_no_core();
-    bool ready =
-        find_programs(&n) && prepare_folder(&n, n.config.dir) && ports_free(&n.config, n.demo);
+    bool ready = find_programs(&n) && prepare_folder(&n, n.config.dir) &&
+                 ports_free(&n.config, n.demo) && open_gateway_socket(&n);
     code = ready ? run(&n) : OTPQ_EXIT_REFUSED;
+    if (n.gateway_fd >= 0) {
+        (void)close(n.gateway_fd);
+    }
     if (n.lock_fd >= 0) {
         (void)close(n.lock_fd);
     }

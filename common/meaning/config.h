@@ -120,6 +120,7 @@ struct config {
     char *secrets_file;        /* {secret.NAME} values, YAML map, mode 0600 */
     char *secrets_pepper_file; /* key of code MACs; "" = <dir>/pepper */
 
+    uint64_t node_brokers; /* at least 1 */
     uint64_t node_workers; /* 0: as many as cores */
     uint64_t node_gateways;
     uint64_t events_keep_s;  /* retention of events and day counters */

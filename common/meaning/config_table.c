@@ -129,6 +129,9 @@ const struct config_option config_options[] = {
     TEXT("secrets.pepper_file", "", CONFIG_ANY, secrets_pepper_file,
          "File with the key of the hashes of codes; empty: <dir>/pepper, made at first start."),
 
+    UINT("node.brokers", "1", 1, 16, "processes", node_brokers,
+         "Brokers that otpq up starts; each one's ports are 10 higher than those of the one "
+         "before."),
     UINT("node.workers", "0", 0, 1024, "processes", node_workers,
          "Workers that otpq up starts; 0: as many as cores."),
     UINT("node.gateways", "1", 0, 1024, "processes", node_gateways,
