@@ -7,43 +7,48 @@
 #include <stdlib.h>
 
 #include "common/adapters/resolve.h"
+#include "common/adapters/store_server.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 1000, SILENT_TIMEOUTS_MAX = 3, ARGS_MAX = 256 };
+enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 1000, SILENT_TIMEOUTS_MAX = 3 };
 
 enum link {
     LINK_DOWN,     /* the retry timer runs */
     LINK_LOOKING,  /* the host's name is being looked up */
-    LINK_GREETING, /* connecting, AUTH, PING or SUBSCRIBE */
+    LINK_GREETING, /* connecting, AUTH, who are you, PING or SUBSCRIBE */
     LINK_UP
 };
 
 struct store {
     struct event_base *base;
-    struct netaddr address;
+    struct netaddr_redis address;
     char *address_text; /* for logs */
     char *password;     /* or NULL; wiped at the end */
     char *channel;      /* subscriber: the one channel; else NULL */
     void (*on_message)(void *context, struct slice message); /* subscriber only */
     void (*on_state)(void *context, bool up);                /* may be NULL */
-    void *context;                                           /* of on_state and on_message */
+    void (*on_forgot)(void *context);                        /* may be NULL */
+    void *context;                                           /* of the three */
     uint32_t timeout_ms;                                     /* per command */
     uint32_t pending_max;                                    /* ceiling for in_flight */
     enum link link;
-    struct resolver *resolver; /* NULL: a unix socket, or an address in digits */
-    redisAsyncContext *ac;     /* NULL while down; hiredis frees it by itself on errors */
-    struct list waiting;       /* ops with a callback still owed, earliest deadline first */
-    uint32_t in_flight;        /* ops that hiredis holds, those already timed out included */
-    struct event *deadline;    /* earliest deadline of waiting */
-    struct event *retry;       /* next connection attempt */
-    uint32_t backoff_ms;       /* before jitter */
-    int64_t heard_ms;          /* when anything was last heard from the server */
-    unsigned depth;            /* callbacks of ours on the stack */
-    bool closing;              /* store_destroy runs: no reconnect */
-    bool told;                 /* this outage stands in the log */
+    bool known;                   /* server is set: there was a connection */
+    struct store_server server;   /* of the last connection that was up */
+    struct store_server greeting; /* of this one, while it says who it is */
+    struct resolver *resolver;    /* NULL: a unix socket, or an address in digits */
+    redisAsyncContext *ac;        /* NULL while down; hiredis frees it by itself on errors */
+    struct list waiting;          /* ops with a callback still owed, earliest deadline first */
+    uint32_t in_flight;           /* ops that hiredis holds, those already timed out included */
+    struct event *deadline;       /* earliest deadline of waiting */
+    struct event *retry;          /* next connection attempt */
+    uint32_t backoff_ms;          /* before jitter */
+    int64_t heard_ms;             /* when anything was last heard from the server */
+    unsigned depth;               /* callbacks of ours on the stack */
+    bool closing;                 /* store_destroy runs: no reconnect */
+    bool told;                    /* this outage stands in the log */
 };
 
 /* One command. hiredis holds it as privdata until its reply or the connection's end. */
@@ -228,6 +233,7 @@ static void on_reply(redisAsyncContext *ac, void *r, void *arg)
         op_free(op);
         return;
     }
+    bool demoted = reply_starts(reply, "READONLY"); /* the reply is gone behind its callback */
     s->heard_ms = clock_mono_ms();
     if (op->script >= 0 && op->done != NULL && reply_starts(reply, "NOSCRIPT") &&
         op_again_as_eval(ac, op)) {
@@ -235,6 +241,9 @@ static void on_reply(redisAsyncContext *ac, void *r, void *arg)
     }
     op_settle(op, STORE_OK, reply);
     op_free(op);
+    if (demoted && s->ac == ac) {
+        store_drop(s, "it became a replica");
+    }
 }
 
 /* The server forgot the script (restart, fail-over, flush): the same op, with the source. It was
@@ -269,18 +278,20 @@ static void op_send(struct op *op, int argc, const char **argv, const size_t *le
 void store_command(struct store *s, store_callback *done, void *context, int argc,
                    const struct slice *argv)
 {
-    must(argc > 0 && argc <= ARGS_MAX);
+    must(argc > 0 && argc <= STORE_ARGS_MAX);
     if (!store_takes(s)) {
         done(context, STORE_REFUSED, NULL);
         return;
     }
-    const char *at[ARGS_MAX];
-    size_t lens[ARGS_MAX];
+    size_t slots = (size_t)argc * (sizeof(char *) + sizeof(size_t));
+    struct op *op = op_new(s, done, context, slots);
+    op->argv = (const char **)(op + 1);
+    op->lens = (size_t *)(op->argv + argc);
     for (int i = 0; i < argc; i++) {
-        at[i] = argv[i].n > 0 ? argv[i].p : "";
-        lens[i] = argv[i].n;
+        op->argv[i] = argv[i].n > 0 ? argv[i].p : ""; /* theirs: only until hiredis has copied */
+        op->lens[i] = argv[i].n;
     }
-    op_send(op_new(s, done, context, 0), argc, at, lens);
+    op_send(op, argc, op->argv, op->lens);
 }
 
 /* An op that keeps its arguments behind itself: argv, lens, then the bytes. */
@@ -312,7 +323,7 @@ static struct op *op_keeping(struct store *s, store_callback *done, void *contex
 void store_eval(struct store *s, enum store_script script, store_callback *done, void *context,
                 int keys, int argc, const struct slice *argv)
 {
-    must(argc >= 0 && argc + 3 <= ARGS_MAX);
+    must(argc >= 0 && argc + 3 <= STORE_ARGS_MAX);
     if (!store_takes(s)) {
         done(context, STORE_REFUSED, NULL);
         return;
@@ -328,13 +339,30 @@ void store_eval(struct store *s, enum store_script script, store_callback *done,
 
 /* ---- greeting -------------------------------------------------------------------------------- */
 
+/* True when what was acknowledged before may be missing now. Asked once a connection. */
+static bool store_forgot(struct store *s)
+{
+    bool forgot = s->known && !store_server_same(&s->server, &s->greeting);
+    s->known = true;
+    s->server = s->greeting;
+    return forgot;
+}
+
 static void store_is_up(struct store *s)
 {
+    bool forgot = store_forgot(s);
     s->link = LINK_UP;
     s->backoff_ms = BACKOFF_MIN_MS;
     s->told = false;
-    log_info("redis is there", "connection", connection_name(s), "address", s->address_text, NULL);
+    log_info("redis is there", "connection", connection_name(s), "address", s->address_text,
+             "durability", store_durability(s), NULL);
     s->depth++;
+    if (forgot && s->on_forgot != NULL) {
+        log_warn("redis is another one than before: writes of the last moments may be gone",
+                 "address", s->address_text, "run_id", s->server.run_id, "replid", s->server.replid,
+                 NULL);
+        s->on_forgot(s->context);
+    }
     if (s->on_state != NULL) {
         s->on_state(s->context, true);
     }
@@ -344,19 +372,52 @@ static void store_is_up(struct store *s)
     s->depth--;
 }
 
-/* AUTH and PING; any answer but a good one (LOADING too) means: not yet, again after the backoff.
- */
-static void on_greeting(void *context, enum store_outcome outcome, const redisReply *reply)
+/* False: the connection is over, or has just been dropped. A bad answer (LOADING too) means: not
+ * yet, again after the backoff. */
+static bool greeting_goes_on(struct store *s, enum store_outcome outcome, const redisReply *reply,
+                             bool errors_are_good)
+{
+    if (s->link != LINK_GREETING || s->closing) {
+        return false;
+    }
+    bool good = outcome == STORE_OK && (errors_are_good || reply->type != REDIS_REPLY_ERROR);
+    if (!good) {
+        store_drop(s, outcome == STORE_OK ? reply->str : "no answer to the greeting");
+    }
+    return good;
+}
+
+static void on_auth(void *context, enum store_outcome outcome, const redisReply *reply)
+{
+    (void)greeting_goes_on(context, outcome, reply, false);
+}
+
+/* A replica would take no write, and what it holds may be old. */
+static void on_info(void *context, enum store_outcome outcome, const redisReply *reply)
 {
     struct store *s = context;
-    if (s->link != LINK_GREETING || s->closing) {
+    if (!greeting_goes_on(s, outcome, reply, false)) {
         return;
     }
-    if (outcome != STORE_OK || reply->type == REDIS_REPLY_ERROR) {
-        store_drop(s, outcome == STORE_OK ? reply->str : "no answer to the greeting");
-        return;
+    store_server_read_info(&s->greeting, reply);
+    if (!s->greeting.is_primary) {
+        store_drop(s, "it is not a primary");
     }
-    if (reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "PONG") == 0) {
+}
+
+/* Managed servers forbid CONFIG. */
+static void on_config(void *context, enum store_outcome outcome, const redisReply *reply)
+{
+    struct store *s = context;
+    if (greeting_goes_on(s, outcome, reply, true)) {
+        store_server_read_config(&s->greeting, reply);
+    }
+}
+
+static void on_ping(void *context, enum store_outcome outcome, const redisReply *reply)
+{
+    struct store *s = context;
+    if (greeting_goes_on(s, outcome, reply, false)) {
         store_is_up(s);
     }
 }
@@ -382,29 +443,46 @@ static void on_published(redisAsyncContext *ac, void *r, void *arg)
     }
 }
 
-static void greet(struct store *s, int argc, const char **argv)
+enum { GREETING_WORDS_MAX = 5 };
+
+/* words: separated by single spaces. */
+static void greet(struct store *s, store_callback *done, const char *words)
 {
-    size_t lens[2];
-    for (int i = 0; i < argc; i++) {
-        lens[i] = strlen(argv[i]);
-    }
+    const char *argv[GREETING_WORDS_MAX];
+    size_t lens[GREETING_WORDS_MAX];
+    int argc = 0;
     if (s->ac == NULL) {
         return; /* dropped by the step before */
     }
-    op_send(op_new(s, on_greeting, s, 0), argc, argv, lens);
+    for (const char *at = words; *at != '\0'; at += *at == ' ' ? 1 : 0) {
+        must(argc < GREETING_WORDS_MAX);
+        argv[argc] = at;
+        lens[argc] = strcspn(at, " ");
+        at += lens[argc++];
+    }
+    op_send(op_new(s, done, s, 0), argc, argv, lens);
 }
 
+static void greet_with_password(struct store *s)
+{
+    const char *argv[2] = {"AUTH", s->password};
+    const size_t lens[2] = {4, strlen(s->password)};
+    op_send(op_new(s, on_auth, s, 0), 2, argv, lens);
+}
+
+/* All of it leaves at once: one round trip. */
 static void store_greet(struct store *s)
 {
     s->link = LINK_GREETING;
     s->heard_ms = clock_mono_ms();
+    s->greeting = (struct store_server){0};
     if (s->password != NULL) {
-        const char *auth[2] = {"AUTH", s->password};
-        greet(s, 2, auth);
+        greet_with_password(s);
     }
+    greet(s, on_info, STORE_SERVER_INFO);
+    greet(s, on_config, STORE_SERVER_CONFIG);
     if (s->channel == NULL) {
-        const char *ping[1] = {"PING"};
-        greet(s, 1, ping);
+        greet(s, on_ping, "PING");
     } else if (s->ac != NULL &&
                redisAsyncCommand(s->ac, on_published, s, "SUBSCRIBE %s", s->channel) != REDIS_OK) {
         store_drop(s, "cannot subscribe");
@@ -415,8 +493,9 @@ static void store_greet(struct store *s)
  * would stand still for as long as the name server does. */
 static void store_connect(struct store *s, const char *host)
 {
+    const struct netaddr *at = &s->address.hosts[0];
     redisAsyncContext *ac =
-        s->address.is_unix ? redisAsyncConnectUnix(host) : redisAsyncConnect(host, s->address.port);
+        at->is_unix ? redisAsyncConnectUnix(host) : redisAsyncConnect(host, at->port);
     must(ac != NULL);
     s->ac = ac;
     ac->data = s;
@@ -450,7 +529,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (s->resolver == NULL) {
-        store_connect(s, s->address.host);
+        store_connect(s, s->address.hosts[0].host);
     } else {
         s->link = LINK_LOOKING; /* anew each time: the name may have moved */
         resolver_ask(s->resolver, s->timeout_ms);
@@ -462,20 +541,22 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 struct store *store_new(struct event_base *base, const struct store_options *o)
 {
     struct store *s = xcalloc(1, sizeof *s);
-    must(netaddr_redis(o->address, &s->address));
+    must(netaddr_redis(o->address, &s->address) == NULL);
     s->base = base;
     s->address_text = slice_dup(slice_of(o->address));
     if (o->password != NULL && o->password[0] != '\0') {
         s->password = slice_dup(slice_of(o->password));
     }
     s->on_state = o->on_state;
+    s->on_forgot = o->on_forgot;
     s->context = o->context;
     s->timeout_ms = o->timeout_ms;
     s->pending_max = o->pending_max;
     s->backoff_ms = BACKOFF_MIN_MS;
     list_init(&s->waiting);
-    if (!s->address.is_unix && !resolve_is_number(s->address.host)) {
-        s->resolver = resolver_new(base, s->address.host, NULL, on_resolved, s);
+    const struct netaddr *at = &s->address.hosts[0];
+    if (!at->is_unix && !resolve_is_number(at->host)) {
+        s->resolver = resolver_new(base, at->host, NULL, on_resolved, s);
     }
     s->deadline = evtimer_new(base, on_deadline, s);
     s->retry = evtimer_new(base, on_retry, s);
@@ -527,6 +608,11 @@ void store_destroy(struct store **sp)
 bool store_up(const struct store *s)
 {
     return s->link == LINK_UP;
+}
+
+const char *store_durability(const struct store *s)
+{
+    return store_durability_name(s->server.durability);
 }
 
 struct event_base *store_base(const struct store *s)

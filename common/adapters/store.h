@@ -17,13 +17,22 @@
 struct store;
 
 struct store_options {
-    const char *address;  /* unix:/path or tcp://host:port */
+    const char *address;  /* as netaddr_redis reads it, checked by the caller */
     const char *password; /* NULL or "": none; wiped by the caller after store_new */
     uint32_t timeout_ms;  /* per command */
     uint32_t pending_max; /* commands in flight; beyond: refused at once */
     void (*on_state)(void *context, bool up); /* connection became usable / was lost */
-    void *context;
+    void (*on_forgot)(void *context);         /* may be NULL: see below */
+    void *context;                            /* of both */
 };
+
+/* on_forgot: the server of this connection may not have what the server of the last one
+ * acknowledged: writes of the last moments may be gone, and nobody says which.
+ * It runs when a connection has become usable (commands are taken), just before on_state(up), if
+ * run_id (another process: a restart, a fail-over) or master_replid (another history of data: a
+ * fail-over, also one back to the same process) is not that of the last connection that was up.
+ * Not for the first connection of a store, and not when the same process with the same history was
+ * only away. A restart with appendfsync always loses nothing and is told nevertheless. */
 
 /* Connects by itself and reconnects for ever (50 ms to 1 s, jittered). A host name is looked up at
  * each connection, outside of the loop (resolve.h). on_state runs from the loop. */
@@ -32,6 +41,10 @@ struct store *store_new(struct event_base *base, const struct store_options *o);
  */
 void store_destroy(struct store **s);
 bool store_up(const struct store *s);
+/* What a write is worth that was acknowledged: "always", "everysec", "no" (appendfsync), "off"
+ * (appendonly no), or "unknown": it forbids CONFIG, or was never connected. Of the last connection.
+ */
+const char *store_durability(const struct store *s);
 struct event_base *store_base(const struct store *s);
 
 /* A second connection with the same address and password that listens on one pub/sub channel;
@@ -52,6 +65,7 @@ typedef void store_callback(void *context, enum store_outcome outcome, const red
  * written, and callers treat it as a store that is away. */
 MUST_CHECK bool store_reply_unavailable(const redisReply *reply);
 
+enum { STORE_ARGS_MAX = 1 << 20 }; /* of a command, its name included: Redis' own ceiling */
 /* argv as bytes, copied; the callback runs exactly once, later or (STORE_REFUSED) before it
  * returns. */
 void store_command(struct store *s, store_callback *done, void *context, int argc,

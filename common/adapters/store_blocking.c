@@ -24,12 +24,14 @@ static bool blocking_ok(redisContext *c, const char *what, redisReply *reply, ch
 redisContext *store_blocking(const char *address, const char *password, uint32_t timeout_ms,
                              char error[512])
 {
-    struct netaddr a;
-    if (!netaddr_redis(address, &a)) {
-        (void)snprintf(error, 512, "redis.address \"%s\" is neither unix:/path nor tcp://host:port",
-                       address);
+    struct netaddr_redis parsed;
+    const char *wrong = netaddr_redis(address, &parsed);
+    if (wrong != NULL || parsed.kind > NETADDR_REDIS_TCP) {
+        (void)snprintf(error, 512, "redis.address \"%.100s\" %s", address,
+                       wrong != NULL ? wrong : "is not of one server");
         return NULL;
     }
+    const struct netaddr a = parsed.hosts[0];
     struct timeval wait = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
     redisContext *c = a.is_unix ? redisConnectUnixWithTimeout(a.host, wait)
                                 : redisConnectWithTimeout(a.host, a.port, wait);

@@ -29,7 +29,7 @@ enum config_shape {
     CONFIG_LISTEN,   /* host:port */
     CONFIG_ENDPOINT, /* ZeroMQ's: tcp://host:port, ipc://path */
     CONFIG_LOCAL,    /* the same, out of reach for other hosts */
-    CONFIG_REDIS,    /* unix:/path or tcp://host:port, or empty */
+    CONFIG_REDIS,    /* what netaddr_redis reads, or empty */
     CONFIG_ALLOW,    /* entry of an allow list */
     CONFIG_PROXY,    /* http://host:port, or empty */
     CONFIG_URL,      /* http:// or https://, host, perhaps a path, no "/" at its end; or empty */
@@ -71,7 +71,7 @@ struct config {
     char *log_level;  /* debug, info, warn or error */
     char *log_format; /* text or json */
 
-    char *redis_address; /* unix:/path or tcp://host:port; "" = unix:<dir>/redis.sock */
+    char *redis_address; /* as netaddr_redis reads it; "" = unix:<dir>/redis.sock */
     char *redis_password_file;
     char *redis_prefix; /* "otpq:"; at most CONFIG_REDIS_PREFIX_BYTES_MAX */
     uint64_t redis_timeout_ms;

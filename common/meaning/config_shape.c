@@ -34,9 +34,8 @@ static const char *local_wrong(const char *text)
 
 static const char *redis_wrong(const char *text)
 {
-    struct netaddr a;
-    return netaddr_redis(text, &a) ? NULL
-                                   : "must be unix:/path (of at most 107 bytes) or tcp://host:port";
+    struct netaddr_redis a;
+    return netaddr_redis(text, &a);
 }
 
 static const char *allow_wrong(const char *text)
@@ -80,7 +79,7 @@ const struct config_shape_row config_shapes[CONFIG_SHAPES] = {
     [CONFIG_LISTEN] = {"host:port", false, listen_wrong},
     [CONFIG_ENDPOINT] = {"tcp://host:port or ipc:///path", false, endpoint_wrong},
     [CONFIG_LOCAL] = {"tcp://host:port of this host, or ipc:///path", false, local_wrong},
-    [CONFIG_REDIS] = {"unix:/path or tcp://host:port", true, redis_wrong},
+    [CONFIG_REDIS] = {"unix:/path, tcp://…, sentinel://… or cluster://…", true, redis_wrong},
     [CONFIG_ALLOW] = {"host, host:port, address or network", false, allow_wrong},
     [CONFIG_PROXY] = {"http://host:port", true, proxy_wrong},
     [CONFIG_URL] = {"http:// or https:// URL", true, url_wrong},
@@ -119,9 +118,9 @@ static bool apart(const struct config *c, const struct opened *a, const struct o
 /* Longer than a socket's path can be, the directory fits no Redis. */
 static bool redis_reachable(const struct config *c, struct yaml_error *error)
 {
-    struct netaddr a;
+    struct netaddr_redis a;
     char *address = config_redis_address(c);
-    bool ok = netaddr_redis(address, &a);
+    bool ok = netaddr_redis(address, &a) == NULL;
     free(address);
     if (!ok) {
         config_error(c, "dir", error,

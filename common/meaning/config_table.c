@@ -36,7 +36,8 @@ const struct config_option config_options[] = {
            "Lines of key=value, or one JSON object a line."),
 
     TEXT("redis.address", "", CONFIG_REDIS, redis_address,
-         "unix:/path or tcp://host:port; empty: unix:<dir>/redis.sock."),
+         "unix:/path, tcp://host:port, sentinel://host:port,host:port/NAME or "
+         "cluster://host:port,host:port; empty: unix:<dir>/redis.sock."),
     TEXT("redis.password_file", "", CONFIG_ANY, redis_password_file,
          "File that holds the password of Redis; empty: none."),
     PREFIX("redis.prefix", "otpq:", CONFIG_REDIS_PREFIX_BYTES_MAX, redis_prefix,

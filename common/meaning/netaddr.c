@@ -91,14 +91,6 @@ bool netaddr_endpoint(const char *text, struct netaddr *out)
     return take_prefix(&text, "tcp://") && netaddr_listen(text, out) && out->port > 0;
 }
 
-bool netaddr_redis(const char *text, struct netaddr *out)
-{
-    if (take_prefix(&text, "unix:")) {
-        return path(text, out);
-    }
-    return take_prefix(&text, "tcp://") && split(text, out) && out->port > 0;
-}
-
 bool netaddr_proxy(const char *text, struct netaddr *out)
 {
     char with_port[NETADDR_HOST_BYTES + 8];
@@ -115,6 +107,89 @@ bool netaddr_proxy(const char *text, struct netaddr *out)
     (void)snprintf(with_port, sizeof(with_port), "%.*s:1080", (int)(n < 256 ? n : 256), text);
     return split(with_port, out);
 }
+
+/* ---- redis.address --------------------------------------------------------------------------- */
+
+/* One host more; NULL or what is wrong. */
+static const char *redis_host(struct slice text, struct netaddr_redis *out)
+{
+    char one[NETADDR_HOST_BYTES + 8];
+    if (out->count == NETADDR_REDIS_HOSTS_MAX) {
+        return "has too many hosts: name at most 16";
+    }
+    struct netaddr *host = &out->hosts[out->count];
+    if (text.n >= sizeof(one)) {
+        return "has a host that is too long";
+    }
+    (void)snprintf(one, sizeof(one), "%.*s", SLICE_ARG(text));
+    if (!split(one, host) || host->port == 0) {
+        return out->kind == NETADDR_REDIS_TCP
+                   ? "must be tcp://host:port, as tcp://127.0.0.1:6379 or tcp://[::1]:6379"
+                   : "must have host:port between its commas, as 192.0.2.1:26379 or [::1]:26379";
+    }
+    for (size_t i = 0; i < out->count; i++) {
+        if (netaddr_collide(&out->hosts[i], host)) {
+            return "names the same host twice";
+        }
+    }
+    out->count++;
+    return NULL;
+}
+
+static const char *redis_hosts(struct slice text, struct netaddr_redis *out)
+{
+    const char *wrong = NULL;
+    while (wrong == NULL) {
+        const char *comma = text.n > 0 ? memchr(text.p, ',', text.n) : NULL;
+        size_t n = comma != NULL ? (size_t)(comma - text.p) : text.n;
+        wrong = redis_host(slice_make(text.p, n), out);
+        if (comma == NULL) {
+            break;
+        }
+        text = slice_make(comma + 1, text.n - n - 1);
+    }
+    return wrong;
+}
+
+/* The letters that Sentinel itself allows in a name. */
+static const char *redis_sentinels(const char *text, struct netaddr_redis *out)
+{
+    const char *slash = strrchr(text, '/');
+    const char *name = slash != NULL ? slash + 1 : "";
+    size_t n = strlen(name);
+    if (n == 0 || n >= sizeof(out->name) ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != n) {
+        return "must end with /NAME, as the sentinels call the primary (`sentinel monitor NAME`)";
+    }
+    (void)snprintf(out->name, sizeof(out->name), "%s", name);
+    return redis_hosts(slice_make(text, (size_t)(slash - text)), out);
+}
+
+const char *netaddr_redis(const char *text, struct netaddr_redis *out)
+{
+    *out = (struct netaddr_redis){0};
+    if (take_prefix(&text, "unix:")) {
+        out->kind = NETADDR_REDIS_UNIX;
+        out->count = 1;
+        return path(text, &out->hosts[0]) ? NULL : "must be unix:/path, of at most 107 bytes";
+    }
+    if (take_prefix(&text, "tcp://")) {
+        out->kind = NETADDR_REDIS_TCP;
+        return redis_host(slice_of(text), out);
+    }
+    if (take_prefix(&text, "sentinel://")) {
+        out->kind = NETADDR_REDIS_SENTINEL;
+        return redis_sentinels(text, out);
+    }
+    if (take_prefix(&text, "cluster://")) {
+        out->kind = NETADDR_REDIS_CLUSTER;
+        return redis_hosts(slice_of(text), out);
+    }
+    return "must begin with unix:/path, tcp://host:port, sentinel://host:port,host:port/NAME or "
+           "cluster://host:port,host:port";
+}
+
+/* ---- where it is ----------------------------------------------------------------------------- */
 
 /* A name may resolve to anything, but localhost may not (RFC 6761). */
 bool netaddr_stays_on_host(const struct netaddr *a)

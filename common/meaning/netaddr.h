@@ -26,10 +26,29 @@ struct netaddr {
 MUST_CHECK bool netaddr_listen(const char *text, struct netaddr *out);
 /* "tcp://host:port", "ipc://path": ZeroMQ's. */
 MUST_CHECK bool netaddr_endpoint(const char *text, struct netaddr *out);
-/* "tcp://host:port", "unix:/path". */
-MUST_CHECK bool netaddr_redis(const char *text, struct netaddr *out);
 /* "http://host:port" or https; the port may be left out, path and password are not taken. */
 MUST_CHECK bool netaddr_proxy(const char *text, struct netaddr *out);
+
+enum { NETADDR_REDIS_HOSTS_MAX = 16, NETADDR_REDIS_NAME_BYTES = 64 /* with the NUL */ };
+
+enum netaddr_redis_kind {
+    NETADDR_REDIS_UNIX,     /* unix:/path */
+    NETADDR_REDIS_TCP,      /* tcp://host:port */
+    NETADDR_REDIS_SENTINEL, /* sentinel://host:port,host:port/NAME: hosts are the sentinels */
+    NETADDR_REDIS_CLUSTER   /* cluster://host:port,host:port: hosts are some of its nodes */
+};
+
+/* redis.address, taken apart. */
+struct netaddr_redis {
+    enum netaddr_redis_kind kind;
+    size_t count;                                  /* of hosts; 1 for unix and tcp */
+    struct netaddr hosts[NETADDR_REDIS_HOSTS_MAX]; /* in the order of the text, none twice */
+    char name[NETADDR_REDIS_NAME_BYTES]; /* sentinel: what it calls the primary; else "" */
+};
+
+/* NULL: good, and out is filled. Else what is wrong with the text, as the end of a sentence ("must
+ * be …"): a static text. */
+MUST_CHECK const char *netaddr_redis(const char *text, struct netaddr_redis *out);
 
 /* True when nobody on another host reaches it, whatever names resolve to. */
 MUST_CHECK bool netaddr_stays_on_host(const struct netaddr *a);

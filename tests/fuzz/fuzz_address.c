@@ -25,6 +25,7 @@ static void read_url(const char *text)
 static void read_address(unsigned choice, const char *text)
 {
     struct netaddr address;
+    struct netaddr_redis redis;
     struct netaddr_rule rule;
     struct netaddr_network network;
     switch (choice) {
@@ -35,7 +36,7 @@ static void read_address(unsigned choice, const char *text)
         (void)!netaddr_endpoint(text, &address);
         break;
     case 2:
-        (void)!netaddr_redis(text, &address);
+        (void)(netaddr_redis(text, &redis) == NULL);
         break;
     case 3:
         (void)!netaddr_proxy(text, &address);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/meaning/config.h"
+#include "common/meaning/netaddr.h"
 
 static char *file_of(const char *text)
 {
@@ -121,6 +122,38 @@ static void errors_name_place_and_remedy(void **state)
 
 #define SIXTEEN "0123456789:._-Az"
 
+static void addresses_of_redis_are_taken_apart(void **state)
+{
+    (void)state;
+    struct netaddr_redis a;
+    assert_null(netaddr_redis("unix:/run/redis.sock", &a));
+    assert_int_equal(a.kind, NETADDR_REDIS_UNIX);
+    assert_true(a.hosts[0].is_unix);
+    assert_null(netaddr_redis("tcp://[::1]:6379", &a));
+    assert_int_equal(a.kind, NETADDR_REDIS_TCP);
+    assert_int_equal(a.count, 1);
+    assert_string_equal(a.hosts[0].host, "::1");
+    assert_null(
+        netaddr_redis("sentinel://s1.example:26379,[fd00::2]:26380,192.0.2.3:1/my-main", &a));
+    assert_int_equal(a.kind, NETADDR_REDIS_SENTINEL);
+    assert_int_equal(a.count, 3);
+    assert_string_equal(a.name, "my-main");
+    assert_string_equal(a.hosts[0].host, "s1.example");
+    assert_string_equal(a.hosts[1].host, "fd00::2");
+    assert_int_equal(a.hosts[1].port, 26380);
+    assert_int_equal(a.hosts[2].port, 1);
+    assert_null(netaddr_redis("cluster://127.0.0.1:7000,127.0.0.1:7001", &a));
+    assert_int_equal(a.kind, NETADDR_REDIS_CLUSTER);
+    assert_int_equal(a.count, 2);
+    assert_string_equal(a.name, "");
+    char many[512] = "cluster://h:1";
+    for (int i = 2; i <= NETADDR_REDIS_HOSTS_MAX + 1; i++) {
+        assert_true(i > NETADDR_REDIS_HOSTS_MAX || netaddr_redis(many, &a) == NULL);
+        (void)snprintf(many + strlen(many), sizeof many - strlen(many), ",h:%d", i);
+    }
+    assert_string_equal(netaddr_redis(many, &a), "has too many hosts: name at most 16");
+}
+
 /* A longer one would not fit in front of keys; braces would move them to other slots. */
 static void the_prefix_of_keys_is_bounded(void **state)
 {
@@ -146,7 +179,12 @@ static void the_prefix_of_keys_is_bounded(void **state)
     "or ipc:///PATH, and an encrypted tunnel between hosts"
 #define NOT_ALLOW "is neither a host, host:port, an address nor a network (10.0.0.0/8)"
 #define NOT_PROXY "must be http://host:port, without path or password"
-#define NOT_REDIS "must be unix:/path (of at most 107 bytes) or tcp://host:port"
+#define NOT_REDIS                                                                                  \
+    "must begin with unix:/path, tcp://host:port, sentinel://host:port,host:port/NAME or "         \
+    "cluster://host:port,host:port"
+#define NOT_TCP   "must be tcp://host:port, as tcp://127.0.0.1:6379 or tcp://[::1]:6379"
+#define NOT_HOSTS "must have host:port between its commas, as 192.0.2.1:26379 or [::1]:26379"
+#define NOT_NAMED "must end with /NAME, as the sentinels call the primary (`sentinel monitor NAME`)"
 
 static void addresses_are_judged_at_load(void **state)
 {
@@ -168,7 +206,19 @@ static void addresses_are_judged_at_load(void **state)
         {"broker:\n  workers: tcp://127.example.com:5560\n",
          ":2:12: broker.workers " NOT_LOCAL " (it is \"tcp://127.example.com:5560\")"},
         {"redis:\n  address: foo\n", ":2:12: redis.address " NOT_REDIS " (it is \"foo\")"},
-        {"redis:\n  address: tcp://x\n", ":2:12: redis.address " NOT_REDIS " (it is \"tcp://x\")"},
+        {"redis:\n  address: tcp://x\n", ":2:12: redis.address " NOT_TCP " (it is \"tcp://x\")"},
+        {"redis:\n  address: 'unix:'\n",
+         ":2:12: redis.address must be unix:/path, of at most 107 bytes (it is \"unix:\")"},
+        {"redis:\n  address: sentinel://a:1,b:2\n",
+         ":2:12: redis.address " NOT_NAMED " (it is \"sentinel://a:1,b:2\")"},
+        {"redis:\n  address: sentinel://a:1/na me\n",
+         ":2:12: redis.address " NOT_NAMED " (it is \"sentinel://a:1/na me\")"},
+        {"redis:\n  address: sentinel://a:1,,b:2/main\n",
+         ":2:12: redis.address " NOT_HOSTS " (it is \"sentinel://a:1,,b:2/main\")"},
+        {"redis:\n  address: cluster://\n",
+         ":2:12: redis.address " NOT_HOSTS " (it is \"cluster://\")"},
+        {"redis:\n  address: cluster://a:1,A:1\n",
+         ":2:12: redis.address names the same host twice (it is \"cluster://a:1,A:1\")"},
         {"worker:\n  brokers: [tcp://a:1, foo]\n", ":2:24: worker.brokers: \"foo\" " NOT_ENDPOINT},
         {"worker:\n  brokers: []\n", ":2:12: worker.brokers wants at least 1 value"},
         {"gateway:\n  brokers: [foo]\n", ":2:13: gateway.brokers: \"foo\" " NOT_ENDPOINT},
@@ -395,6 +445,7 @@ int main(void)
         cmocka_unit_test(defaults_stand),
         cmocka_unit_test(file_then_environment),
         cmocka_unit_test(errors_name_place_and_remedy),
+        cmocka_unit_test(addresses_of_redis_are_taken_apart),
         cmocka_unit_test(the_prefix_of_keys_is_bounded),
         cmocka_unit_test(addresses_are_judged_at_load),
         cmocka_unit_test(sockets_of_a_broker_are_apart),

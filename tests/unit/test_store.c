@@ -235,6 +235,142 @@ static void test_restart(void **state)
     assert_int_equal(eval_records(w).type, REDIS_REPLY_ARRAY); /* NOSCRIPT inside */
 }
 
+/* ---- who the server is ----------------------------------------------------------------------- */
+
+struct forgetting {
+    struct world *w;
+    int forgot;       /* times that it was told */
+    bool up;          /* usable */
+    bool was_before;  /* told before the state, as it has to be */
+    struct answer in; /* of a command that was sent from it */
+};
+
+static void on_forgetting_state(void *context, bool up)
+{
+    struct forgetting *f = context;
+    f->up = up;
+}
+
+static void on_forgot(void *context)
+{
+    struct forgetting *f = context;
+    struct slice ping[1] = {SLICE("PING")};
+    f->forgot++;
+    f->was_before = !f->up;
+    f->in = (struct answer){0};
+    store_command(f->w->store, on_answer, &f->in, 1, ping);
+}
+
+static void connect_forgetting(struct world *w, struct forgetting *f)
+{
+    struct store_options o = {.address = w->redis.address,
+                              .timeout_ms = 200,
+                              .pending_max = 10,
+                              .on_state = on_forgetting_state,
+                              .on_forgot = on_forgot,
+                              .context = f};
+    *f = (struct forgetting){.w = w};
+    w->store = store_new(w->base, &o);
+    assert_true(loop_until(w->base, &f->up, 5000));
+    assert_int_equal(f->forgot, 0); /* the first connection forgets nothing */
+}
+
+static void ask_one(struct world *w, const char *command)
+{
+    char error[512];
+    redisContext *c = store_blocking(w->redis.address, NULL, 1000, error);
+    assert_non_null(c);
+    redisReply *r = redisCommand(c, command);
+    assert_non_null(r);
+    freeReplyObject(r);
+    redisFree(c);
+}
+
+static void lose_and_find(struct world *w, struct forgetting *f)
+{
+    struct slice ping[1] = {SLICE("PING")};
+    int64_t until = clock_mono_ms() + 5000;
+    while (f->up && clock_mono_ms() < until) {
+        (void)ask(w, 1, ping);
+    }
+    assert_false(f->up);
+    assert_true(loop_until(w->base, &f->up, 5000));
+}
+
+static void test_another_process_forgot(void **state)
+{
+    struct world *w = *state;
+    struct forgetting f;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    connect_forgetting(w, &f);
+    redis_fixture_stop(&w->redis);
+    redis_fixture_start(&w->redis, NULL, NULL);
+    lose_and_find(w, &f);
+    assert_int_equal(f.forgot, 1);
+    assert_true(f.was_before);
+    assert_true(loop_until(w->base, &f.in.done, 5000));
+    assert_int_equal(f.in.outcome, STORE_OK); /* commands are taken already */
+}
+
+static void test_the_same_process_did_not_forget(void **state)
+{
+    struct world *w = *state;
+    struct forgetting f;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    connect_forgetting(w, &f);
+    ask_one(w, "CLIENT KILL TYPE normal SKIPME yes");
+    lose_and_find(w, &f);
+    assert_int_equal(f.forgot, 0);
+}
+
+/* The same process, and its data is of another history now. */
+static void test_another_history_forgot(void **state)
+{
+    struct world *w = *state;
+    struct forgetting f;
+    redis_fixture_start(&w->redis, NULL, NULL);
+    connect_forgetting(w, &f);
+    ask_one(w, "REPLICAOF 127.0.0.1 1");
+    ask_one(w, "REPLICAOF NO ONE");
+    ask_one(w, "CLIENT KILL TYPE normal SKIPME yes");
+    lose_and_find(w, &f);
+    assert_int_equal(f.forgot, 1);
+}
+
+/* A connection to what became a replica is left at its first "no"; a replica is never used. */
+static void test_a_replica_is_not_used(void **state)
+{
+    struct world *w = *state;
+    struct slice set[3] = {SLICE("SET"), SLICE("k"), SLICE("v")};
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 300, 10);
+    assert_string_equal(store_durability(w->store), "off");
+    ask_one(w, "REPLICAOF 127.0.0.1 1");
+    struct answer a = ask(w, 3, set);
+    assert_int_equal(a.type, REDIS_REPLY_ERROR);
+    assert_false(w->up);
+    assert_false(loop_until(w->base, &w->up, 400));
+    ask_one(w, "REPLICAOF NO ONE");
+    ask_one(w, "CONFIG SET appendonly yes appendfsync always");
+    assert_true(loop_until(w->base, &w->up, 5000));
+    assert_int_equal(ask(w, 3, set).outcome, STORE_OK);
+    assert_string_equal(store_durability(w->store), "always");
+}
+
+/* More arguments than fit on a stack. */
+static void test_many_arguments(void **state)
+{
+    struct world *w = *state;
+    static struct slice argv[20001];
+    redis_fixture_start(&w->redis, NULL, NULL);
+    world_connect(w, NULL, 5000, 10);
+    argv[0] = SLICE("DEL");
+    for (size_t i = 1; i < ARRAY_LEN(argv); i++) {
+        argv[i] = SLICE("k");
+    }
+    assert_int_equal(ask(w, 20001, argv).outcome, STORE_OK);
+}
+
 static void on_note(void *context, struct slice message UNUSED)
 {
     *(bool *)context = true;
@@ -452,6 +588,11 @@ int main(void)
         WITH_REDIS(test_time_out_and_late_reply),
         WITH_REDIS(test_frozen_server_is_left_and_found_again),
         WITH_REDIS(test_restart),
+        WITH_REDIS(test_another_process_forgot),
+        WITH_REDIS(test_the_same_process_did_not_forget),
+        WITH_REDIS(test_another_history_forgot),
+        WITH_REDIS(test_a_replica_is_not_used),
+        WITH_REDIS(test_many_arguments),
         WITH_REDIS(test_subscriber),
         WITH_REDIS(test_destroy_with_commands_in_flight),
         WITH_REDIS(test_check),
@@ -461,5 +602,6 @@ int main(void)
         cmocka_unit_test(test_unavailable),
     };
     log_setup("test_store", LOG_LEVEL_ERROR, false);
+    (void)signal(SIGPIPE, SIG_IGN); /* as the programs do */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
