@@ -88,6 +88,13 @@ enum store_script {
     STORE_OUTBOX_REPLAY,
     STORE_APPLY,
     STORE_RECORDS,
+    STORE_BROKERS_BEAT,
+    STORE_BROKERS_LEAVE,
+    STORE_SHELF_OPEN,
+    STORE_SHELF_COMMIT,
+    STORE_SHELF_TAKE,
+    STORE_SHELF_DROP,
+    STORE_DEAD_PUT,
     STORE_SCRIPTS
 };
 /* EVALSHA, falling back to EVAL when the server does not have it (restart, fail-over). */

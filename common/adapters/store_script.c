@@ -27,6 +27,13 @@ ASSET(lua_outbox_list, "common/adapters/lua/outbox_list.lua");
 ASSET(lua_outbox_replay, "common/adapters/lua/outbox_replay.lua");
 ASSET(lua_apply, "common/adapters/lua/apply.lua");
 ASSET(lua_records, "common/adapters/lua/records.lua");
+ASSET(lua_brokers_beat, "common/adapters/lua/brokers_beat.lua");
+ASSET(lua_brokers_leave, "common/adapters/lua/brokers_leave.lua");
+ASSET(lua_shelf_open, "common/adapters/lua/shelf_open.lua");
+ASSET(lua_shelf_commit, "common/adapters/lua/shelf_commit.lua");
+ASSET(lua_shelf_take, "common/adapters/lua/shelf_take.lua");
+ASSET(lua_shelf_drop, "common/adapters/lua/shelf_drop.lua");
+ASSET(lua_dead_put, "common/adapters/lua/dead_put.lua");
 
 /* A script's parts stand in this order, each at most once. Redis makes every function of a script
  * anew whenever it runs, so a script has only what it calls, and what few runs call is made by a
@@ -72,6 +79,13 @@ static const struct {
     [STORE_OUTBOX_REPLAY] = {lua_outbox_replay, {TASKS}},
     [STORE_APPLY] = {lua_apply, {PARTS_END}},
     [STORE_RECORDS] = {lua_records, {PARTS_END}},
+    [STORE_BROKERS_BEAT] = {lua_brokers_beat, {PARTS_END}},
+    [STORE_BROKERS_LEAVE] = {lua_brokers_leave, {PARTS_END}},
+    [STORE_SHELF_OPEN] = {lua_shelf_open, {PARTS_END}},
+    [STORE_SHELF_COMMIT] = {lua_shelf_commit, {PARTS_END}},
+    [STORE_SHELF_TAKE] = {lua_shelf_take, {PARTS_END}},
+    [STORE_SHELF_DROP] = {lua_shelf_drop, {PARTS_END}},
+    [STORE_DEAD_PUT] = {lua_dead_put, {PARTS_END}},
 };
 
 enum { SCRIPT_BYTES_MAX = 64 * 1024 };
