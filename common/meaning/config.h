@@ -34,6 +34,7 @@ enum config_shape {
     CONFIG_PROXY,    /* http://host:port, or empty */
     CONFIG_URL,      /* http:// or https://, host, perhaps a path, no "/" at its end; or empty */
     CONFIG_SECONDS,  /* 1 to 86400 */
+    CONFIG_TOLD,     /* ZeroMQ's, or empty */
     CONFIG_SHAPES
 };
 
@@ -76,11 +77,13 @@ struct config {
     char *redis_prefix; /* "otpq:"; at most CONFIG_REDIS_PREFIX_BYTES_MAX */
     uint64_t redis_timeout_ms;
 
-    char *broker_clients;      /* bind address of the clients' ROUTER */
-    char *broker_workers;      /* bind address of the workers' ROUTER */
-    char *broker_metrics;      /* host:port of /metrics, /livez, /readyz */
-    uint64_t broker_jobs_max;  /* queued jobs, all together */
-    uint64_t broker_bytes_max; /* bytes of all live jobs */
+    char *broker_clients;           /* bind address of the clients' ROUTER */
+    char *broker_workers;           /* bind address of the workers' ROUTER */
+    char *broker_advertise_clients; /* what others connect to; "" = as broker_clients says */
+    char *broker_advertise_workers; /* "" = as broker_workers says */
+    char *broker_metrics;           /* host:port of /metrics, /livez, /readyz */
+    uint64_t broker_jobs_max;       /* queued jobs, all together */
+    uint64_t broker_bytes_max;      /* bytes of all live jobs */
     uint64_t broker_route_jobs_max;
     uint64_t broker_tenant_jobs_max;
     uint64_t broker_routes_max;

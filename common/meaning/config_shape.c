@@ -84,6 +84,7 @@ const struct config_shape_row config_shapes[CONFIG_SHAPES] = {
     [CONFIG_PROXY] = {"http://host:port", true, proxy_wrong},
     [CONFIG_URL] = {"http:// or https:// URL", true, url_wrong},
     [CONFIG_SECONDS] = {"seconds, 1 to 86400", false, seconds_wrong},
+    [CONFIG_TOLD] = {"tcp://host:port or ipc:///path", true, endpoint_wrong},
 };
 
 const char *config_shape_wrong(enum config_shape shape, const char *text)
