@@ -39,11 +39,11 @@ void brokers_beat(struct store *store, const char *prefix, const struct broker_l
                   void (*done)(void *context, const struct broker_line *seen, size_t count,
                                int64_t store_ms),
                   void *context);
-/* Only reads. */
+/* Only reads. seen NULL: the store did not answer. The callback may run before it returns. */
 void brokers_look(struct store *store, const char *prefix,
                   void (*done)(void *context, const struct broker_line *seen, size_t count),
                   void *context);
-/* At an orderly end. */
+/* At an orderly end. Nobody hears whether it worked: a line that stays is buried by others. */
 void brokers_leave(struct store *store, const char *prefix, const char *token);
 
 /* Behind the prefix: a message whenever a broker came or went; who looks for brokers listens. */
