@@ -239,6 +239,7 @@ static const struct refusal refusals[] = {
     [CORE_FULL_ROUTES] = {"queue_full", "the broker knows broker.routes_max routes"},
     [CORE_FULL_TENANTS] = {"queue_full", "the broker knows broker.tenants_max tenants"},
     [CORE_UNKNOWN_ROUTE] = {"integration_not_found", "no integration has the name of this route"},
+    [CORE_CLOSED] = {"route_draining", "an operator lets this route drain: nothing new is taken"},
 };
 
 static void remember_question(struct client *c, struct slice id)
@@ -284,6 +285,7 @@ static void submit(struct clients *cs, struct client *c, const struct wire_submi
         put_nack(cs, c, &nack);
         return;
     }
+    nack.retry_after_ms = admit == CORE_CLOSED ? DRAIN_RETRY_MS : nack.retry_after_ms;
     nack.error = slice_of(refusals[admit].error);
     nack.detail = slice_of(refusals[admit].detail);
     put_nack(cs, c, &nack);

@@ -213,6 +213,9 @@ enum core_admit core_submit(struct core *core, const struct wire_submit *s, stru
     if (r == NULL) {
         return why == CORE_FULL_ROUTES ? full(core, why, NULL, retry_after_ms) : why;
     }
+    if (r->policy.closed && op_calls(s->op) && !s->again && client != 0) {
+        return CORE_CLOSED;
+    }
     why = room(core, r, s, body);
     struct lane *lane = NULL;
     if (why == CORE_QUEUED) {

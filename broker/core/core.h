@@ -68,6 +68,8 @@ struct core_route_policy {
     bool known;  /* there is such an integration; unknown routes answer integration_not_found */
     bool paused; /* its jobs wait */
     bool stored; /* its jobs are stored, whatever ack they ask for */
+    bool held;   /* paused is an operator's word: for people */
+    bool closed; /* takes no new calls, from clients or by fallback; what it has goes out */
     uint32_t calls_per_s;       /* token bucket, 0: no limit */
     uint32_t burst;             /* bucket size, 0: calls_per_s; never less than what 1 ms brings */
     uint32_t calls_at_once;     /* concurrency cap, 0: no limit */
@@ -135,8 +137,9 @@ enum core_admit {
     CORE_FULL_ROUTES,
     CORE_FULL_TENANTS,
     CORE_UNKNOWN_ROUTE,
-    CORE_STORING, /* new job, on its way to the shelf; effects.stored tells how it went */
-    CORE_NO_SHELF /* it is to be stored, and there is no shelf now */
+    CORE_STORING,  /* new job, on its way to the shelf; effects.stored tells how it went */
+    CORE_NO_SHELF, /* it is to be stored, and there is no shelf now */
+    CORE_CLOSED    /* its route takes nothing new; what was sent before (again) it does take */
 };
 /* Takes a copy of all it keeps. *retry_after_ms is set with CORE_FULL_*: an estimate from the
  * route's drain rate, 50..10000. For a duplicate of an ended job effects.answer runs at once. */
@@ -159,6 +162,29 @@ enum core_state core_get(struct core *core, struct slice id, uint64_t client, in
  * R): CORE_STATE_ENDED. For one that had ended before, `client` gets its result. Otherwise nothing
  * happens and the state tells why. */
 enum core_state core_cancel(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
+
+/* ---- an operator empties a queue */
+
+struct core_purge {
+    struct slice route;  /* that they wait in; empty: any */
+    struct slice tenant; /* with of_tenant */
+    enum wire_op op;     /* with of_op */
+    bool of_tenant;      /* only of this tenant, which may be "" */
+    bool of_op;          /* only of this op */
+    bool dry;            /* only counts */
+    int64_t before_ms;   /* accepted at this moment or earlier: what comes later stays */
+};
+/* Added up over the parts of one walk. */
+struct core_purged {
+    uint64_t ended;   /* as cancelled; dry: would be */
+    uint64_t pending; /* stored ones on their way to the shelf, or off it: look again */
+    uint64_t kept;    /* may have started: they go on */
+};
+/* Looks at jobs from *at on (0: the first) and ends those that are meant and have certainly not
+ * started, as core_cancel does. False at the end. budget: what a part may cost, in jobs looked at;
+ * one that ends costs sixteen. */
+MUST_CHECK bool core_purge(struct core *core, const struct core_purge *p, uint32_t *at,
+                           uint32_t budget, int64_t now_ms, struct core_purged *sum);
 
 /* ---- stored jobs */
 
@@ -240,8 +266,8 @@ struct core_route_stats {
     int64_t oldest_ms;                   /* age of the oldest queued job, 0: none */
     uint64_t accepted, done, refused, unknown, expired, cancelled, redispatched; /* counters */
     uint64_t moved_out, moved_in; /* counters: jobs that went on elsewhere, that came from there */
-    bool paused;
-    int breaker; /* 0 closed, 1 half open, 2 open */
+    bool paused, held, closed, stored; /* of its policy */
+    int breaker;                       /* 0 closed, 1 half open, 2 open */
 };
 struct core_stats {
     uint64_t queued, delayed, in_flight, results_kept, results_bytes, bytes; /* gauges */

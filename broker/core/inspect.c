@@ -64,6 +64,9 @@ bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
         .moved_out = r->moved_out,
         .moved_in = r->moved_in,
         .paused = r->policy.paused,
+        .held = r->policy.held,
+        .closed = r->policy.closed,
+        .stored = r->policy.stored,
         .breaker = (int)r->breaker.state,
     };
     return true;

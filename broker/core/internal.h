@@ -7,6 +7,7 @@
  *   move.c      fallback: jobs that go on in another route's lane; verifies that are looked up
  *   worker.c    workers and their credit
  *   results.c   ended jobs
+ *   purge.c     an operator ends what waits
  *   dispatch.c  what happens when time passes: core_step
  *   core.c      the functions of core.h
  *   inspect.c   statistics and core_check

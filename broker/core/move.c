@@ -36,8 +36,8 @@ static struct route *next_lane(const struct core *core, const struct job *j)
     }
     for (; i < p->fallback_count; i++) {
         struct route *r = route_find(core, p->fallback[i]);
-        if (r != NULL && r != here && r != asked && r->policy.known && !route_shut(core, r) &&
-            has_room(core, r)) {
+        if (r != NULL && r != here && r != asked && r->policy.known && !r->policy.closed &&
+            !route_shut(core, r) && has_room(core, r)) {
             return r;
         }
     }
@@ -79,7 +79,7 @@ bool move_on(struct core *core, struct job *j, enum result_code why)
 bool move_via(struct core *core, struct job *j, struct slice via, enum job_state to)
 {
     struct route *lane = route_find(core, via);
-    if (lane == NULL || !lane->policy.known) {
+    if (lane == NULL || !lane->policy.known || (lane->policy.closed && may_move(j))) {
         lane = may_move(j) ? next_lane(core, j) : NULL;
     }
     if (lane == NULL || !has_moves_left(j)) {
