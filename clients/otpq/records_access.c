@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "clients/otpq/commands.h"
-#include "common/adapters/store.h"
 #include "common/adapters/store_access.h"
 
 int records_access_open(struct records_access *a, const struct voice *voice,
@@ -24,7 +23,7 @@ int records_access_open(struct records_access *a, const struct voice *voice,
         records_access_close(a);
         return OTPQ_EXIT_USAGE;
     }
-    a->redis = store_blocking(redis.address, redis.password, redis.timeout_ms, why);
+    a->redis = asker_open(redis.address, redis.password, redis.timeout_ms, why);
     store_access_end(&redis);
     if (a->redis == NULL) {
         voice_error(voice, "%s", why);
@@ -36,9 +35,6 @@ int records_access_open(struct records_access *a, const struct voice *voice,
 
 void records_access_close(struct records_access *a)
 {
-    if (a->redis != NULL) {
-        redisFree(a->redis);
-        a->redis = NULL;
-    }
+    asker_close(&a->redis);
     config_free(&a->config);
 }

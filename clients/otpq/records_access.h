@@ -5,16 +5,16 @@
 #ifndef OTPQ_CLIENTS_RECORDS_ACCESS_H
 #define OTPQ_CLIENTS_RECORDS_ACCESS_H
 
-#include <hiredis/hiredis.h>
 #include <stdbool.h>
 
 #include "clients/otpq/voice.h"
+#include "common/adapters/store_ask.h"
 #include "common/meaning/config.h"
 #include "common/meaning/record.h"
 
 struct records_access {
     struct config config; /* as loaded */
-    redisContext *redis;  /* connected, blocking */
+    struct asker *redis;  /* usable */
 };
 
 /* OTPQ_EXIT_DONE, or another exit code with the reason said (nothing to close then).

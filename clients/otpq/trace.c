@@ -10,6 +10,7 @@
 
 #include "clients/otpq/commands.h"
 #include "clients/otpq/records_access.h"
+#include "common/base/buf.h"
 #include "common/meaning/code.h"
 #include "common/meaning/msisdn.h"
 
@@ -22,7 +23,7 @@ static const char usage[] =
     "  --json         one object instead of lines\n"
     "  --config FILE  where Redis is\n";
 
-enum { STEPS_MAX = 256, BAR = 28, SESSION_FIELDS = 9 };
+enum { STEPS_MAX = 256, BAR = 28, SESSION_FIELDS = 9, KEY_BYTES_MAX = 512 };
 
 static const char *const session_fields[SESSION_FIELDS] = {
     "st", "route", "aid", "msisdn", "exp", "checks", "verified_at", "via", "country"};
@@ -123,23 +124,37 @@ static int compare_steps(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* The reply, or NULL with its reason said. */
-static redisReply *answered(const struct trace *t, redisContext *c, redisReply *r)
+/* The list that it answers, or NULL with its reason said. */
+static redisReply *answered(const struct trace *t, struct asker *a, int argc,
+                            const struct slice *argv)
 {
+    char error[512];
+    redisReply *r = store_ask(a, argc, argv, error);
     if (r != NULL && r->type == REDIS_REPLY_ARRAY) {
         return r;
     }
-    voice_error(&t->voice, "Redis: %s", r != NULL && r->str != NULL ? r->str : c->errstr);
+    voice_error(&t->voice, "%s", r == NULL ? error : "Redis: odd answer");
     if (r != NULL) {
         freeReplyObject(r);
     }
     return NULL;
 }
 
-static bool read_steps(struct trace *t, redisContext *c)
+/* kind: "t" or "s". */
+static char *key_of(const struct trace *t, const char *kind)
 {
-    redisReply *r = answered(
-        t, c, redisCommand(c, "LRANGE %st:{%s}:%s 0 -1", t->prefix, t->tag, t->request_id));
+    struct buf b;
+    buf_init(&b, KEY_BYTES_MAX);
+    buf_printf(&b, "%s%s:{%s}:%s", t->prefix, kind, t->tag, t->request_id);
+    return buf_take(&b);
+}
+
+static bool read_steps(struct trace *t, struct asker *a)
+{
+    char *key = key_of(t, "t");
+    const struct slice range[] = {SLICE("LRANGE"), slice_of(key), SLICE("0"), SLICE("-1")};
+    redisReply *r = answered(t, a, (int)ARRAY_LEN(range), range);
+    free(key);
     if (r == NULL) {
         return false;
     }
@@ -151,14 +166,15 @@ static bool read_steps(struct trace *t, redisContext *c)
     return true;
 }
 
-static bool read_session(struct trace *t, redisContext *c)
+static bool read_session(struct trace *t, struct asker *a)
 {
-    redisReply *r = answered(t, c,
-                             redisCommand(c, "HMGET %ss:{%s}:%s %s %s %s %s %s %s %s %s %s",
-                                          t->prefix, t->tag, t->request_id, session_fields[0],
-                                          session_fields[1], session_fields[2], session_fields[3],
-                                          session_fields[4], session_fields[5], session_fields[6],
-                                          session_fields[7], session_fields[8]));
+    char *key = key_of(t, "s");
+    struct slice get[2 + SESSION_FIELDS] = {SLICE("HMGET"), slice_of(key)};
+    for (size_t i = 0; i < SESSION_FIELDS; i++) {
+        get[2 + i] = slice_of(session_fields[i]);
+    }
+    redisReply *r = answered(t, a, (int)ARRAY_LEN(get), get);
+    free(key);
     if (r == NULL) {
         return false;
     }
@@ -171,9 +187,10 @@ static bool read_session(struct trace *t, redisContext *c)
     return true;
 }
 
-static bool read_clock(struct trace *t, redisContext *c)
+static bool read_clock(struct trace *t, struct asker *a)
 {
-    redisReply *r = answered(t, c, redisCommand(c, "TIME"));
+    const struct slice time[] = {SLICE("TIME")};
+    redisReply *r = answered(t, a, 1, time);
     if (r == NULL) {
         return false;
     }
@@ -322,9 +339,9 @@ static void print_json(const struct trace *t)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static int trace_show(struct trace *t, redisContext *c)
+static int trace_show(struct trace *t, struct asker *a)
 {
-    if (!read_steps(t, c) || !read_session(t, c) || !read_clock(t, c)) {
+    if (!read_steps(t, a) || !read_session(t, a) || !read_clock(t, a)) {
         return OTPQ_EXIT_REFUSED;
     }
     if (t->count == 0 && t->session[FIELD_STATE] == NULL) {

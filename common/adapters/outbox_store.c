@@ -361,20 +361,35 @@ void outbox_put(struct outbox_store *s, const struct outbox_new *task,
 
 /* ---- blocking -------------------------------------------------------------------------------- */
 
-/* An answer of this type, or NULL and error filled. */
-static redisReply *checked(redisContext *c, redisReply *r, int type, char error[512])
+/* What it is of this type, or NULL and error filled. */
+static redisReply *checked(redisReply *r, int type, char error[512])
 {
-    if (r != NULL && r->type == type) {
+    if (r == NULL || r->type == type) {
         return r;
     }
-    (void)snprintf(error, 512, "Redis: %s",
-                   r == NULL                      ? c->errstr
-                   : r->type == REDIS_REPLY_ERROR ? r->str
-                                                  : "odd answer");
-    if (r != NULL) {
-        freeReplyObject(r);
-    }
+    (void)snprintf(error, 512, "Redis: odd answer");
+    freeReplyObject(r);
     return NULL;
+}
+
+/* A script on one tag: the key, the shared arguments, then more. */
+static redisReply *ask_tag(struct asker *a, enum store_script script, const char *prefix,
+                           const char *tag, const char *id, size_t count, const char *const *more,
+                           int type, char error[512])
+{
+    struct slice argv[ARGS_MAX];
+    char key[128];
+    int argc = 0;
+    must(count + 4 <= ARGS_MAX);
+    (void)snprintf(key, sizeof key, "%sdue:{%s}", prefix, tag);
+    argv[argc++] = slice_of(key);
+    argv[argc++] = slice_of(prefix);
+    argv[argc++] = slice_of(tag);
+    argv[argc++] = slice_of(id);
+    for (size_t i = 0; i < count; i++) {
+        argv[argc++] = slice_of(more[i]);
+    }
+    return checked(store_ask_script(a, script, 1, argc, argv, error), type, error);
 }
 
 static void put_text(char *out, size_t size, struct slice s)
@@ -429,19 +444,7 @@ static void read_row(const redisReply *r, size_t at, struct slice id, struct out
     read_tries(text_at(r, at + 6), row);
 }
 
-static redisReply *list_part(redisContext *c, const char *prefix, const char *tag, const char *list,
-                             int64_t seen, const char *state, const char *lane, char error[512])
-{
-    struct slice lua = store_script_source(STORE_OUTBOX_LIST);
-    char from[24];
-    (void)snprintf(from, sizeof from, "%" PRId64, seen);
-    return checked(c,
-                   redisCommand(c, "EVAL %b 1 %sdue:{%s} %s %s %s %s %s %s %s", lua.p, lua.n,
-                                prefix, tag, prefix, tag, "", list, from, state, lane),
-                   REDIS_REPLY_ARRAY, error);
-}
-
-bool outbox_list(redisContext *c, const char *prefix, unsigned tag, const char *state,
+bool outbox_list(struct asker *a, const char *prefix, unsigned tag, const char *state,
                  const char *lane, bool (*row)(void *context, const struct outbox_row *row),
                  void *context, char error[512])
 {
@@ -452,7 +455,11 @@ bool outbox_list(redisContext *c, const char *prefix, unsigned tag, const char *
     for (size_t l = 0; l < ARRAY_LEN(lists) && more; l++) {
         int64_t seen = 0;
         do {
-            redisReply *r = list_part(c, prefix, text, lists[l], seen, state, lane, error);
+            char from[24];
+            (void)snprintf(from, sizeof from, "%" PRId64, seen);
+            const char *const more_of_it[] = {lists[l], from, state, lane};
+            redisReply *r = ask_tag(a, STORE_OUTBOX_LIST, prefix, text, "", 4, more_of_it,
+                                    REDIS_REPLY_ARRAY, error);
             if (r == NULL) {
                 return false;
             }
@@ -468,12 +475,16 @@ bool outbox_list(redisContext *c, const char *prefix, unsigned tag, const char *
     return true;
 }
 
-int outbox_show(redisContext *c, const char *prefix, const char *id, struct outbox_row *row,
+int outbox_show(struct asker *a, const char *prefix, const char *id, struct outbox_row *row,
                 char error[512])
 {
-    static const char get[] = "HMGET %so:{%s}:%s kind lane st n at next log rid party";
-    const char tag[3] = {id[0], id[1], '\0'};
-    redisReply *r = checked(c, redisCommand(c, get, prefix, tag, id), REDIS_REPLY_ARRAY, error);
+    char key[128];
+    (void)snprintf(key, sizeof key, "%so:{%.2s}:%s", prefix, id, id);
+    const struct slice get[] = {SLICE("HMGET"), slice_of(key), SLICE("kind"), SLICE("lane"),
+                                SLICE("st"),    SLICE("n"),    SLICE("at"),   SLICE("next"),
+                                SLICE("log"),   SLICE("rid"),  SLICE("party")};
+    redisReply *r =
+        checked(store_ask(a, (int)ARRAY_LEN(get), get, error), REDIS_REPLY_ARRAY, error);
     if (r == NULL) {
         return -1;
     }
@@ -484,14 +495,11 @@ int outbox_show(redisContext *c, const char *prefix, const char *id, struct outb
     return row->state[0] != '\0' ? 1 : 0;
 }
 
-int outbox_replay(redisContext *c, const char *prefix, const char *id, char error[512])
+int outbox_replay(struct asker *a, const char *prefix, const char *id, char error[512])
 {
-    struct slice lua = store_script_source(STORE_OUTBOX_REPLAY);
     const char tag[3] = {id[0], id[1], '\0'};
-    redisReply *r = checked(c,
-                            redisCommand(c, "EVAL %b 1 %sdue:{%s} %s %s %s", lua.p, lua.n, prefix,
-                                         tag, prefix, tag, id),
-                            REDIS_REPLY_STRING, error);
+    redisReply *r =
+        ask_tag(a, STORE_OUTBOX_REPLAY, prefix, tag, id, 0, NULL, REDIS_REPLY_STRING, error);
     if (r == NULL) {
         return -1;
     }

@@ -10,7 +10,7 @@
 #ifndef OTPQ_ADAPTERS_OUTBOX_STORE_H
 #define OTPQ_ADAPTERS_OUTBOX_STORE_H
 
-#include "common/adapters/store.h"
+#include "common/adapters/store_ask.h"
 #include "common/base/buf.h"
 
 enum {
@@ -145,15 +145,15 @@ struct outbox_row {
 };
 /* Calls `row` for each task of a tag, the newest of each list first, until it says false. state and
  * lane: "" any. False: error filled. */
-MUST_CHECK bool outbox_list(redisContext *c, const char *prefix, unsigned tag, const char *state,
+MUST_CHECK bool outbox_list(struct asker *a, const char *prefix, unsigned tag, const char *state,
                             const char *lane,
                             bool (*row)(void *context, const struct outbox_row *row), void *context,
                             char error[512]);
 /* One task. 1: there, 0: none, -1: error filled. */
-MUST_CHECK int outbox_show(redisContext *c, const char *prefix, const char *id,
+MUST_CHECK int outbox_show(struct asker *a, const char *prefix, const char *id,
                            struct outbox_row *row, char error[512]);
 /* Due again, with the whole schedule before it. 1: it is, 0: there is none, -1: error filled (also
  * when an attempt runs, or none was made yet). */
-MUST_CHECK int outbox_replay(redisContext *c, const char *prefix, const char *id, char error[512]);
+MUST_CHECK int outbox_replay(struct asker *a, const char *prefix, const char *id, char error[512]);
 
 #endif

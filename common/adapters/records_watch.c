@@ -234,38 +234,20 @@ struct records *records_watch_now(const struct records_watch *w)
 
 /* ---- blocking -------------------------------------------------------------------------------- */
 
-/* EVAL with its arguments; NULL: error filled. */
-static redisReply *eval_blocking(redisContext *c, enum store_script script, size_t argc,
-                                 const struct slice *argv, char error[512])
+/* A list that is not empty; NULL: error filled. */
+static redisReply *ask_list(struct asker *a, enum store_script script, size_t argc,
+                            const struct slice *argv, char error[512])
 {
-    struct slice source = store_script_source(script);
-    char keys[8];
-    (void)snprintf(keys, sizeof keys, "%d", KEYS);
-    const char **at = xcalloc(argc + 3, sizeof *at);
-    size_t *lens = xcalloc(argc + 3, sizeof *lens);
-    const struct slice head[3] = {SLICE("EVAL"), source, slice_of(keys)};
-    for (size_t i = 0; i < argc + 3; i++) {
-        struct slice s = i < 3 ? head[i] : argv[i - 3];
-        at[i] = s.n > 0 ? s.p : "";
-        lens[i] = s.n;
-    }
-    redisReply *r = redisCommandArgv(c, (int)(argc + 3), at, lens);
-    free(at);
-    free(lens);
-    if (r == NULL || r->type != REDIS_REPLY_ARRAY || r->elements == 0) {
-        (void)snprintf(error, 512, "Redis: %s",
-                       r == NULL        ? c->errstr
-                       : r->str != NULL ? r->str
-                                        : "odd answer");
-        if (r != NULL) {
-            freeReplyObject(r);
-        }
-        return NULL;
+    redisReply *r = store_ask_script(a, script, KEYS, (int)argc, argv, error);
+    if (r != NULL && (r->type != REDIS_REPLY_ARRAY || r->elements == 0)) {
+        (void)snprintf(error, 512, "Redis: odd answer");
+        freeReplyObject(r);
+        r = NULL;
     }
     return r;
 }
 
-bool records_load(redisContext *c, const char *prefix, struct record_texts *out, uint64_t *version,
+bool records_load(struct asker *a, const char *prefix, struct record_texts *out, uint64_t *version,
                   char error[512])
 {
     struct record_names names;
@@ -275,7 +257,7 @@ bool records_load(redisContext *c, const char *prefix, struct record_texts *out,
         argv[i] = slice_of(names.key[i]);
     }
     argv[KEYS] = SLICE("");
-    redisReply *r = eval_blocking(c, STORE_RECORDS, KEYS + 1, argv, error);
+    redisReply *r = ask_list(a, STORE_RECORDS, KEYS + 1, argv, error);
     if (r == NULL) {
         return false;
     }
@@ -318,7 +300,7 @@ static bool store_judge(const redisReply *r, uint64_t expected, char error[512])
     return false;
 }
 
-bool records_store(redisContext *c, const char *prefix, const struct record_text *texts,
+bool records_store(struct asker *a, const char *prefix, const struct record_text *texts,
                    size_t count, uint64_t expected, char error[512])
 {
     struct record_names names;
@@ -334,7 +316,7 @@ bool records_store(redisContext *c, const char *prefix, const struct record_text
     argv[KEYS] = slice_of(version);
     argv[KEYS + 1] = slice_of(names.channel);
     store_arguments(texts, count, argv + KEYS + 2, bytes);
-    redisReply *r = eval_blocking(c, STORE_APPLY, argc, argv, error);
+    redisReply *r = ask_list(a, STORE_APPLY, argc, argv, error);
     bool ok = r != NULL && store_judge(r, expected, error);
     if (r != NULL) {
         freeReplyObject(r);

@@ -10,7 +10,7 @@
 
 #include <event2/event.h>
 
-#include "common/adapters/store.h"
+#include "common/adapters/store_ask.h"
 #include "common/meaning/record.h"
 
 struct records_watch;
@@ -26,11 +26,11 @@ void records_watch_destroy(struct records_watch **w);
 struct records *records_watch_now(const struct records_watch *w);
 
 /* Blocking, for `otpq apply` and `otpq export`. */
-MUST_CHECK bool records_load(redisContext *c, const char *prefix, struct record_texts *out,
+MUST_CHECK bool records_load(struct asker *a, const char *prefix, struct record_texts *out,
                              uint64_t *version, char error[512]);
 /* All or nothing, only if the version is still `expected`. texts with text == NULL are deletions.
  */
-MUST_CHECK bool records_store(redisContext *c, const char *prefix, const struct record_text *texts,
+MUST_CHECK bool records_store(struct asker *a, const char *prefix, const struct record_text *texts,
                               size_t count, uint64_t expected, char error[512]);
 
 #endif

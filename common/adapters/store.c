@@ -49,6 +49,8 @@ struct store {
     unsigned depth;               /* callbacks of ours on the stack */
     bool closing;                 /* store_destroy runs: no reconnect */
     bool told;                    /* this outage stands in the log */
+    bool quiet;                   /* nothing stands in the log */
+    char why[160];                /* of the last loss; "" when it is up */
 };
 
 /* One command. hiredis holds it as privdata until its reply or the connection's end. */
@@ -109,7 +111,8 @@ static void store_lost(struct store *s, const char *why)
     if (s->closing) {
         return;
     }
-    if (!s->told) {
+    (void)snprintf(s->why, sizeof s->why, "%s", why);
+    if (!s->told && !s->quiet) {
         log_warn("redis is away", "connection", connection_name(s), "address", s->address_text,
                  "why", why, NULL);
     }
@@ -354,8 +357,11 @@ static void store_is_up(struct store *s)
     s->link = LINK_UP;
     s->backoff_ms = BACKOFF_MIN_MS;
     s->told = false;
-    log_info("redis is there", "connection", connection_name(s), "address", s->address_text,
-             "durability", store_durability(s), NULL);
+    s->why[0] = '\0';
+    if (!s->quiet) {
+        log_info("redis is there", "connection", connection_name(s), "address", s->address_text,
+                 "durability", store_durability(s), NULL);
+    }
     s->depth++;
     if (forgot && s->on_forgot != NULL) {
         log_warn("redis is another one than before: writes of the last moments may be gone",
@@ -580,6 +586,11 @@ struct store *store_subscriber(const struct store *like, const char *channel,
     return s;
 }
 
+void store_quiet(struct store *s)
+{
+    s->quiet = true;
+}
+
 void store_destroy(struct store **sp)
 {
     struct store *s = *sp;
@@ -608,6 +619,11 @@ void store_destroy(struct store **sp)
 bool store_up(const struct store *s)
 {
     return s->link == LINK_UP;
+}
+
+const char *store_why(const struct store *s)
+{
+    return s->why;
 }
 
 const char *store_durability(const struct store *s)

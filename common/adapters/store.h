@@ -104,13 +104,10 @@ void store_eval(struct store *s, enum store_script script, store_callback *done,
 struct slice store_script_source(enum store_script script);
 
 /* Checks at start what the store must be: reachable, 7.0 or newer, maxmemory-policy noeviction.
- * Blocking, for main(); false: *error (512 bytes) says what to change. Appendonly off is a warning
- * in the log. */
+ * Blocking, for main(); false: *error (512 bytes) says what to change. Warnings in the log: what it
+ * acknowledges is not on its disk (appendonly, appendfsync), or on no other server
+ * (min-replicas-to-write, where a fail-over is wanted). */
 MUST_CHECK bool store_check(const char *address, const char *password, uint32_t timeout_ms,
                             char error[512]);
-/* A blocking connection for commands (apply, export, trace); NULL: error filled. hiredis owned by
- * the caller (redisFree). */
-MUST_CHECK redisContext *store_blocking(const char *address, const char *password,
-                                        uint32_t timeout_ms, char error[512]);
 
 #endif

@@ -13,4 +13,9 @@ enum { STORE_SHA_HEX = 40 };
 /* SHA1 of a script's source, lower-case hex: its name for EVALSHA. */
 const char *store_script_sha(enum store_script script);
 
+/* Nothing of it stands in the log: its owner tells what there is to tell. Before the loop turns. */
+void store_quiet(struct store *s);
+/* Why it is not up, of the last attempt; "" before there was one, and when it is up. */
+const char *store_why(const struct store *s);
+
 #endif

@@ -17,6 +17,7 @@
 
 #include "common/adapters/store.h"
 #include "common/base/clock.h"
+#include "common/meaning/netaddr.h"
 
 struct redis_fixture {
     char dir[64];      /* mkdtemp */
@@ -24,6 +25,35 @@ struct redis_fixture {
     char address[112]; /* unix:<socket> */
     pid_t pid;         /* of redis-server, 0: not running */
 };
+
+/* A connection of the test's own beside the store's, to look and to tamper: to unix:/path or
+ * tcp://host:port. NULL: error filled; freed with redisFree. */
+UNUSED static redisContext *store_blocking(const char *address, const char *password,
+                                           uint32_t timeout_ms, char error[512])
+{
+    struct netaddr_redis a;
+    must(netaddr_redis(address, &a) == NULL);
+    const struct timeval wait = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
+    redisContext *c = a.hosts[0].is_unix
+                          ? redisConnectUnixWithTimeout(a.hosts[0].host, wait)
+                          : redisConnectWithTimeout(a.hosts[0].host, a.hosts[0].port, wait);
+    must(c != NULL);
+    redisReply *r = NULL;
+    bool good = c->err == 0 && redisSetTimeout(c, wait) == REDIS_OK;
+    if (good && password != NULL) {
+        freeReplyObject(redisCommand(c, "AUTH %s", password));
+    }
+    r = good ? redisCommand(c, "PING") : NULL;
+    good = r != NULL && r->type != REDIS_REPLY_ERROR;
+    if (!good) {
+        (void)snprintf(error, 512, "%s", r != NULL ? r->str : c->errstr);
+    }
+    freeReplyObject(r);
+    if (!good) {
+        redisFree(c);
+    }
+    return good ? c : NULL;
+}
 
 /* Starts the server and waits until it answers; extra: further option pairs, or NULL. */
 UNUSED static void redis_fixture_start(struct redis_fixture *f, const char *option,

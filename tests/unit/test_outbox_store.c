@@ -19,6 +19,7 @@ struct world {
     struct store *store;
     struct outbox_store *outbox;
     redisContext *c;
+    struct asker *ask; /* as the commands have it */
     bool up;
 };
 
@@ -45,6 +46,8 @@ static int setup(void **state)
     w->outbox = outbox_store_new(w->store, PREFIX, 3600);
     w->c = store_blocking(w->redis.address, NULL, 10000, error);
     assert_non_null(w->c);
+    w->ask = asker_open(w->redis.address, NULL, 10000, error);
+    assert_non_null(w->ask);
     *state = w;
     return 0;
 }
@@ -52,6 +55,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
+    asker_close(&w->ask);
     redisFree(w->c);
     outbox_store_destroy(&w->outbox);
     store_destroy(&w->store);
@@ -182,7 +186,7 @@ static struct outbox_row show(struct world *w, const char *id)
 {
     struct outbox_row row;
     char error[512];
-    assert_int_equal(outbox_show(w->c, PREFIX, id, &row, error), 1);
+    assert_int_equal(outbox_show(w->ask, PREFIX, id, &row, error), 1);
     return row;
 }
 
@@ -292,7 +296,7 @@ static void test_a_lost_attempt_can_be_replayed(void **state)
     struct due d = due(w);
     assert_int_equal(claim(w, d.id, 1, 1).outcome, OUTBOX_WON);
     int64_t until = clock_mono_ms() + 5000;
-    while (outbox_replay(w->c, PREFIX, d.id, error) < 0) {
+    while (outbox_replay(w->ask, PREFIX, d.id, error) < 0) {
         assert_true(clock_mono_ms() < until);
     }
     assert_string_equal(show(w, d.id).state, "due");
@@ -365,7 +369,7 @@ static int listed(struct world *w, const char *state, const char *lane)
 {
     int n = 0;
     char error[512];
-    assert_true(outbox_list(w->c, PREFIX, 0xa7, state, lane, count_row, &n, error));
+    assert_true(outbox_list(w->ask, PREFIX, 0xa7, state, lane, count_row, &n, error));
     return n;
 }
 
@@ -382,20 +386,20 @@ static void test_list_show_replay(void **state)
     struct due d = due(w);
     assert_true(d.found.more);
     assert_int_equal(d.found.count, OUTBOX_DUE_MAX);
-    assert_int_equal(outbox_replay(w->c, PREFIX, d.id, error), -1); /* never tried */
+    assert_int_equal(outbox_replay(w->ask, PREFIX, d.id, error), -1); /* never tried */
     assert_string_equal(error, "it was not tried yet, and comes at its time");
     assert_int_equal(claim(w, d.id, 1, 5000).outcome, OUTBOX_WON);
-    assert_int_equal(outbox_replay(w->c, PREFIX, d.id, error), -1); /* running */
+    assert_int_equal(outbox_replay(w->ask, PREFIX, d.id, error), -1); /* running */
     assert_true(finish(w, d.id, 1, OUTBOX_DEAD, 0));
     assert_int_equal(listed(w, "", ""), 150);
     assert_int_equal(listed(w, "dead", ""), 1);
     assert_int_equal(listed(w, "due", "account:demo"), 149);
     assert_int_equal(listed(w, "", "account:other"), 0);
-    assert_int_equal(outbox_replay(w->c, PREFIX, d.id, error), 1);
+    assert_int_equal(outbox_replay(w->ask, PREFIX, d.id, error), 1);
     assert_int_equal(listed(w, "dead", ""), 0);
     assert_int_equal(claim(w, d.id, 2, 5000).attempt, 1); /* the whole schedule again */
-    assert_int_equal(outbox_replay(w->c, PREFIX, "a70000000000000000000f", error), 0);
-    assert_int_equal(outbox_show(w->c, PREFIX, "a70000000000000000000f", &row, error), 0);
+    assert_int_equal(outbox_replay(w->ask, PREFIX, "a70000000000000000000f", error), 0);
+    assert_int_equal(outbox_show(w->ask, PREFIX, "a70000000000000000000f", &row, error), 0);
 }
 
 static void on_put(void *context, enum outbox_claimed outcome)

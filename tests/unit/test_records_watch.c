@@ -16,6 +16,7 @@ struct world {
     struct store *store;
     struct records_watch *watch;
     redisContext *c;
+    struct asker *ask; /* as the commands have it */
     bool up;
     bool changed;
     int changes;
@@ -39,6 +40,8 @@ static void connect_blocking(struct world *w)
     char error[512];
     w->c = store_blocking(w->redis.address, NULL, 5000, error);
     assert_non_null(w->c);
+    w->ask = asker_open(w->redis.address, NULL, 5000, error);
+    assert_non_null(w->ask);
 }
 
 static int setup(void **state)
@@ -64,6 +67,7 @@ static int teardown(void **state)
     struct world *w = *state;
     records_watch_destroy(&w->watch);
     store_destroy(&w->store);
+    asker_close(&w->ask);
     redisFree(w->c);
     event_base_free(w->base);
     redis_fixture_end(&w->redis);
@@ -92,14 +96,14 @@ static uint64_t version_now(struct world *w)
     struct record_texts texts = {0};
     uint64_t version = 0;
     char error[512];
-    assert_true(records_load(w->c, "otpq:", &texts, &version, error));
+    assert_true(records_load(w->ask, "otpq:", &texts, &version, error));
     record_texts_free(&texts);
     return version;
 }
 
 static bool put(struct world *w, struct record_text t, uint64_t expected, char error[512])
 {
-    bool ok = records_store(w->c, "otpq:", &t, 1, expected, error);
+    bool ok = records_store(w->ask, "otpq:", &t, 1, expected, error);
     free(t.name);
     free(t.text);
     return ok;
@@ -113,7 +117,7 @@ static void test_store_and_load(void **state)
     char error[512] = "";
     struct record_texts texts = {0};
     uint64_t version = 99;
-    assert_true(records_load(w->c, "otpq:", &texts, &version, error));
+    assert_true(records_load(w->ask, "otpq:", &texts, &version, error));
     assert_int_equal(version, 0);
     assert_int_equal(texts.count, 0);
     record_texts_free(&texts);
@@ -125,7 +129,7 @@ static void test_store_and_load(void **state)
     char second[32];
     (void)snprintf(second, sizeof second, "version %llu,", (unsigned long long)version_now(w));
     assert_non_null(strstr(error, second));
-    assert_true(records_load(w->c, "otpq:", &texts, &version, error));
+    assert_true(records_load(w->ask, "otpq:", &texts, &version, error));
     assert_true(version > first);
     assert_int_equal(texts.count, 2);
     assert_int_equal(texts.at[0].kind, RECORD_NETWORK);
@@ -136,7 +140,7 @@ static void test_store_and_load(void **state)
     record_texts_free(&texts);
     assert_true(put(w, record(RECORD_AFFILIATE, "1001", NULL), version, error));
     assert_true(put(w, record(RECORD_NETWORK, "network", NULL), version_now(w), error));
-    assert_true(records_load(w->c, "otpq:", &texts, &version, error));
+    assert_true(records_load(w->ask, "otpq:", &texts, &version, error));
     assert_int_equal(texts.count, 0);
     record_texts_free(&texts);
 }
@@ -246,7 +250,7 @@ static void test_the_longest_prefix(void **state)
     memset(prefix, 'p', sizeof prefix - 1);
     prefix[sizeof prefix - 1] = '\0';
     struct record_text t = record(RECORD_INTEGRATION, "r1", "x: 1\n");
-    assert_true(records_store(w->c, prefix, &t, 1, 0, error));
+    assert_true(records_store(w->ask, prefix, &t, 1, 0, error));
     redisReply *r = redisCommand(w->c, "HLEN %s{rec}:integrations", prefix);
     assert_int_equal(r->integer, 1);
     freeReplyObject(r);
