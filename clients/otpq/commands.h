@@ -27,6 +27,8 @@ int cmd_trace(int argc, char **argv);   /* trace.c: the time-line of a request *
 int cmd_callbacks(int argc, char **argv);
 /* demo.c: a first OTP, sent and verified through a running node */
 int cmd_demo(int argc, char **argv);
+/* keys.c: who may use the brokers' sockets */
+int cmd_keys(int argc, char **argv);
 /* hash_password.c: what an account's password_hash is */
 int cmd_hash_password(int argc, char **argv);
 

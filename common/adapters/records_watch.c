@@ -276,7 +276,8 @@ bool records_load(struct asker *a, const char *prefix, struct record_texts *out,
 static void store_arguments(const struct record_text *texts, size_t count, struct slice *argv,
                             struct buf *bytes)
 {
-    static const char *const key_numbers[RECORD_KINDS] = {"2", "3", "4", "5", "6", "7", "8", "9"};
+    static const char *const key_numbers[RECORD_KINDS] = {"2", "3", "4", "5", "6",
+                                                          "7", "8", "9", "10"};
     for (size_t i = 0; i < count; i++) {
         buf_init(&bytes[i], RECORD_BYTES_MAX + 1);
         buf_putc(&bytes[i], texts[i].text != NULL ? '+' : '-');

@@ -517,6 +517,8 @@ static char **name_of(enum record_kind kind, void *record)
         return &((struct api_token *)record)->name;
     case RECORD_MO_SOURCE:
         return &((struct mo_source *)record)->name;
+    case RECORD_CURVE_KEY:
+        return &((struct curve_key *)record)->name;
     case RECORD_NETWORK:
     case RECORD_AFFILIATE:
     case RECORD_KINDS:

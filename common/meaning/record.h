@@ -1,6 +1,6 @@
 /*
  * record.h: what operators configure at run time: the network, affiliates, integrations, endpoints,
- * accounts, flash templates, API tokens, sources of MOs.
+ * accounts, flash templates, API tokens, sources of MOs, CURVE keys.
  * They come from a YAML file (`otpq apply`), live in Redis as canonical YAML texts, one a record,
  * and are parsed by the same code in every process. Floor 1.
  *
@@ -28,6 +28,7 @@ enum record_kind {
     RECORD_FLASH_TEMPLATE,
     RECORD_API_TOKEN,
     RECORD_MO_SOURCE,
+    RECORD_CURVE_KEY,
     RECORD_KINDS
 };
 
@@ -188,6 +189,21 @@ struct mo_source {
     char *token;
 };
 
+enum key_kind { KEY_CLIENT, KEY_WORKER, KEY_GATEWAY, KEY_BROKER, KEY_OPERATOR, KEY_KINDS };
+extern const char *const key_kind_names[KEY_KINDS]; /* "client", … */
+
+/* Who may use the brokers' sockets, by its CURVE key; and the brokers themselves. */
+struct curve_key {
+    char *name;
+    char *public_key; /* Z85 */
+    enum key_kind kind;
+    struct record_list tenants; /* of its jobs; "acme:" is all that begin so; empty: every tenant */
+    struct record_list routes;  /* the same of routes */
+    char *made;                 /* when, for people; or "" */
+    bool revoked;               /* nobody has it any more */
+    char *revoked_at;           /* when, for people; or "" */
+};
+
 struct flash_index; /* flash_index.h */
 
 /* An immutable snapshot of all records. Shared by reference count, within one thread. */
@@ -204,6 +220,8 @@ struct records {
     struct map *mo_sources;      /* name → struct mo_source */
     struct map *api_by_token;    /* digest of the token → struct api_token, the other's */
     struct map *mo_by_token;     /* the same of mo_sources */
+    struct map *curve_keys;      /* name → struct curve_key */
+    struct map *curve_by_public; /* public key → struct curve_key, the other's */
     struct flash_index *flash;   /* templates by receiver, header names of accounts */
 };
 
@@ -220,7 +238,9 @@ const struct flash_template *records_flash_template(const struct records *r, str
  * there are tells anything of them. NULL: nobody has it. */
 const struct api_token *records_api_token(const struct records *r, struct slice token);
 const struct mo_source *records_mo_source(const struct records *r, struct slice token);
-/* Once, when all API tokens and MO sources are in it: only then they are found by their tokens. */
+/* By the public key, in Z85. A revoked one is found, too; it wins over others of the same key. */
+const struct curve_key *records_curve_key(const struct records *r, struct slice public_key);
+/* Once, when all records are in it: only then some are found by their tokens and keys. */
 void records_index_tokens(struct records *r);
 
 /* One record of a kind, as text: what Redis holds and apply compares. */

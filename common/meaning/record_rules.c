@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/meaning/curve_key.h"
 #include "common/meaning/mo_text.h"
 #include "common/meaning/password.h"
 #include "common/meaning/template_call.h"
@@ -238,6 +239,24 @@ static bool flash_template_in_file(const struct flash_template *t, struct record
     return keeps_callback_url(t->callback_url, fault);
 }
 
+/* Workers and operators may everything on their sockets: lists would promise what nobody keeps. */
+static bool curve_key_in_file(const struct curve_key *k, struct record_fault *fault)
+{
+    bool is_listed = k->kind == KEY_CLIENT || k->kind == KEY_GATEWAY;
+    if (!curve_key_ok(slice_of(k->public_key))) {
+        return fault_at(fault, "public_key",
+                        "public_key is no CURVE key, as `otpq keys new` "
+                        "prints it");
+    }
+    if (!is_listed && k->tenants.count + k->routes.count > 0) {
+        return fault_at(fault, k->tenants.count > 0 ? "tenants" : "routes",
+                        "tenants and routes are for kind client and gateway: a %s is not bound by "
+                        "them",
+                        key_kind_names[k->kind]);
+    }
+    return true;
+}
+
 bool record_keeps_file_rules(enum record_kind kind, const void *record, struct record_fault *fault)
 {
     switch (kind) {
@@ -249,6 +268,8 @@ bool record_keeps_file_rules(enum record_kind kind, const void *record, struct r
         return account_in_file(record, fault);
     case RECORD_FLASH_TEMPLATE:
         return flash_template_in_file(record, fault);
+    case RECORD_CURVE_KEY:
+        return curve_key_in_file(record, fault);
     case RECORD_MO_SOURCE:
         return keeps_path_token("token", ((const struct mo_source *)record)->token, fault);
     default:

@@ -165,6 +165,27 @@ static const struct record_key mo_source_keys[] = {
      "Unguessable part of the address that the SMSC's messages come to.", AT(mo_source, token)},
 };
 
+static const struct record_key curve_key_keys[] = {
+    {"public_key", RECORD_TOKEN, NULL, NULL, 40, 40, "characters",
+     "Public half of the pair, as `otpq keys new` prints it.", AT(curve_key, public_key)},
+    {"kind", RECORD_CHOICE, NULL, "client|worker|gateway|broker|operator", 0, 0, "",
+     "Who has it, and with that what it opens.", AT(curve_key, kind)},
+    {"tenants", RECORD_LIST, "", NULL, 1, RECORD_NAME_BYTES_MAX, "characters",
+     "Tenants that its jobs may have; left out: every one.", AT(curve_key, tenants)},
+    {"routes", RECORD_LIST, "", NULL, 1, RECORD_NAME_BYTES_MAX, "characters",
+     "Routes that its jobs may take; left out: every one.", AT(curve_key, routes)},
+    {"made", RECORD_TEXT, "", NULL, 0, 40, "bytes", "When it was made.", AT(curve_key, made)},
+    {"revoked", RECORD_BOOL, "false", NULL, 0, 0, "",
+     "Nobody is let in with it any more, and who is in is cut off.", AT(curve_key, revoked)},
+    {"revoked_at", RECORD_TEXT, "", NULL, 0, 40, "bytes", "When it was revoked.",
+     AT(curve_key, revoked_at)},
+};
+
+const char *const key_kind_names[KEY_KINDS] = {
+    [KEY_CLIENT] = "client", [KEY_WORKER] = "worker",     [KEY_GATEWAY] = "gateway",
+    [KEY_BROKER] = "broker", [KEY_OPERATOR] = "operator",
+};
+
 #define SCHEMA(section, one, keys, type)                                                           \
     {                                                                                              \
         section, one, keys, ARRAY_LEN(keys), sizeof(struct type)                                   \
@@ -180,6 +201,7 @@ const struct record_schema record_schemas[RECORD_KINDS] = {
         SCHEMA("flash_templates", "flash template", flash_template_keys, flash_template),
     [RECORD_API_TOKEN] = SCHEMA("api_tokens", "API token", api_token_keys, api_token),
     [RECORD_MO_SOURCE] = SCHEMA("mo_sources", "MO source", mo_source_keys, mo_source),
+    [RECORD_CURVE_KEY] = SCHEMA("keys", "key", curve_key_keys, curve_key),
 };
 
 const char *const record_sections[RECORD_KINDS] = {
@@ -187,4 +209,5 @@ const char *const record_sections[RECORD_KINDS] = {
     [RECORD_INTEGRATION] = "integrations", [RECORD_ENDPOINT] = "endpoints",
     [RECORD_ACCOUNT] = "accounts",         [RECORD_FLASH_TEMPLATE] = "flash_templates",
     [RECORD_API_TOKEN] = "api_tokens",     [RECORD_MO_SOURCE] = "mo_sources",
+    [RECORD_CURVE_KEY] = "keys",
 };

@@ -25,6 +25,8 @@ struct records *records_new(void)
     r->mo_sources = map_new(RECORDS_MAX);
     r->api_by_token = map_new(RECORDS_MAX);
     r->mo_by_token = map_new(RECORDS_MAX);
+    r->curve_keys = map_new(RECORDS_MAX);
+    r->curve_by_public = map_new(RECORDS_MAX);
     r->flash = flash_index_new();
     return r;
 }
@@ -71,6 +73,11 @@ static void destroy_mo_source(void *record)
     record_destroy(RECORD_MO_SOURCE, record);
 }
 
+static void destroy_curve_key(void *record)
+{
+    record_destroy(RECORD_CURVE_KEY, record);
+}
+
 void records_unref(struct records **rp)
 {
     struct records *r = *rp;
@@ -92,6 +99,8 @@ void records_unref(struct records **rp)
     map_destroy(&r->mo_by_token, NULL);
     map_destroy(&r->api_tokens, destroy_api_token);
     map_destroy(&r->mo_sources, destroy_mo_source);
+    map_destroy(&r->curve_by_public, NULL);
+    map_destroy(&r->curve_keys, destroy_curve_key);
     free(r);
 }
 
@@ -146,10 +155,22 @@ static void index_token(struct map *by_token, const char *token, void *record)
     must(map_set(by_token, slice_make(d.bytes, sizeof(d.bytes)), record, &old));
 }
 
+static void index_curve_key(struct records *r, struct curve_key *k)
+{
+    const struct curve_key *known = records_curve_key(r, slice_of(k->public_key));
+    if (known == NULL || k->revoked) {
+        void *old = NULL;
+        must(map_set(r->curve_by_public, slice_of(k->public_key), k, &old));
+    }
+}
+
 void records_index_tokens(struct records *r)
 {
     struct slice name;
     void *value;
+    for (size_t at = 0; map_next(r->curve_keys, &at, &name, &value);) {
+        index_curve_key(r, value);
+    }
     for (size_t at = 0; map_next(r->api_tokens, &at, &name, &value);) {
         index_token(r->api_by_token, ((const struct api_token *)value)->token, value);
     }
@@ -177,6 +198,11 @@ const struct mo_source *records_mo_source(const struct records *r, struct slice 
     return by_token(r->mo_by_token, token);
 }
 
+const struct curve_key *records_curve_key(const struct records *r, struct slice public_key)
+{
+    return map_get(r->curve_by_public, public_key);
+}
+
 /* ---- building -------------------------------------------------------------------------------- */
 
 static struct map *map_of(const struct records *r, enum record_kind kind)
@@ -189,6 +215,7 @@ static struct map *map_of(const struct records *r, enum record_kind kind)
         [RECORD_FLASH_TEMPLATE] = r->flash_templates,
         [RECORD_API_TOKEN] = r->api_tokens,
         [RECORD_MO_SOURCE] = r->mo_sources,
+        [RECORD_CURVE_KEY] = r->curve_keys,
     };
     must(maps[kind] != NULL);
     return maps[kind];
@@ -395,11 +422,19 @@ static bool index_flash(struct records *r, const char *file, const struct record
 
 /* ---- tokens in a file ------------------------------------------------------------------------ */
 
+/* What its bearer shows. */
 static const char *token_of(const struct records *r, const struct record_text *text)
 {
     const void *record = map_get(map_of(r, text->kind), slice_of(text->name));
-    return text->kind == RECORD_API_TOKEN ? ((const struct api_token *)record)->token
-                                          : ((const struct mo_source *)record)->token;
+    switch (text->kind) {
+    case RECORD_API_TOKEN:
+        return ((const struct api_token *)record)->token;
+    case RECORD_MO_SOURCE:
+        return ((const struct mo_source *)record)->token;
+    default:
+        must(text->kind == RECORD_CURVE_KEY);
+        return ((const struct curve_key *)record)->public_key;
+    }
 }
 
 /* Who shows a token is one record: two of a kind with the same are said at the one that stands
@@ -416,7 +451,8 @@ static bool check_token(const struct records *r, const char *file, struct map *t
     const struct record_text *later = other->line > text->line ? other : text;
     const struct record_text *first = later == text ? other : text;
     char what[160];
-    (void)snprintf(what, sizeof(what), "its token is that of %s %s, too: who is it that shows it?",
+    (void)snprintf(what, sizeof(what), "its %s is that of %s %s, too: who is it that shows it?",
+                   first->kind == RECORD_CURVE_KEY ? "public_key" : "token",
                    record_schemas[first->kind].one, first->name);
     place_error(error, file, later, what);
     return false;
@@ -471,7 +507,8 @@ bool records_check(const char *file, const struct record_text *texts, size_t cou
         ok = check_references(r, file, &texts[i], error);
     }
     ok = ok && check_tokens(r, file, texts, count, RECORD_API_TOKEN, error) &&
-         check_tokens(r, file, texts, count, RECORD_MO_SOURCE, error);
+         check_tokens(r, file, texts, count, RECORD_MO_SOURCE, error) &&
+         check_tokens(r, file, texts, count, RECORD_CURVE_KEY, error);
     records_unref(&r);
     return ok;
 }

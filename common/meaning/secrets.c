@@ -1,11 +1,7 @@
 #include "common/meaning/secrets.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/base/map.h"
 
@@ -16,75 +12,14 @@ struct secrets {
     struct redactor *redactor; /* of values; NULL: there are none */
 };
 
-/* The size, or -1 with *error filled. */
-static off_t check_file(int fd, const char *path, size_t bytes_max, struct yaml_error *error)
-{
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        yaml_error_at(error, path, 0, 0, "cannot be read: %s", strerror(errno));
-    } else if (!S_ISREG(st.st_mode)) {
-        yaml_error_at(error, path, 0, 0, "a secret must be in a regular file");
-    } else if ((st.st_mode & 037) != 0) {
-        yaml_error_at(error, path, 0, 0,
-                      "holds a secret and is open to others (mode %04o): chmod 600 %s",
-                      (unsigned)(st.st_mode & 07777), path);
-    } else if (st.st_size == 0 || (size_t)st.st_size > bytes_max) {
-        yaml_error_at(error, path, 0, 0, "must hold 1 to %zu bytes, and holds %lld", bytes_max,
-                      (long long)st.st_size);
-    } else {
-        return st.st_size;
-    }
-    return -1;
-}
-
-static char *read_bytes(int fd, size_t size, size_t *n)
-{
-    char *secret = xmalloc(size + 1); /* at once: growing would leave copies behind */
-    *n = 0;
-    while (*n < size) {
-        ssize_t got = read(fd, secret + *n, size - *n);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got <= 0) {
-            break;
-        }
-        *n += (size_t)got;
-    }
-    secret[*n] = '\0';
-    return secret;
-}
-
 char *secret_file_read(const char *path, size_t bytes_max, size_t *n, struct yaml_error *error)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        yaml_error_at(error, path, 0, 0, "cannot be opened: %s", strerror(errno));
-        return NULL;
+    char why[256];
+    char *secret = secret_bytes_read(path, bytes_max, n, why);
+    if (secret == NULL) {
+        yaml_error_at(error, path, 0, 0, "%s", why);
     }
-    char *secret = NULL;
-    off_t size = check_file(fd, path, bytes_max, error);
-    if (size > 0) {
-        secret = read_bytes(fd, (size_t)size, n);
-        while (*n > 0 && (secret[*n - 1] == '\n' || secret[*n - 1] == '\r')) {
-            secret[--*n] = '\0';
-        }
-        if (*n == 0) {
-            secret_wipe(&secret, (size_t)size);
-            yaml_error_at(error, path, 0, 0, "is empty");
-        }
-    }
-    (void)close(fd);
     return secret;
-}
-
-void secret_wipe(char **secret, size_t n)
-{
-    if (*secret != NULL) {
-        explicit_bzero(*secret, n);
-        free(*secret);
-        *secret = NULL;
-    }
 }
 
 static bool is_name(const char *name)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/base/secret_file.h"
 #include "common/base/slice.h"
 #include "common/meaning/redact.h"
 #include "common/meaning/yaml.h"
@@ -20,9 +21,6 @@ enum { SECRETS_MAX = 1000, SECRET_BYTES_MAX = 4096, SECRETS_FILE_BYTES_MAX = 102
  * bytes_max, no regular file, or open to others (group may read, nobody else anything). */
 MUST_CHECK char *secret_file_read(const char *path, size_t bytes_max, size_t *n,
                                   struct yaml_error *error);
-/* Overwrites and frees; takes NULL, nulls the pointer. */
-void secret_wipe(char **secret, size_t n);
-
 struct secrets; /* immutable after loading */
 
 /* A YAML map, name: value; names are [A-Za-z0-9_.-]{1,64}. path "" gives an empty set. */

@@ -154,6 +154,44 @@ static void tokens_in_addresses_are_long_and_plain(void **state)
     assert_builds(old, 2);
 }
 
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+#define KEY_A     "HelloWorldHelloWorldHelloWorldHelloWorld"
+#define KEY_A_BAD "#####WorldHelloWorldHelloWorldHelloWorld"
+
+static void a_key_is_one_and_bound_where_that_is_kept(void **state)
+{
+    (void)state;
+    assert_taken("keys:\n  a: {public_key: " KEY_A ", kind: client, tenants: [x], routes: [y]}\n");
+    assert_refused("keys:\n  a: {public_key: " KEY_A ", kind: client}\n"
+                   "  b: {public_key: " KEY_A ", kind: worker}\n",
+                   "r.yaml:3:3: key b: its public_key is that of key a, too");
+    assert_refused("keys:\n  a: {kind: client, public_key: \"" KEY_A_BAD "\"}\n",
+                   "r.yaml:2:21: public_key is no CURVE key");
+    assert_refused("keys:\n  a: {kind: worker, public_key: " KEY_A ", routes: [x]}\n",
+                   "r.yaml:2:75: tenants and routes are for kind client");
+    assert_refused("keys:\n  a: {kind: boss, public_key: " KEY_A "}\n",
+                   "r.yaml:2:13: kind must be one of client|worker");
+}
+
+/* A second record must not open what the first one shut. */
+static void a_revoked_key_stays_shut(void **state)
+{
+    (void)state;
+    struct yaml_error error;
+    const struct record_text texts[] = {
+        STORED(RECORD_CURVE_KEY, "a", "public_key: " KEY_A "\nkind: client\n"),
+        STORED(RECORD_CURVE_KEY, "b", "public_key: " KEY_A "\nkind: client\nrevoked: true\n"),
+        STORED(RECORD_CURVE_KEY, "c", "public_key: " KEY_A "\nkind: client\n")};
+    struct records *r = records_build(texts, 3, 1, &error);
+    assert_non_null(r);
+    const struct curve_key *k = records_curve_key(r, SLICE(KEY_A));
+    assert_non_null(k);
+    assert_true(k->revoked);
+    assert_null(records_curve_key(r, SLICE("HelloWorldHelloWorldHelloWorldHelloWorl0")));
+    records_unref(&r);
+}
+
 /* ---- addresses ------------------------------------------------------------------------------- */
 
 static void assert_url_refused(const char *section, const char *key, const char *url, int column,
@@ -393,6 +431,8 @@ int main(void)
         cmocka_unit_test(a_token_is_of_one_record),
         cmocka_unit_test(tokens_of_the_store_are_borne),
         cmocka_unit_test(tokens_in_addresses_are_long_and_plain),
+        cmocka_unit_test(a_key_is_one_and_bound_where_that_is_kept),
+        cmocka_unit_test(a_revoked_key_stays_shut),
         cmocka_unit_test(callbacks_go_to_an_address),
         cmocka_unit_test(a_postback_is_a_template),
         cmocka_unit_test(a_text_knows_the_otp_alone),
