@@ -51,6 +51,7 @@ struct store {
     bool told;                    /* this outage stands in the log */
     bool quiet;                   /* nothing stands in the log */
     char why[160];                /* of the last loss; "" when it is up */
+    bool guarded;                 /* a node of a cluster: its scripts begin with the guard */
 };
 
 /* One command. hiredis holds it as privdata until its reply or the connection's end. */
@@ -253,7 +254,7 @@ static void on_reply(redisAsyncContext *ac, void *r, void *arg)
  * certainly not run, so this is no repetition. */
 static bool op_again_as_eval(redisAsyncContext *ac, struct op *op)
 {
-    struct slice source = store_script_source((enum store_script)op->script);
+    struct slice source = store_script_text((enum store_script)op->script, op->store->guarded);
     op->script = -1;
     op->argv[0] = "EVAL";
     op->lens[0] = 4;
@@ -333,7 +334,7 @@ void store_eval(struct store *s, enum store_script script, store_callback *done,
     }
     char count[16];
     (void)snprintf(count, sizeof count, "%d", keys);
-    const struct slice head[3] = {SLICE("EVALSHA"), slice_of(store_script_sha(script)),
+    const struct slice head[3] = {SLICE("EVALSHA"), slice_of(store_script_sha(script, s->guarded)),
                                   slice_of(count)};
     struct op *op = op_keeping(s, done, context, argc + 3, head, argv, argc);
     op->script = (int)script;
@@ -406,7 +407,7 @@ static void on_info(void *context, enum store_outcome outcome, const redisReply 
         return;
     }
     store_server_read_info(&s->greeting, reply);
-    if (!s->greeting.is_primary) {
+    if (!s->greeting.is_primary && !s->guarded) { /* of a cluster's, it says MOVED by itself */
         store_drop(s, "it is not a primary");
     }
 }
@@ -542,6 +543,11 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+uint32_t store_room(const struct store *s)
+{
+    return store_takes(s) ? s->pending_max - s->in_flight : 0;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 struct store *store_new(struct event_base *base, const struct store_options *o)
@@ -568,6 +574,13 @@ struct store *store_new(struct event_base *base, const struct store_options *o)
     s->retry = evtimer_new(base, on_retry, s);
     must(s->deadline != NULL && s->retry != NULL);
     timer_set(s->retry, 0); /* connects from the loop: nothing is called back before we return */
+    return s;
+}
+
+struct store *store_node_new(struct event_base *base, const struct store_options *o)
+{
+    struct store *s = store_new(base, o);
+    s->guarded = true;
     return s;
 }
 

@@ -10,8 +10,16 @@
 #include "common/meaning/netaddr.h"
 
 enum { STORE_SHA_HEX = 40 };
-/* SHA1 of a script's source, lower-case hex: its name for EVALSHA. */
-const char *store_script_sha(enum store_script script);
+/* The whole source; guarded: as a node of a cluster is sent it, which refuses to begin on a slot
+ * that is being moved (lua/cluster_guard.lua). Lives as long as the process. */
+struct slice store_script_text(enum store_script script, bool guarded);
+/* SHA1 of that source, lower-case hex: its name for EVALSHA. */
+const char *store_script_sha(enum store_script script, bool guarded);
+
+/* A node of a cluster: as store_new, but its scripts are guarded. */
+struct store *store_node_new(struct event_base *base, const struct store_options *o);
+/* Commands that it would take now. */
+uint32_t store_room(const struct store *s);
 
 /* Nothing of it stands in the log: its owner tells what there is to tell. Before the loop turns. */
 void store_quiet(struct store *s);

@@ -5,6 +5,7 @@
 #include "common/base/asset.h"
 #include "common/base/buf.h"
 
+ASSET(lua_cluster_guard, "common/adapters/lua/cluster_guard.lua");
 ASSET(lua_shared, "common/adapters/lua/shared.lua");
 ASSET(lua_outbox_emit, "common/adapters/lua/outbox_emit.lua");
 ASSET(lua_session, "common/adapters/lua/session.lua");
@@ -90,10 +91,11 @@ static const struct {
 
 enum { SCRIPT_BYTES_MAX = 64 * 1024 };
 
-static struct {
+/* As a server alone is sent it, and as a node of a cluster is: two texts, two names. */
+static struct script {
     struct buf source;
     char sha[STORE_SHA_HEX + 1];
-} scripts[STORE_SCRIPTS]; /* made on first use, never freed */
+} scripts[STORE_SCRIPTS][2]; /* made on first use, never freed */
 
 static void script_sha(struct slice source, char out[STORE_SHA_HEX + 1])
 {
@@ -106,30 +108,43 @@ static void script_sha(struct slice source, char out[STORE_SHA_HEX + 1])
     }
 }
 
-static void script_make(enum store_script script)
+static void script_make(enum store_script which, bool guarded, struct script *out)
 {
-    struct buf *b = &scripts[script].source;
+    struct buf *b = &out->source;
     buf_init(b, SCRIPT_BYTES_MAX);
-    const enum part *parts = script_rows[script].parts;
+    if (guarded) {
+        buf_put_slice(b, lua_cluster_guard());
+    }
+    const enum part *parts = script_rows[which].parts;
     for (size_t i = 0; i < PARTS_MAX && parts[i] != PARTS_END; i++) {
         buf_put_slice(b, part_sources[parts[i]]());
     }
-    buf_put_slice(b, script_rows[script].source());
+    buf_put_slice(b, script_rows[which].source());
     must(buf_ok(b));
-    script_sha(buf_slice(b), scripts[script].sha);
+    script_sha(buf_slice(b), out->sha);
+}
+
+static const struct script *script_of(enum store_script which, bool guarded)
+{
+    must(which < STORE_SCRIPTS);
+    struct script *script = &scripts[which][guarded ? 1 : 0];
+    if (script->source.p == NULL) {
+        script_make(which, guarded, script);
+    }
+    return script;
+}
+
+struct slice store_script_text(enum store_script script, bool guarded)
+{
+    return buf_slice(&script_of(script, guarded)->source);
+}
+
+const char *store_script_sha(enum store_script script, bool guarded)
+{
+    return script_of(script, guarded)->sha;
 }
 
 struct slice store_script_source(enum store_script script)
 {
-    must(script < STORE_SCRIPTS);
-    if (scripts[script].source.p == NULL) {
-        script_make(script);
-    }
-    return buf_slice(&scripts[script].source);
-}
-
-const char *store_script_sha(enum store_script script)
-{
-    (void)store_script_source(script);
-    return scripts[script].sha;
+    return store_script_text(script, false);
 }
