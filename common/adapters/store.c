@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "common/adapters/resolve.h"
+#include "common/adapters/store_cluster.h"
+#include "common/adapters/store_news.h"
 #include "common/adapters/store_server.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
@@ -52,6 +54,10 @@ struct store {
     bool quiet;                   /* nothing stands in the log */
     char why[160];                /* of the last loss; "" when it is up */
     bool guarded;                 /* a node of a cluster: its scripts begin with the guard */
+    /* An address of a cluster: one of the two stands behind this store, and of the members above
+     * only base, address_text, password, context and the limits are in use. */
+    struct store_cluster *cluster;
+    struct store_news *news; /* of a subscriber */
 };
 
 /* One command. hiredis holds it as privdata until its reply or the connection's end. */
@@ -283,6 +289,10 @@ void store_command(struct store *s, store_callback *done, void *context, int arg
                    const struct slice *argv)
 {
     must(argc > 0 && argc <= STORE_ARGS_MAX);
+    if (s->cluster != NULL) {
+        store_cluster_command(s->cluster, done, context, argc, argv);
+        return;
+    }
     if (!store_takes(s)) {
         done(context, STORE_REFUSED, NULL);
         return;
@@ -328,6 +338,10 @@ void store_eval(struct store *s, enum store_script script, store_callback *done,
                 int keys, int argc, const struct slice *argv)
 {
     must(argc >= 0 && argc + 3 <= STORE_ARGS_MAX);
+    if (s->cluster != NULL) {
+        store_cluster_eval(s->cluster, script, done, context, keys, argc, argv);
+        return;
+    }
     if (!store_takes(s)) {
         done(context, STORE_REFUSED, NULL);
         return;
@@ -550,7 +564,8 @@ uint32_t store_room(const struct store *s)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-struct store *store_new(struct event_base *base, const struct store_options *o)
+/* What every store has, wherever it connects to. */
+static struct store *store_bare(struct event_base *base, const struct store_options *o)
 {
     struct store *s = xcalloc(1, sizeof *s);
     must(netaddr_redis(o->address, &s->address) == NULL);
@@ -566,6 +581,16 @@ struct store *store_new(struct event_base *base, const struct store_options *o)
     s->pending_max = o->pending_max;
     s->backoff_ms = BACKOFF_MIN_MS;
     list_init(&s->waiting);
+    return s;
+}
+
+struct store *store_new(struct event_base *base, const struct store_options *o)
+{
+    struct store *s = store_bare(base, o);
+    if (s->address.kind == NETADDR_REDIS_CLUSTER) {
+        s->cluster = store_cluster_new(base, o, s->address.hosts, s->address.count);
+        return s;
+    }
     const struct netaddr *at = &s->address.hosts[0];
     if (!at->is_unix && !resolve_is_number(at->host)) {
         s->resolver = resolver_new(base, at->host, NULL, on_resolved, s);
@@ -584,6 +609,22 @@ struct store *store_node_new(struct event_base *base, const struct store_options
     return s;
 }
 
+void store_node_address(const char *host, int port, char out[STORE_NODE_ADDRESS_BYTES])
+{
+    (void)snprintf(out, STORE_NODE_ADDRESS_BYTES,
+                   strchr(host, ':') != NULL ? "tcp://[%s]:%d" : "tcp://%s:%d", host, port);
+}
+
+struct store *store_listener_new(struct event_base *base, const struct store_options *o,
+                                 const char *channel,
+                                 void (*on_message)(void *context, struct slice message))
+{
+    struct store *s = store_node_new(base, o);
+    s->channel = slice_dup(slice_of(channel));
+    s->on_message = on_message;
+    return s;
+}
+
 struct store *store_subscriber(const struct store *like, const char *channel,
                                void (*on_message)(void *context, struct slice message),
                                void *context)
@@ -591,17 +632,27 @@ struct store *store_subscriber(const struct store *like, const char *channel,
     struct store_options o = {.address = like->address_text,
                               .password = like->password,
                               .timeout_ms = like->timeout_ms,
-                              .pending_max = 1};
-    struct store *s = store_new(like->base, &o);
+                              .pending_max = STORE_LISTENER_PENDING};
+    struct store *s = NULL;
+    if (like->cluster != NULL) {
+        s = store_bare(like->base, &o);
+        s->news = store_news_new(like->base, &o, store_cluster_hosts(like->cluster), channel,
+                                 on_message, context);
+    } else {
+        s = store_new(like->base, &o);
+        s->on_message = on_message;
+        s->context = context;
+    }
     s->channel = slice_dup(slice_of(channel));
-    s->on_message = on_message;
-    s->context = context;
     return s;
 }
 
 void store_quiet(struct store *s)
 {
     s->quiet = true;
+    if (s->cluster != NULL) {
+        store_cluster_quiet(s->cluster);
+    }
 }
 
 void store_destroy(struct store **sp)
@@ -617,9 +668,13 @@ void store_destroy(struct store **sp)
         store_drop(s, "closing");
     }
     must(s->in_flight == 0);
+    store_cluster_destroy(&s->cluster);
+    store_news_destroy(&s->news);
     resolver_destroy(&s->resolver);
-    event_free(s->deadline);
-    event_free(s->retry);
+    if (s->deadline != NULL) {
+        event_free(s->deadline);
+        event_free(s->retry);
+    }
     if (s->password != NULL) {
         OPENSSL_cleanse(s->password, strlen(s->password));
     }
@@ -631,17 +686,20 @@ void store_destroy(struct store **sp)
 
 bool store_up(const struct store *s)
 {
-    return s->link == LINK_UP;
+    return s->cluster != NULL ? store_cluster_up(s->cluster)
+           : s->news != NULL  ? store_news_up(s->news)
+                              : s->link == LINK_UP;
 }
 
 const char *store_why(const struct store *s)
 {
-    return s->why;
+    return s->cluster != NULL ? store_cluster_why(s->cluster) : s->why;
 }
 
 const char *store_durability(const struct store *s)
 {
-    return store_durability_name(s->server.durability);
+    return s->cluster != NULL ? store_cluster_durability(s->cluster)
+                              : store_durability_name(s->server.durability);
 }
 
 struct event_base *store_base(const struct store *s)

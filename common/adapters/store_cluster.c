@@ -18,7 +18,6 @@ enum {
     TICK_MS = 5,        /* waiting commands are looked at */
     REDIRECTS_MAX = 5,  /* followed at once; further ones after a pause */
     NODE_SPARE = 64,    /* commands of a node beyond pending_max: ASKING, CLUSTER SLOTS */
-    ADDRESS_BYTES = NETADDR_HOST_BYTES + 16,
     SLOT_ANY = -1
 };
 
@@ -42,7 +41,9 @@ struct store_cluster {
     struct event_base *base;
     struct store_options options; /* of the nodes' stores, address apart; password owned */
     void (*on_state)(void *context, bool up); /* may be NULL */
-    void *context;                            /* of on_state */
+    void (*on_forgot)(void *context);         /* may be NULL */
+    void *context;                            /* of both */
+    struct store_hosts *hosts;                /* one reference is ours */
     struct list nodes;                        /* struct node; the one that is asked next first */
     struct node *owner[REDIS_SLOTS];          /* NULL: nobody known */
     uint32_t covered;                         /* slots with an owner */
@@ -56,8 +57,11 @@ struct store_cluster {
     struct event *tick;                       /* looks at again */
     struct event *sweep;                      /* closes what is no longer needed */
     unsigned depth;                           /* callbacks of ours on the stack */
+    bool forgot;                              /* to be told as soon as it is up */
     bool up;                                  /* as on_state was told */
+    char why[160];                            /* of store_cluster_why */
     bool odd_told;                            /* that a node gives no map stands in the log */
+    bool quiet;                               /* nothing stands in the log */
     bool closing;                             /* store_cluster_destroy runs */
 };
 
@@ -124,6 +128,15 @@ static struct node *node_any(struct store_cluster *c)
     return NULL;
 }
 
+static void cluster_call_forgot(struct store_cluster *c)
+{
+    if (c->on_forgot != NULL) {
+        c->depth++;
+        c->on_forgot(c->context);
+        c->depth--;
+    }
+}
+
 /* Tells the owner when the whole has become usable, or is no longer. */
 static void cluster_judge(struct store_cluster *c)
 {
@@ -133,13 +146,20 @@ static void cluster_judge(struct store_cluster *c)
         struct node *n = list_owner(it, struct node, list);
         up = up && (n->slots == 0 || n->up);
     }
-    if (up == c->up || c->closing) {
+    if (c->closing) {
+        return;
+    }
+    if (up && c->forgot) {
+        c->forgot = false;
+        cluster_call_forgot(c);
+    }
+    if (up == c->up) {
         return;
     }
     c->up = up;
-    if (up) {
+    if (up && !c->quiet) {
         log_info("redis cluster is complete", NULL);
-    } else {
+    } else if (!c->quiet) {
         log_warn("redis cluster is not complete: slots without a node that is connected", NULL);
     }
     if (c->on_state != NULL) {
@@ -161,19 +181,31 @@ static void on_node_state(void *context, bool up)
     cluster_judge(c);
 }
 
+/* Another process at the same place. What stands there for others to find does not matter. */
+static void on_node_forgot(void *context)
+{
+    struct node *n = context;
+    if (n->slots > 0) {
+        n->cluster->forgot = true; /* told when it is up */
+    }
+}
+
 static void node_open(struct node *n)
 {
     if (n->store != NULL) {
         return;
     }
-    char address[ADDRESS_BYTES];
-    bool v6 = strchr(n->host, ':') != NULL;
-    (void)snprintf(address, sizeof address, v6 ? "tcp://[%s]:%d" : "tcp://%s:%d", n->host, n->port);
+    char address[STORE_NODE_ADDRESS_BYTES];
+    store_node_address(n->host, n->port, address);
     struct store_options o = n->cluster->options;
     o.address = address;
     o.on_state = on_node_state;
+    o.on_forgot = on_node_forgot;
     o.context = n;
     n->store = store_node_new(n->cluster->base, &o);
+    if (n->cluster->quiet) {
+        store_quiet(n->store);
+    }
 }
 
 static void node_free(struct node *n)
@@ -304,6 +336,22 @@ static bool roles_change(struct store_cluster *c)
     return promoted || (appeared && gone);
 }
 
+static void hosts_tell(struct store_cluster *c)
+{
+    struct netaddr at[NETADDR_REDIS_HOSTS_MAX];
+    size_t count = 0;
+    memset(at, 0, sizeof at);
+    list_each(it, &c->nodes)
+    {
+        const struct node *n = list_owner(it, struct node, list);
+        if (n->role != ROLE_NONE && count < ARRAY_LEN(at)) {
+            memcpy(at[count].host, n->host, sizeof n->host);
+            at[count++].port = n->port;
+        }
+    }
+    store_hosts_set(c->hosts, at, count);
+}
+
 static void map_take(struct store_cluster *c, const struct node *teller, const redisReply *reply)
 {
     list_each(it, &c->nodes)
@@ -327,8 +375,10 @@ static void map_take(struct store_cluster *c, const struct node *teller, const r
     }
     timer_set(c->sweep, 0);
     calls_wake(c);
+    hosts_tell(c);
     if (forgot) {
-        log_warn("redis cluster has another primary: its last writes may be missing", NULL);
+        log_warn("redis cluster has another primary: writes of the last moments may be gone", NULL);
+        c->forgot = true;
     }
     cluster_judge(c);
 }
@@ -346,9 +396,12 @@ static void on_map(void *context, enum store_outcome outcome, const redisReply *
         c->odd_told = false;
         map_take(c, n, reply);
     } else if (outcome == STORE_OK && !c->odd_told) {
+        const char *why = reply->type == REDIS_REPLY_ERROR ? reply->str : "no slots";
         c->odd_told = true;
-        log_warn("redis gives no map of a cluster", "host", n->host, "why",
-                 reply->type == REDIS_REPLY_ERROR ? reply->str : "no slots", NULL);
+        (void)snprintf(c->why, sizeof c->why, "it gives no map of a cluster: %.100s", why);
+        if (!c->quiet) {
+            log_warn("redis gives no map of a cluster", "host", n->host, "why", why, NULL);
+        }
     }
     timer_set(c->refresh, c->up ? MAP_IDLE_MS : MAP_BUSY_MS);
 }
@@ -669,8 +722,11 @@ struct store_cluster *store_cluster_new(struct event_base *base, const struct st
     c->options.pending_max = o->pending_max + NODE_SPARE;
     c->options.password = o->password != NULL ? slice_dup(slice_of(o->password)) : NULL;
     c->on_state = o->on_state;
+    c->on_forgot = o->on_forgot;
     c->context = o->context;
     c->asked_ms = clock_mono_ms() - MAP_BUSY_MS;
+    c->hosts = store_hosts_new();
+    store_hosts_set(c->hosts, seeds, count);
     list_init(&c->nodes);
     list_init(&c->calls);
     list_init(&c->again);
@@ -711,6 +767,7 @@ void store_cluster_destroy(struct store_cluster **cp)
     {
         node_free(list_owner(again, struct node, list));
     }
+    store_hosts_release(&c->hosts);
     event_free(c->refresh);
     event_free(c->deadline);
     event_free(c->tick);
@@ -726,4 +783,64 @@ void store_cluster_destroy(struct store_cluster **cp)
 bool store_cluster_up(const struct store_cluster *c)
 {
     return c->up;
+}
+
+const char *store_cluster_why(const struct store_cluster *c)
+{
+    static const char part[] = "not every slot has a node that is connected";
+    const char *why = "";
+    if (c->up) {
+        return "";
+    }
+    if (c->odd_told) {
+        return c->why;
+    }
+    for (const struct list *it = c->nodes.next; it != &c->nodes; it = it->next) {
+        const struct node *n = list_owner(it, const struct node, list);
+        if (n->store != NULL && store_why(n->store)[0] != '\0') {
+            why = store_why(n->store);
+        }
+    }
+    return why[0] != '\0' ? why : c->covered > 0 ? part : "";
+}
+
+/* Of appendonly and appendfsync, from nothing to all; what is not known counts as the least. */
+static int durability_rank(const char *name)
+{
+    static const char *const names[] = {"unknown", "off", "no", "everysec", "always"};
+    int rank = 0;
+    for (int i = 0; i < (int)ARRAY_LEN(names); i++) {
+        rank = strcmp(names[i], name) == 0 ? i : rank;
+    }
+    return rank;
+}
+
+const char *store_cluster_durability(const struct store_cluster *c)
+{
+    const char *least = NULL;
+    for (const struct list *it = c->nodes.next; it != &c->nodes; it = it->next) {
+        const struct node *n = list_owner(it, const struct node, list);
+        const char *its = n->slots > 0 && n->store != NULL ? store_durability(n->store) : NULL;
+        if (its != NULL && (least == NULL || durability_rank(its) < durability_rank(least))) {
+            least = its;
+        }
+    }
+    return least != NULL ? least : "unknown";
+}
+
+void store_cluster_quiet(struct store_cluster *c)
+{
+    c->quiet = true;
+    list_each(it, &c->nodes)
+    {
+        struct node *n = list_owner(it, struct node, list);
+        if (n->store != NULL) {
+            store_quiet(n->store);
+        }
+    }
+}
+
+struct store_hosts *store_cluster_hosts(const struct store_cluster *c)
+{
+    return c->hosts;
 }

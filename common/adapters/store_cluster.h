@@ -25,6 +25,7 @@
 #define OTPQ_ADAPTERS_STORE_CLUSTER_H
 
 #include "common/adapters/store_inside.h"
+#include "common/adapters/store_news.h"
 
 struct store_cluster;
 
@@ -33,6 +34,12 @@ struct store_cluster *store_cluster_new(struct event_base *base, const struct st
                                         const struct netaddr *seeds, size_t count);
 void store_cluster_destroy(struct store_cluster **c);
 bool store_cluster_up(const struct store_cluster *c);
+/* As store_why, store_durability (the weakest of the owners') and store_quiet. */
+const char *store_cluster_why(const struct store_cluster *c);
+const char *store_cluster_durability(const struct store_cluster *c);
+void store_cluster_quiet(struct store_cluster *c);
+/* Its nodes, as it learns of them. */
+struct store_hosts *store_cluster_hosts(const struct store_cluster *c);
 
 /* As store_command and store_eval. */
 void store_cluster_command(struct store_cluster *c, store_callback *done, void *context, int argc,

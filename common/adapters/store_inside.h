@@ -20,6 +20,13 @@ const char *store_script_sha(enum store_script script, bool guarded);
 struct store *store_node_new(struct event_base *base, const struct store_options *o);
 /* Commands that it would take now. */
 uint32_t store_room(const struct store *s);
+enum { STORE_LISTENER_PENDING = 1, STORE_NODE_ADDRESS_BYTES = NETADDR_HOST_BYTES + 16 };
+/* A subscriber of one server; o's on_state and context are its own, on_message has that context. */
+struct store *store_listener_new(struct event_base *base, const struct store_options *o,
+                                 const char *channel,
+                                 void (*on_message)(void *context, struct slice message));
+/* host: without brackets. */
+void store_node_address(const char *host, int port, char out[STORE_NODE_ADDRESS_BYTES]);
 
 /* Nothing of it stands in the log: its owner tells what there is to tell. Before the loop turns. */
 void store_quiet(struct store *s);

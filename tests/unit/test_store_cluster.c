@@ -37,6 +37,7 @@ struct fake {
     const char *map;              /* answer to CLUSTER SLOTS; NULL: the world's */
     const char *answers[ANSWERS]; /* to what comes next, then +OK; "": mute from then on */
     int count, next;              /* of answers */
+    const char *run_id;           /* of INFO */
     bool mute;                    /* answers nothing */
     bool forever;                 /* the last of answers is repeated */
     int maps;                     /* times asked for the map */
@@ -51,6 +52,7 @@ struct world {
     struct store_cluster *cluster;
     bool up;
     int changes; /* calls of on_state */
+    int forgot;  /* calls of on_forgot */
 };
 
 static void fake_answer(struct fake *f, struct evbuffer *out)
@@ -73,7 +75,8 @@ static void fake_command(struct fake *f, struct evbuffer *out, int argc, char **
     if (strcmp(argv[0], "PING") == 0) {
         (void)evbuffer_add_printf(out, "+PONG\r\n");
     } else if (strcmp(argv[0], "INFO") == 0) {
-        (void)evbuffer_add_printf(out, "$13\r\nrole:master\r\n\r\n");
+        (void)evbuffer_add_printf(out, "$%zu\r\nrole:master\r\nrun_id:%s\r\n\r\n",
+                                  22 + strlen(f->run_id), f->run_id);
     } else if (strcmp(argv[0], "CONFIG") == 0) {
         (void)evbuffer_add_printf(out, "*0\r\n");
     } else if (strcmp(argv[0], "CLUSTER") == 0) {
@@ -242,12 +245,19 @@ static void on_state(void *context, bool up)
     w->changes++;
 }
 
+static void on_forgot(void *context)
+{
+    struct world *w = context;
+    w->forgot++;
+}
+
 static int setup(void **state)
 {
     struct world *w = xcalloc(1, sizeof *w);
     w->base = event_base_new();
     for (int i = 0; i < NODES; i++) {
         w->nodes[i].world = w;
+        w->nodes[i].run_id = "one";
         list_init(&w->nodes[i].peers);
         buf_init(&w->nodes[i].seen, SEEN_BYTES_MAX);
         fake_listen(&w->nodes[i]);
@@ -289,8 +299,11 @@ static void turn(struct world *w)
 
 static void connect_to(struct world *w, int seeds, uint32_t timeout_ms, uint32_t pending_max)
 {
-    struct store_options o = {
-        .timeout_ms = timeout_ms, .pending_max = pending_max, .on_state = on_state, .context = w};
+    struct store_options o = {.timeout_ms = timeout_ms,
+                              .pending_max = pending_max,
+                              .on_state = on_state,
+                              .on_forgot = on_forgot,
+                              .context = w};
     struct netaddr at[NODES] = {0};
     for (int i = 0; i < seeds; i++) {
         (void)snprintf(at[i].host, sizeof at[i].host, "127.0.0.1");
@@ -575,6 +588,38 @@ static void test_fail_over(void **state)
     until(w, a.calls == 1);
     assert_string_equal(a.text, "OK");
     assert_string_equal(seen(&w->nodes[2]), "GET bar\n");
+    assert_int_equal(w->forgot, 1);
+}
+
+/* Slots that are moved to a primary which was not there before, in order: nothing is forgotten. */
+static void test_a_new_primary_has_all(void **state)
+{
+    struct world *w = *state;
+    map_halves(w, w->nodes[0].port, w->nodes[1].port, 0);
+    connect_and_wait(w, 1000);
+    int n = snprintf(w->map, sizeof w->map, "*3\r\n");
+    n += put_row(w->map + n, sizeof w->map - (size_t)n, 0, 5000, w->nodes[0].port, 0);
+    n += put_row(w->map + n, sizeof w->map - (size_t)n, 5001, 8191, w->nodes[2].port, 0);
+    (void)put_row(w->map + n, sizeof w->map - (size_t)n, 8192, 16383, w->nodes[1].port, 0);
+    until(w, ask(w, "bar").outcome == STORE_OK && w->nodes[2].commands > 0);
+    until(w, w->up);
+    assert_int_equal(w->forgot, 0);
+}
+
+static void test_a_node_is_another_process(void **state)
+{
+    struct world *w = *state;
+    connect_and_wait(w, 1000);
+    fake_die(&w->nodes[1]);
+    until(w, !w->up);
+    fake_listen(&w->nodes[1]);
+    until(w, w->up);
+    assert_int_equal(w->forgot, 0);
+    w->nodes[1].run_id = "two";
+    fake_hang_up(&w->nodes[1]);
+    until(w, !w->up);
+    until(w, w->up);
+    assert_int_equal(w->forgot, 1);
 }
 
 static void test_silent_node(void **state)
@@ -705,6 +750,8 @@ int main(void)
         TEST(test_other_errors_are_answers),
         TEST(test_a_primary_is_lost),
         TEST(test_fail_over),
+        TEST(test_a_new_primary_has_all),
+        TEST(test_a_node_is_another_process),
         TEST(test_silent_node),
         TEST(test_pending_bound_and_no_node),
         TEST(test_odd_maps),
