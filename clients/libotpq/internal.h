@@ -12,7 +12,7 @@
 #include "common/meaning/wire.h"
 
 enum {
-    LINKS_MAX = 16,
+    LINKS_MAX = 64,
     SILENCE_DEFAULT_MS = 1000,
     JOBS_DEFAULT_MAX = 100000,
     GRACE_MS = 3000,          /* how much later than its deadline a job is given up */
@@ -75,13 +75,14 @@ void jobs_let_go(struct jobs *j, int64_t now_ms);
 /* ---- link.c: one broker --------------------------------------------------------------------- */
 
 struct link {
-    char *address;
+    char *address;     /* NULL: this place has no broker */
     void *socket;      /* DEALER */
     void *monitor;     /* PAIR that tells of connections made and lost */
     int index;         /* in otpq.links */
     bool up;           /* the handshake was done and the connection not lost since */
     bool leaving;      /* it said that it drains: nothing new goes there */
     bool lost;         /* the connection went: what was sent there must go out again */
+    bool retired;      /* no longer among the brokers: closed once it owes nothing */
     struct list sent;  /* jobs unanswered there */
     int64_t heard_ms;  /* last message, or the first send after nothing was waited for */
     int64_t pinged_ms; /* last ping */
@@ -107,7 +108,7 @@ struct ask {
     char verb; /* WIRE_GET, WIRE_CANCEL, WIRE_INFO or 0: none */
     char id[WIRE_ID_BYTES_MAX + 1];
     int link;       /* where it was sent, or NO_LINK */
-    uint32_t tried; /* brokers that do not know the id, one bit each */
+    uint64_t tried; /* brokers that do not know the id, one bit each */
 };
 
 struct otpq {
@@ -132,6 +133,10 @@ struct otpq {
 /* The broker for what is sent next: the one in use while it is connected and stays, else the next
  * that is; NULL: none. */
 struct link *otpq_usable(otpq *q);
+/* Whether an answer of it is waited for. */
+bool otpq_owes(const otpq *q, const struct link *l);
+/* brokers.c: closes those that are retired and owe nothing. */
+void otpq_sweep(otpq *q);
 /* receive.c: everything one broker has sent. */
 void otpq_receive(otpq *q, struct link *l, int64_t now_ms);
 /* Ends a job: takes it out, runs its callback, frees it. */

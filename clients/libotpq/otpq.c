@@ -39,7 +39,7 @@ static bool open_all(otpq *q, const struct otpq_options *o, const char **error)
 otpq *otpq_new(const struct otpq_options *o, const char **error)
 {
     if (o->broker_count < 1 || o->broker_count > LINKS_MAX) {
-        *error = "brokers: 1 to 16 are needed";
+        *error = "brokers: 1 to 64 are needed";
         return NULL;
     }
     otpq *q = xcalloc(1, sizeof(*q));
@@ -206,7 +206,7 @@ struct link *otpq_usable(otpq *q)
 {
     for (int i = 0; i < q->link_count; i++) {
         int at = (q->current + i) % q->link_count;
-        if (q->links[at].up && !q->links[at].leaving) {
+        if (q->links[at].up && !q->links[at].leaving && !q->links[at].retired) {
             q->current = at;
             return &q->links[at];
         }
@@ -214,14 +214,14 @@ struct link *otpq_usable(otpq *q)
     return NULL;
 }
 
-static bool is_waiting(const otpq *q, const struct link *l)
+bool otpq_owes(const otpq *q, const struct link *l)
 {
     return !list_empty(&l->sent) || (q->ask.verb != 0 && q->ask.link == l->index);
 }
 
 static bool send_now(otpq *q, struct link *l, int64_t now_ms)
 {
-    if (!is_waiting(q, l)) {
+    if (!otpq_owes(q, l)) {
         l->heard_ms = now_ms; /* nothing was owed: its silence begins to count here */
         l->pinged_ms = 0;
     }
@@ -281,7 +281,7 @@ static void send_ask(otpq *q, int64_t now_ms)
 {
     for (int i = 0; i < q->link_count && q->ask.verb != 0 && q->ask.link == NO_LINK; i++) {
         struct link *l = &q->links[(q->current + i) % q->link_count];
-        if (!l->up || (q->ask.tried & 1U << l->index) != 0) {
+        if (!l->up || (q->ask.tried & (uint64_t)1 << l->index) != 0) {
             continue;
         }
         buf_clear(&q->message);
@@ -348,7 +348,7 @@ static int64_t patience_ends(const otpq *q, const struct link *l)
 
 static void check_silence(otpq *q, struct link *l, int64_t now_ms)
 {
-    if (!l->up || !is_waiting(q, l) || now_ms < patience_ends(q, l)) {
+    if (!l->up || !otpq_owes(q, l) || now_ms < patience_ends(q, l)) {
         return;
     }
     if (l->pinged_ms != 0) {
@@ -386,6 +386,9 @@ void otpq_process(otpq *q)
     unwake(q);
     for (int i = 0; i < q->link_count; i++) {
         struct link *l = &q->links[i];
+        if (l->address == NULL) {
+            continue;
+        }
         int64_t heard_ms = l->heard_ms;
         otpq_receive(q, l, now_ms);
         link_look(l);
@@ -398,6 +401,7 @@ void otpq_process(otpq *q)
         }
         check_silence(q, l, now_ms);
     }
+    otpq_sweep(q);
     expire(q, now_ms);
     jobs_let_go(&q->jobs, now_ms);
     otpq_flush(q);
@@ -422,7 +426,7 @@ int64_t otpq_next_ms(otpq *q)
     }
     for (int i = 0; i < q->link_count; i++) {
         struct link *l = &q->links[i];
-        if (l->up && is_waiting(q, l) && patience_ends(q, l) < next) {
+        if (l->up && otpq_owes(q, l) && patience_ends(q, l) < next) {
             next = patience_ends(q, l);
         }
     }
@@ -437,7 +441,7 @@ size_t otpq_brokers_up(const otpq *q)
 {
     size_t up = 0;
     for (int i = 0; i < q->link_count; i++) {
-        up += q->links[i].up ? 1 : 0;
+        up += q->links[i].up && !q->links[i].retired ? 1 : 0;
     }
     return up;
 }

@@ -59,7 +59,7 @@ typedef void otpq_callback(void *context, const struct otpq_answer *answer);
 
 struct otpq_options {
     const char *const *brokers; /* "tcp://127.0.0.1:5560", … */
-    size_t broker_count;        /* 1..16 */
+    size_t broker_count;        /* 1..64 */
     uint32_t silence_ms;        /* a broker that owes answers is left after this silence; 0: 1000 */
     uint32_t jobs_max;          /* unanswered jobs kept; 0: 100000 */
     void *zmq_context;          /* NULL: own */
@@ -69,6 +69,12 @@ struct otpq_options {
 OTPQ_API otpq *otpq_new(const struct otpq_options *options, const char **error);
 /* Unanswered callbacks do not run. Takes NULL, nulls the pointer. */
 OTPQ_API void otpq_destroy(otpq **q);
+
+/* Other brokers from now on: new ones are connected to, those left out get nothing new and are let
+ * go once they owe no answer; 0. -1: some could not be connected to, *error (static text) says why
+ * for one of them; with count 0 nothing changed. May be called from a callback. */
+OTPQ_API int otpq_set_brokers(otpq *q, const char *const *brokers, size_t count,
+                              const char **error);
 
 /* Queues a job for sending; 0, or -1 with *error (static text: "id: …", "body: …", "full: …"). The
  * callback runs exactly once, from otpq_process (or a call that blocks), at the latest 3 seconds

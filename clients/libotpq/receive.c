@@ -64,9 +64,9 @@ static bool ask_elsewhere(otpq *q, const struct link *l, const struct wire_nack 
     if (!slice_is(n->error, "not_found")) {
         return false;
     }
-    q->ask.tried |= 1U << l->index;
+    q->ask.tried |= (uint64_t)1 << l->index;
     for (int i = 0; i < q->link_count; i++) {
-        if (q->links[i].up && (q->ask.tried & 1U << i) == 0) {
+        if (q->links[i].up && (q->ask.tried & (uint64_t)1 << i) == 0) {
             q->ask.link = NO_LINK;
             return true;
         }

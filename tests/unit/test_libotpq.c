@@ -324,6 +324,53 @@ static void test_draining_broker(void **state)
     fake_close(&f[1]);
 }
 
+/* A broker found later takes over from one that is left out, which still may answer what it has. */
+static void test_brokers_change(void **state)
+{
+    (void)state;
+    struct fake f[2];
+    struct seen seen = {0};
+    const char *error = NULL;
+    fake_open(&f[0], "tcp://127.0.0.1:*");
+    fake_open(&f[1], "tcp://127.0.0.1:*");
+    otpq *q = open_to(f, 1, 60000);
+    submit(q, "warm", &seen);
+    run_until(q, f, 2, &seen.calls, 1);
+    f[0].deaf = true;
+    submit(q, "kept", &seen);
+    otpq_flush(q);
+    const char *second[] = {f[1].address};
+    assert_int_equal(otpq_set_brokers(q, second, 1, &error), 0);
+    assert_int_equal(otpq_brokers_up(q), 0);
+    submit(q, "new", &seen);
+    run_until(q, f, 2, &seen.calls, 2);
+    assert_string_equal(seen.id, "new");
+    assert_string_equal(f[1].last_id, "new");
+    f[0].deaf = false;
+    run_until(q, f, 2, &seen.calls, 3);
+    assert_string_equal(seen.id, "kept");
+    assert_string_equal(f[0].last_id, "kept");
+    const char *both[] = {f[1].address, f[0].address, f[1].address};
+    assert_int_equal(otpq_set_brokers(q, both, 3, &error), 0);
+    for (int64_t until = clock_mono_ms() + WAIT_MS; otpq_brokers_up(q) < 2;) {
+        assert_true(clock_mono_ms() < until);
+        assert_int_equal(otpq_wait(q, 5), 0);
+        assert_true(poll(NULL, 0, 2) == 0);
+    }
+    assert_int_equal(otpq_brokers_up(q), 2); /* the one listed twice is one */
+    assert_int_equal(otpq_set_brokers(q, both, 0, &error), -1);
+    assert_int_equal(otpq_brokers_up(q), 2);
+    const char *bad[] = {f[0].address, "no address"};
+    assert_int_equal(otpq_set_brokers(q, bad, 2, &error), -1);
+    assert_non_null(error);
+    submit(q, "last", &seen);
+    run_until(q, f, 2, &seen.calls, 4);
+    assert_string_equal(f[0].last_id, "last");
+    otpq_destroy(&q);
+    fake_close(&f[0]);
+    fake_close(&f[1]);
+}
+
 static void test_restart_of_the_only_broker(void **state)
 {
     (void)state;
@@ -492,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_failover_after_silence),
         cmocka_unit_test(test_refused_after_a_broker_died),
         cmocka_unit_test(test_draining_broker),
+        cmocka_unit_test(test_brokers_change),
         cmocka_unit_test(test_restart_of_the_only_broker),
         cmocka_unit_test(test_second_result_finds_nobody),
         cmocka_unit_test(test_refused_before_it_leaves),
