@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 
+#include "common/adapters/brokers_watch.h"
 #include "common/adapters/httpd.h"
 #include "common/adapters/listen_fd.h"
 #include "common/adapters/records_watch.h"
@@ -35,6 +36,7 @@ struct gateway {
     struct event_base *base;        /* the loop */
     struct store *store;            /* Redis: records */
     struct records_watch *watch;    /* the records */
+    struct brokers_watch *brokers;  /* who lives */
     struct jobs *jobs;              /* the queue */
     struct logins *logins;          /* passwords that were right */
     struct httpd *httpd;            /* the server */
@@ -210,6 +212,22 @@ static void on_records(void *context, struct records *now UNUSED)
     g->loaded = true;
 }
 
+/* Those that are configured, whoever they are, and those that are found. */
+static void on_brokers(void *context, const struct broker_line *lines, size_t count)
+{
+    struct gateway *g = context;
+    const struct config_list *known = &g->config->gateway_brokers;
+    const char *all[CONFIG_LIST_MAX + BROKERS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < known->count; i++) {
+        all[n++] = known->at[i];
+    }
+    for (size_t i = 0; i < count; i++) {
+        all[n++] = lines[i].clients;
+    }
+    jobs_brokers(g->jobs, all, n);
+}
+
 static void on_store_state(void *context, bool up)
 {
     (void)context;
@@ -250,8 +268,10 @@ static bool open_jobs(struct gateway *g, char error[512])
     g->jobs = jobs_new(&o, &why);
     if (g->jobs == NULL) {
         (void)snprintf(error, 512, "gateway.brokers: %s", why);
+        return false;
     }
-    return g->jobs != NULL;
+    g->brokers = brokers_watch_new(g->base, g->store, g->config->redis_prefix, on_brokers, g);
+    return true;
 }
 
 static bool open_httpd(struct gateway *g, char error[512])
@@ -336,6 +356,7 @@ void gateway_destroy(struct gateway **gp)
         return;
     }
     *gp = NULL;
+    brokers_watch_destroy(&g->brokers);
     jobs_destroy(&g->jobs);
     logins_destroy(&g->logins);
     httpd_destroy(&g->httpd);

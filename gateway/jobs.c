@@ -6,6 +6,9 @@
 #include "common/meaning/wire.h"
 #include "gateway/reply.h"
 
+/* A broker that is restarted is away for less: requests wait for it rather than fail. */
+enum { BROKER_PATIENCE_MS = 3000 };
+
 struct jobs {
     otpq *queue;         /* owned */
     struct event *ready; /* the queue has something to do */
@@ -14,6 +17,7 @@ struct jobs {
     size_t count;        /* length of waiting */
     size_t inflight_max; /* 503 above */
     uint32_t ttl_ms;     /* of a job */
+    int64_t up_ms;       /* when a broker was seen connected last; 0: never */
 };
 
 struct job {
@@ -30,6 +34,9 @@ struct job {
 static void process(struct jobs *j)
 {
     otpq_process(j->queue);
+    if (otpq_brokers_up(j->queue) > 0) {
+        j->up_ms = clock_mono_ms();
+    }
     int64_t ms = otpq_next_ms(j->queue);
     if (ms < 0) {
         (void)event_del(j->timer);
@@ -111,13 +118,23 @@ static bool submit(struct jobs *j, struct job *job, const char *id, const struct
     return true;
 }
 
+/* That the last one went is told by process; while one is there this moment counts. */
+static bool brokers_away(struct jobs *j)
+{
+    int64_t now_ms = clock_mono_ms();
+    if (otpq_brokers_up(j->queue) > 0) {
+        j->up_ms = now_ms;
+    }
+    return !otpq_connected(j->queue) && now_ms - j->up_ms > BROKER_PATIENCE_MS;
+}
+
 void jobs_start(struct jobs *j, struct httpd_request *request, const char *id, struct intake *in)
 {
     if (j->count >= j->inflight_max) {
         refuse(request, in, RESULT_QUEUE_FULL, "too many requests wait here for their answers");
         return;
     }
-    if (!otpq_connected(j->queue)) {
+    if (brokers_away(j)) {
         refuse(request, in, RESULT_QUEUE_FULL, "no broker answers");
         return;
     }
@@ -182,6 +199,14 @@ void jobs_destroy(struct jobs **jp)
     event_free(j->timer);
     otpq_destroy(&j->queue);
     free(j);
+}
+
+void jobs_brokers(struct jobs *j, const char *const *brokers, size_t count)
+{
+    const char *error = NULL;
+    if (otpq_set_brokers(j->queue, brokers, count, &error) != 0) {
+        log_warn("not all brokers can be connected to", "error", error, NULL);
+    }
 }
 
 size_t jobs_brokers_up(const struct jobs *j)

@@ -24,6 +24,8 @@ struct jobs_options {
 
 /* NULL: *error is a static text. */
 MUST_CHECK struct jobs *jobs_new(const struct jobs_options *o, const char **error);
+/* Other brokers from now on; jobs at those left out are still waited for. */
+void jobs_brokers(struct jobs *j, const char *const *brokers, size_t count);
 /* Requests that still wait are answered with outcome_unknown. */
 void jobs_destroy(struct jobs **j);
 

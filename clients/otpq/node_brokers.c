@@ -21,7 +21,7 @@ static bool is_ipc(const char *address)
 
 static void move_address(char out[NODE_BROKER_ADDRESS_BYTES], const char *first, uint64_t nth)
 {
-    if (nth == 0) {
+    if (nth == 0 || first[0] == '\0') {
         (void)snprintf(out, NODE_BROKER_ADDRESS_BYTES, "%s", first);
     } else if (is_ipc(first)) {
         (void)snprintf(out, NODE_BROKER_ADDRESS_BYTES, "%s-%llu", first,
@@ -39,6 +39,8 @@ struct node_broker node_broker(const struct config *c, uint64_t nth)
     move_address(b.clients, c->broker_clients, nth);
     move_address(b.workers, c->broker_workers, nth);
     move_address(b.metrics, c->broker_metrics, nth);
+    move_address(b.told_clients, c->broker_advertise_clients, nth);
+    move_address(b.told_workers, c->broker_advertise_workers, nth);
     return b;
 }
 

@@ -15,9 +15,11 @@
 enum { NODE_BROKER_PORTS = 10, NODE_BROKER_ADDRESS_BYTES = 320 };
 
 struct node_broker {
-    char clients[NODE_BROKER_ADDRESS_BYTES]; /* as broker.clients */
-    char workers[NODE_BROKER_ADDRESS_BYTES]; /* as broker.workers */
-    char metrics[NODE_BROKER_ADDRESS_BYTES]; /* as broker.metrics */
+    char clients[NODE_BROKER_ADDRESS_BYTES];      /* as broker.clients */
+    char workers[NODE_BROKER_ADDRESS_BYTES];      /* as broker.workers */
+    char metrics[NODE_BROKER_ADDRESS_BYTES];      /* as broker.metrics */
+    char told_clients[NODE_BROKER_ADDRESS_BYTES]; /* as broker.advertise_clients, or "" */
+    char told_workers[NODE_BROKER_ADDRESS_BYTES]; /* as broker.advertise_workers, or "" */
 };
 
 /* The nth, from 0. Only after node_brokers_apart. */

@@ -14,7 +14,7 @@
 
 struct supervisor;
 
-enum { CHILD_ARGS_MAX = 12, CHILD_ENV_MAX = 6, CHILDREN_MAX = 256 };
+enum { CHILD_ARGS_MAX = 12, CHILD_ENV_MAX = 8, CHILDREN_MAX = 256 };
 
 /* What to run. Texts are copied. */
 struct child_spec {

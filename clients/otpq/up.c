@@ -296,7 +296,7 @@ static void add_brokers(struct node *n)
     for (uint64_t i = 0; i < n->config.node_brokers; i++) {
         char path[PATH_BYTES + 32];
         char name[64] = "broker";
-        char env[3][NODE_BROKER_ADDRESS_BYTES + 32];
+        char env[5][NODE_BROKER_ADDRESS_BYTES + 32];
         struct node_broker b = node_broker(&n->config, i);
         if (n->config.node_brokers > 1) {
             (void)snprintf(name, sizeof(name), "broker-%llu", (unsigned long long)i + 1);
@@ -305,6 +305,8 @@ static void add_brokers(struct node *n)
         (void)snprintf(env[0], sizeof(env[0]), "OTPQ_BROKER_CLIENTS=%s", b.clients);
         (void)snprintf(env[1], sizeof(env[1]), "OTPQ_BROKER_WORKERS=%s", b.workers);
         (void)snprintf(env[2], sizeof(env[2]), "OTPQ_BROKER_METRICS=%s", b.metrics);
+        (void)snprintf(env[3], sizeof(env[3]), "OTPQ_BROKER_ADVERTISE_CLIENTS=%s", b.told_clients);
+        (void)snprintf(env[4], sizeof(env[4]), "OTPQ_BROKER_ADVERTISE_WORKERS=%s", b.told_workers);
         for (size_t k = 0; i > 0 && k < ARRAY_LEN(env); k++) {
             add_environment(&spec, env[k]);
         }
