@@ -15,7 +15,7 @@ enum {
     HELLO_PAUSE_MS = 500,
     PINGS_MAX = 32, /* more than fit into LINK_SILENCE_MS */
     FRESH_MS = 2 * LINK_PING_MS,
-    CREDIT_STEPS = 16 /* credit is told in steps of this share of the quota */
+    CREDIT_STEPS = 16 /* credit is told in steps of this share of the window */
 };
 
 /* Pairs of one verb that leave in one message. */
@@ -34,7 +34,8 @@ struct pings {
 };
 
 struct link {
-    struct link_options o;
+    struct link_options o; /* address is that below */
+    char *address;
     struct zio *zio;
     struct event ping;  /* every LINK_PING_MS */
     struct event flush; /* end of the turn */
@@ -46,7 +47,7 @@ struct link {
     uint64_t accepted; /* jobs taken since the last hello */
     uint64_t credit;   /* last total told since the last hello */
     uint32_t running;  /* jobs of this broker that are here */
-    uint32_t quota;    /* of them at once */
+    uint32_t window;   /* that may be on their way at once */
     bool up;
     bool frozen;
     bool astray; /* jobs were lost on the way: the broker believes that they are here */
@@ -111,22 +112,23 @@ static void say_credit(struct link *l, uint64_t total)
 }
 
 /* Tells the broker of free places, in steps: a message for each would cost more than the jobs. */
-static void credit_renew(struct link *l)
+void link_renew(struct link *l)
 {
-    if (!l->up || l->frozen || l->running >= l->quota) {
+    if (!l->up || l->frozen || l->window == 0) {
         return;
     }
-    uint64_t total = l->accepted + (l->quota - l->running);
-    uint32_t step = l->quota / CREDIT_STEPS;
+    uint32_t room = l->o.room(l->o.context);
+    uint64_t total = l->accepted + (room < l->window ? room : l->window);
+    uint32_t step = l->window / CREDIT_STEPS;
     if (total > l->credit && (total - l->credit >= step || l->credit == l->accepted)) {
         say_credit(l, total);
     }
 }
 
-void link_quota(struct link *l, uint32_t jobs)
+void link_window(struct link *l, uint32_t jobs)
 {
-    l->quota = jobs;
-    credit_renew(l);
+    l->window = jobs;
+    link_renew(l);
 }
 
 void link_freeze(struct link *l)
@@ -164,7 +166,7 @@ static void on_flush(evutil_socket_t fd, short events, void *context)
     for (int i = 0; i < BATCHES; i++) {
         all = batch_send(l, &l->batches[i]) && all;
     }
-    credit_renew(l);
+    link_renew(l);
     if (!all) {
         flush_in(l, RETRY_MS);
     }
@@ -196,6 +198,7 @@ static void job_left(struct link *l)
 {
     must(l->running > 0);
     l->running--;
+    l->o.on_left(l->o.context);
 }
 
 void link_started(struct link *l, struct slice id, uint32_t attempt)
@@ -308,7 +311,7 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
         break;
     }
     set_up(l, true);
-    credit_renew(l);
+    link_renew(l);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -364,8 +367,11 @@ struct link *link_new(const struct link_options *o, const char **error)
     struct link *l = xcalloc(1, sizeof *l);
     static const char verbs[BATCHES] = {WIRE_W_STARTED, WIRE_W_RESULT, WIRE_W_BACK};
     l->o = *o;
+    l->address = slice_dup(slice_of(o->address));
+    l->o.address = l->address;
     l->zio = open_socket(l, error);
     if (l->zio == NULL) {
+        free(l->address);
         free(l);
         return NULL;
     }
@@ -395,8 +401,19 @@ void link_destroy(struct link **link)
     for (int i = 0; i < BATCHES; i++) {
         buf_free(&l->batches[i].bytes);
     }
+    free(l->address);
     free(l);
     *link = NULL;
+}
+
+const char *link_address(const struct link *l)
+{
+    return l->o.address;
+}
+
+uint32_t link_running(const struct link *l)
+{
+    return l->running;
 }
 
 bool link_up(const struct link *l)

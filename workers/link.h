@@ -21,7 +21,7 @@ enum {
 struct link_options {
     struct event_base *base;
     void *zmq_context;
-    const char *address; /* of the broker's workers' socket; borrowed for the link's life */
+    const char *address; /* of the broker's workers' socket */
     const char *name;    /* this worker's, for people; borrowed */
     uint32_t capacity;   /* of this worker, told in the hello */
     /* A job. waited_ms: how long it may have been on its way when that is not next to nothing (this
@@ -29,6 +29,10 @@ struct link_options {
      * returns. */
     void (*on_job)(void *context, struct link *from, const struct wire_job *job, struct slice body,
                    int64_t waited_ms);
+    /* A job of the broker has ended here: link_result or link_back was called. */
+    void (*on_left)(void *context);
+    /* How many more jobs may come, from whomever. */
+    uint32_t (*room)(void *context);
     /* The broker has begun or ceased to answer: time to share the capacity anew. */
     void (*on_state)(void *context, struct link *link, bool up);
     void *context;
@@ -39,8 +43,16 @@ MUST_CHECK struct link *link_new(const struct link_options *o, const char **erro
 void link_destroy(struct link **l);
 bool link_up(const struct link *l);
 
-/* How many jobs of this broker may be here at once. Credit follows by itself as jobs end. */
-void link_quota(struct link *l, uint32_t jobs);
+const char *link_address(const struct link *l);
+/* Jobs of this broker that are here. */
+uint32_t link_running(const struct link *l);
+
+/* How many jobs the broker may send beyond those that came, as far as there is room. Credit that
+ * was told is not taken back. */
+void link_window(struct link *l, uint32_t jobs);
+/* There is room again: credit follows, as far as it is worth a message. It also does by itself as
+ * jobs of this broker end. */
+void link_renew(struct link *l);
 /* No more credit, for good: the broker may still send what it has credit for. */
 void link_freeze(struct link *l);
 

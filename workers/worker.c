@@ -8,10 +8,12 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "common/adapters/brokers_watch.h"
 #include "common/adapters/store_access.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
 #include "common/meaning/code.h"
+#include "workers/brokers.h"
 #include "workers/courier.h"
 #include "workers/flow.h"
 #include "workers/inform.h"
@@ -38,8 +40,8 @@ struct worker {
     struct flash_store *flash;
     struct records_watch *watch;
     struct fetch *fetch;
-    struct link *links[CONFIG_LIST_MAX];
-    size_t link_count;
+    struct brokers *brokers;
+    struct brokers_watch *found; /* brokers that live */
     struct flows flows;
     struct informs informs;
     struct outbox_store *outbox;
@@ -54,27 +56,18 @@ struct worker {
     bool cut_short; /* calls were left behind */
 };
 
-/* ---- sharing the capacity -------------------------------------------------------------------- */
+/* ---- what jobs need -------------------------------------------------------------------------- */
 
-/* Living brokers get equal shares; nobody gets anything while jobs could not begin. */
-static void share_capacity(struct worker *w)
+/* Nobody gets credit while jobs could not begin. */
+static void judge_able(struct worker *w)
 {
-    uint64_t alive = 0;
-    for (size_t i = 0; i < w->link_count; i++) {
-        alive += link_up(w->links[i]) ? 1 : 0;
-    }
-    uint64_t each = alive == 0 ? 0 : (w->config->worker_capacity + alive - 1) / alive;
-    bool able = w->store_up && w->loaded && !w->draining;
-    for (size_t i = 0; i < w->link_count; i++) {
-        link_quota(w->links[i], able && link_up(w->links[i]) ? (uint32_t)each : 0);
-    }
+    brokers_able(w->brokers, w->store_up && w->loaded && !w->draining);
 }
 
-static void on_link_state(void *context, struct link *link, bool up)
+static void on_brokers(void *context, const struct broker_line *lines, size_t count)
 {
-    (void)link;
-    (void)up;
-    share_capacity(context);
+    struct worker *w = context;
+    brokers_found(w->brokers, lines, count);
 }
 
 static void on_store_state(void *context, bool up)
@@ -84,7 +77,7 @@ static void on_store_state(void *context, bool up)
         log_warn("store is away: no jobs are taken until it is back", NULL);
     }
     w->store_up = up;
-    share_capacity(w);
+    judge_able(w);
 }
 
 static void on_records(void *context, struct records *now UNUSED)
@@ -94,11 +87,11 @@ static void on_records(void *context, struct records *now UNUSED)
         w->loaded = true;
         w->on_ready();
     }
-    share_capacity(w);
+    judge_able(w);
 }
 
-static void on_job(void *context, struct link *from, const struct wire_job *job, struct slice body,
-                   int64_t waited_ms)
+static void begin(void *context, struct link *from, const struct wire_job *job, struct slice body,
+                  int64_t waited_ms)
 {
     struct worker *w = context;
     switch (job->op) {
@@ -171,9 +164,7 @@ static void on_signal(evutil_socket_t number, short events, void *context)
     const long drain_ms = (long)w->config->worker_drain_ms;
     const struct timeval bound = {.tv_sec = drain_ms / 1000, .tv_usec = (drain_ms % 1000) * 1000};
     must(event_add(&w->drain_over, &bound) == 0);
-    for (size_t i = 0; i < w->link_count; i++) {
-        link_freeze(w->links[i]);
-    }
+    brokers_freeze(w->brokers);
     drain_jobs(w);
 }
 
@@ -181,9 +172,7 @@ int worker_run(struct worker *w, void (*on_ready)(void))
 {
     w->on_ready = on_ready;
     must(event_base_dispatch(w->base) >= 0);
-    for (size_t i = 0; i < w->link_count; i++) {
-        link_quit(w->links[i]);
-    }
+    brokers_quit(w->brokers);
     return w->cut_short ? 1 : 0;
 }
 
@@ -317,28 +306,17 @@ static void open_courier(struct worker *w)
     w->courier = courier_new(&o);
 }
 
-static bool open_links(struct worker *w, char error[512])
+static bool open_brokers(struct worker *w, char error[512])
 {
-    const struct config_list *brokers = &w->config->worker_brokers;
-    for (size_t i = 0; i < brokers->count; i++) {
+    const struct config_list *known = &w->config->worker_brokers;
+    for (size_t i = 0; i < known->count; i++) {
         const char *why = NULL;
-        const struct link_options o = {
-            .base = w->base,
-            .zmq_context = w->zmq_context,
-            .address = brokers->at[i],
-            .name = w->name,
-            .capacity = (uint32_t)w->config->worker_capacity,
-            .on_job = on_job,
-            .on_state = on_link_state,
-            .context = w,
-        };
-        w->links[i] = link_new(&o, &why);
-        if (w->links[i] == NULL) {
-            (void)snprintf(error, 512, "worker.brokers: %s: %s", brokers->at[i], why);
+        if (!brokers_connect(w->brokers, known->at[i], &why)) {
+            (void)snprintf(error, 512, "worker.brokers: %s: %s", known->at[i], why);
             return false;
         }
-        w->link_count++;
     }
+    w->found = brokers_watch_new(w->base, w->store, w->config->redis_prefix, on_brokers, w);
     return true;
 }
 
@@ -388,13 +366,20 @@ struct worker *worker_new(const struct config *config, char error[512])
     w->zmq_context = zmq_ctx_new();
     must(w->base != NULL && w->zmq_context != NULL);
     open_signals(w);
+    const struct brokers_options brokers = {.base = w->base,
+                                            .zmq_context = w->zmq_context,
+                                            .name = w->name,
+                                            .capacity = (uint32_t)config->worker_capacity,
+                                            .begin = begin,
+                                            .context = w};
+    w->brokers = brokers_new(&brokers);
     if (!read_secrets(w, error) || !open_store(w, error) || !open_fetch(w, error)) {
         worker_destroy(&w);
         return NULL;
     }
     open_flows(w);
     open_courier(w);
-    if (!open_links(w, error)) {
+    if (!open_brokers(w, error)) {
         worker_destroy(&w);
     }
     return w;
@@ -408,6 +393,7 @@ void worker_destroy(struct worker **worker)
     }
     /* The store first: what it still owes the flows is told them while they are there. */
     records_watch_destroy(&w->watch);
+    brokers_watch_destroy(&w->found);
     store_destroy(&w->store);
     if (w->flows.base != NULL) {
         flows_abandon(&w->flows);
@@ -418,9 +404,7 @@ void worker_destroy(struct worker **worker)
     session_store_destroy(&w->sessions);
     flash_store_destroy(&w->flash);
     fetch_destroy(&w->fetch);
-    for (size_t i = 0; i < w->link_count; i++) {
-        link_destroy(&w->links[i]);
-    }
+    brokers_destroy(&w->brokers);
     (void)zmq_ctx_term(w->zmq_context);
     (void)event_del(&w->on_term);
     (void)event_del(&w->on_int);
