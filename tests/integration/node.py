@@ -46,6 +46,15 @@ def free_ports(count, taken=set()):
     return found
 
 
+def broker_ports(brokers):
+    """Of the first broker of a node; those of the others are 10, 20, … higher, and free too."""
+    while True:
+        found = free_ports(3)
+        all_of_them = [p + 10 * i for p in found for i in range(brokers)]
+        if len(set(all_of_them)) == 3 * brokers and all(map(is_free, all_of_them)):
+            return found
+
+
 def wait_for(condition, seconds, what):
     """Polls until the condition is true; its value is the answer. Fails with `what` at the deadline."""
     deadline = time.monotonic() + seconds * SLOW
@@ -79,9 +88,10 @@ def hash_password(password):
 class Node:
     """with Node() as n: n.gen("66812340000") …"""
 
-    def __init__(self, config=None, workers=1, gateways=1, demo=True, env=None):
+    def __init__(self, config=None, workers=1, gateways=1, demo=True, env=None, brokers=1):
         self.dir = tempfile.mkdtemp(prefix="otpq-")
-        self.ports = dict(zip(("gateway", "clients", "workers", "metrics", "sandbox"), free_ports(5)))
+        self.ports = dict(zip(("gateway", "sandbox"), free_ports(2)))
+        self.ports.update(zip(("clients", "workers", "metrics"), broker_ports(brokers)))
         self.config = os.path.join(self.dir, "otpq.yaml")
         self.env = dict(os.environ, **(env or {}))
         self.demo = demo
@@ -101,11 +111,12 @@ class Node:
 sandbox:
   listen: 127.0.0.1:%d
 node:
+  brokers: %d
   workers: %d
   gateways: %d
 """ % (p["clients"], p["workers"], p["metrics"], self._part(config, "broker"), p["workers"],
                 self._part(config, "worker"), p["gateway"], p["clients"], self._part(config, "gateway"),
-                p["clients"], p["sandbox"], workers, gateways))
+                p["clients"], p["sandbox"], brokers, workers, gateways))
         self.log = open(os.path.join(self.dir, "up.log"), "wb+")
         self.process = None
 
