@@ -26,6 +26,7 @@ struct core *core_new(const struct core_limits *limits, const struct core_effect
     list_init(&core->doomed);
     list_init(&core->sifting);
     list_init(&core->stuck);
+    list_init(&core->hungry);
     heap_init(&core->delayed.heap);
     heap_init(&core->settling.heap);
     heap_init_placed(&core->expiries);

@@ -247,6 +247,33 @@ bool core_result(struct core *core, uint32_t worker, const struct wire_result *r
 MUST_CHECK bool core_route_policy(struct core *core, struct slice route,
                                   const struct core_route_policy *p, int64_t now_ms);
 
+/* While other brokers send to the same routes, every limit is in parts: what this one has stands in
+ * the place of calls_at_once and calls_per_s where the policy has these (the burst goes down in the
+ * same measure), and holds until a moment. Without a part no call of a limited route begins. */
+void core_sharing(struct core *core, bool on, int64_t now_ms);
+struct core_route_share {
+    uint32_t calls_at_once;
+    uint64_t milli_calls_per_s;
+    int64_t until_ms;
+};
+/* Unknown routes are passed over. */
+void core_route_share(struct core *core, struct slice route, const struct core_route_share *s,
+                      int64_t now_ms);
+/* What a limited route would use. */
+struct core_route_demand {
+    struct slice name;
+    uint32_t calls_at_once; /* of the policy, 0: no limit */
+    uint32_t calls_per_s;   /* … */
+    uint32_t calls;         /* in flight */
+    uint32_t waiting;       /* that would call */
+};
+/* Walks the routes that have a limit: *at = 0 to begin, false at the end. */
+MUST_CHECK bool core_demand_next(const struct core *core, size_t *at,
+                                 struct core_route_demand *out);
+/* The next route whose calls wait for want of a share alone; each is told once until it waits
+ * again. False: none. */
+MUST_CHECK bool core_hungry_next(struct core *core, struct core_route_demand *out);
+
 /* A tenant's part of a busy route, 1 to CORE_WEIGHT_MAX: while both have jobs in a band, it sends
  * `weight` jobs for each one of a tenant of weight 1. That is what a tenant has of whom nothing was
  * said. It is kept whether or not the tenant has jobs. False: tenants_max others have a weight

@@ -124,6 +124,12 @@ static void send(struct core *core, struct worker *w, struct job *j)
 
 static void turn_of(struct core *core, struct route *r)
 {
+    if (core->sharing) { /* its part may have lapsed while this process stood still */
+        route_refresh(core, r);
+        if (r->where != ROUTE_READY) {
+            return;
+        }
+    }
     struct job *j = route_next(core, r);
     if (!time_before(core->now, job_expires(j))) {
         job_out_of_time(core, j);

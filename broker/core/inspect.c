@@ -179,7 +179,8 @@ static void check_gates(const struct core *core, const struct route *r)
     }
     must(r->policy.known || r->where == ROUTE_DOOMED);
     must(!r->policy.known || r->free_waiting == 0 || r->where == ROUTE_READY);
-    if (r->policy.known && !r->policy.paused && r->calls == 0) {
+    must(list_empty(&r->hungry) || core->sharing);
+    if (r->policy.known && !r->policy.paused && r->calls == 0 && !core->sharing) {
         must(r->where == ROUTE_READY || heap_has(&core->wakeups, r->slot));
     }
 }

@@ -5,6 +5,7 @@
  *   lane.c      tenants, flows (a tenant in a route), lanes (a band of a flow), deadlines
  *   route.c     routes: policy, gates (pause, rate, concurrency, breaker), which band and lane next
  *   move.c      fallback: jobs that go on in another route's lane; verifies that are looked up
+ *   share.c     limits that hold over several brokers: this one's part of them
  *   worker.c    workers and their credit
  *   results.c   ended jobs
  *   purge.c     an operator ends what waits
@@ -183,7 +184,9 @@ struct route {
     uint32_t free_waiting;           /* of waiting, in FREE_BAND */
     struct job_list waiting;         /* QUEUED, in order of arrival: for the oldest age */
     struct breaker breaker;          /* errors and time-outs */
-    int64_t tokens;                  /* thousandths of a call */
+    int64_t tokens;                  /* millionths of a call */
+    struct core_route_share share;   /* this broker's part of the limits, while sharing */
+    struct list hungry;              /* in core->hungry while calls wait for want of a share */
     uint32_t refilled;               /* when tokens was right */
     uint32_t run_ms;                 /* usual run time, smoothed */
     uint32_t delayed;                /* jobs */
@@ -276,6 +279,8 @@ struct core {
     struct list ready;        /* routes that can go, in turn */
     struct list doomed;       /* routes unknown by now that still have jobs queued */
     struct list sifting;      /* shut routes whose jobs are looked through for some to move on */
+    bool sharing;             /* other brokers have parts of all limits */
+    struct list hungry;       /* routes whose calls wait for a larger share than they have */
     struct list stuck;        /* shut routes to look through again when any route opens */
     struct job_heap settling; /* SETTLING, by when they end as unknown */
     struct job_heap delayed;  /* DELAYED */
@@ -418,6 +423,7 @@ void lanes_free(struct core *core); /* at the end, jobs being freed already */
 struct route *route_find(const struct core *core, struct slice name);
 /* NULL: over routes_max. */
 struct route *route_add(struct core *core, struct slice name);
+void route_set_share(struct core *core, struct route *route, const struct core_route_share *s);
 void route_set_policy(struct core *core, struct route *route, const struct core_route_policy *p);
 /* Looks at the gates again and puts the route where it belongs; sets its wake-up. */
 void route_refresh(struct core *core, struct route *route);
@@ -442,6 +448,19 @@ void route_call_void(struct core *core, struct route *route, struct job *j);
 void routes_free(struct core *core); /* at the end, lanes being freed already */
 uint32_t meter_retry_after_ms(const struct core *core, const struct meter *m, uint64_t backlog);
 void meter_count(const struct core *core, struct meter *m);
+
+/* ---- share.c ---- */
+/* What may begin here now: the policy's own, or this broker's part of it. limited: there is a
+ * limit at all. */
+struct limit {
+    bool limited;
+    uint64_t n;
+};
+struct limit share_at_once(const struct core *core, const struct route *r);
+/* In thousandths of a call a second. */
+struct limit share_rate(const struct core *core, const struct route *r);
+/* A call waits that only the share holds back: whoever leases shares is told. */
+void share_hungry(struct core *core, struct route *r);
 
 /* ---- worker.c ---- */
 struct worker *worker_at(struct core *core, uint32_t worker);

@@ -4,7 +4,7 @@
  * those that do. */
 static const uint32_t band_shares[CORE_BANDS] = {8, 3, 1};
 
-enum { CALL_TOKENS = 1000, RUN_SMOOTHING = 8 };
+enum { CALL_TOKENS = 1000 * 1000, RUN_SMOOTHING = 8 };
 
 /* ---- table ----------------------------------------------------------------------------------- */
 
@@ -32,6 +32,7 @@ struct route *route_add(struct core *core, struct slice name)
     r->slot = table_add(&core->routes, r);
     list_init(&r->turn);
     list_init(&r->sift_turn);
+    list_init(&r->hungry);
     for (uint32_t band = 0; band < LANE_BANDS; band++) {
         list_init(&r->bands[band].lanes);
         r->bands[band].share = band < CORE_BANDS ? band_shares[band] : 0;
@@ -46,6 +47,7 @@ static void route_free(struct core *core, struct route *r)
     flows_forget_route(core, r);
     must(r->flows == 0);
     sift_stop(r);
+    list_remove(&r->hungry);
     list_remove(&r->turn);
     heap_remove(&core->wakeups, r->slot);
     index_remove(&core->route_names, r->hash, r->slot);
@@ -80,21 +82,35 @@ void routes_free(struct core *core)
 
 /* What the bucket holds at most. Never less than one millisecond brings: time comes in these steps,
  * and a smaller bucket would slow the route down. */
-static int64_t bucket_max(const struct core_route_policy *p)
+static int64_t bucket_max(const struct core_route_policy *p, uint64_t milli_per_s)
 {
-    uint32_t calls = p->burst != 0 ? p->burst : p->calls_per_s;
-    uint32_t least = p->calls_per_s / 1000 + (p->calls_per_s % 1000 != 0);
-    return (int64_t)(calls > least ? calls : least) * CALL_TOKENS;
+    uint64_t burst = p->burst != 0 ? p->burst : p->calls_per_s;
+    uint64_t part = burst * milli_per_s / ((uint64_t)p->calls_per_s * 1000);
+    uint64_t least = (milli_per_s + 999999) / 1000000;
+    return (int64_t)((part > least ? part : least) * CALL_TOKENS);
 }
 
 static void bucket_refill(const struct core *core, struct route *r)
 {
-    int64_t max = bucket_max(&r->policy);
-    r->tokens += (int64_t)(core->now - r->refilled) * r->policy.calls_per_s;
+    uint64_t rate = share_rate(core, r).n;
+    int64_t max = bucket_max(&r->policy, rate);
+    r->tokens += (int64_t)((core->now - r->refilled) * rate);
     r->refilled = core->now;
     if (r->tokens > max) {
         r->tokens = max;
     }
+}
+
+void route_set_share(struct core *core, struct route *r, const struct core_route_share *s)
+{
+    if (r->policy.calls_per_s != 0) {
+        bucket_refill(core, r);
+    }
+    r->share = *s;
+    if (r->policy.calls_per_s != 0) {
+        bucket_refill(core, r); /* what is over the new size is gone */
+    }
+    route_refresh(core, r);
 }
 
 /* Takes the policy over, with names of its own. */
@@ -125,9 +141,9 @@ void route_set_policy(struct core *core, struct route *r, const struct core_rout
         bucket_refill(core, r);
     }
     keep_policy(r, p);
-    int64_t max = bucket_max(p);
-    if (!limited_before || r->tokens > max) {
-        r->tokens = max;
+    if (p->calls_per_s != 0) {
+        int64_t max = bucket_max(p, share_rate(core, r).n);
+        r->tokens = !limited_before || r->tokens > max ? max : r->tokens;
         r->refilled = core->now;
     }
     if (p->breaker_percent == 0) {
@@ -276,10 +292,26 @@ static void look_whether_shut(struct core *core, struct route *r)
     }
 }
 
+/* Whether the bucket has a call in it; *asleep and *until as gates_open has them. */
+static bool bucket_has(const struct core *core, struct route *r, bool *asleep, uint32_t *until)
+{
+    uint64_t rate = share_rate(core, r).n;
+    bucket_refill(core, r);
+    if (r->tokens >= CALL_TOKENS) {
+        return true;
+    }
+    *asleep = rate > 0; /* else a share must come first */
+    if (rate > 0) {
+        *until = core->now + (uint32_t)(((uint64_t)(CALL_TOKENS - r->tokens) + rate - 1) / rate);
+    }
+    return false;
+}
+
 /* Whether a call may go out; *asleep and *until with false when time alone will let it go. */
-static bool gates_open(const struct core *core, struct route *r, bool *asleep, uint32_t *until)
+static bool gates_open(struct core *core, struct route *r, bool *asleep, uint32_t *until)
 {
     const struct core_route_policy *p = &r->policy;
+    const struct limit at_once = share_at_once(core, r);
     if (p->paused || (p->calls_at_once != 0 && r->calls >= p->calls_at_once)) {
         return false;
     }
@@ -294,19 +326,18 @@ static bool gates_open(const struct core *core, struct route *r, bool *asleep, u
     if (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe != NO_JOB) {
         return false;
     }
-    if (p->calls_per_s != 0) {
-        bucket_refill(core, r);
-        if (r->tokens < CALL_TOKENS) {
-            int64_t lacking = CALL_TOKENS - r->tokens + p->calls_per_s - 1;
-            *asleep = true;
-            *until = core->now + (uint32_t)(lacking / p->calls_per_s);
-            return false;
-        }
+    if (at_once.limited && r->calls >= at_once.n) {
+        share_hungry(core, r);
+        return false;
     }
-    return true;
+    if (p->calls_per_s != 0 && share_rate(core, r).n == 0) {
+        share_hungry(core, r);
+        return false;
+    }
+    return p->calls_per_s == 0 || bucket_has(core, r, asleep, until);
 }
 
-static enum route_where route_judge(const struct core *core, struct route *r, bool *asleep,
+static enum route_where route_judge(struct core *core, struct route *r, bool *asleep,
                                     uint32_t *until)
 {
     /* Even with nobody here: others may wait for its breaker. */

@@ -95,6 +95,7 @@ enum store_script {
     STORE_SHELF_TAKE,
     STORE_SHELF_DROP,
     STORE_DEAD_PUT,
+    STORE_BUDGET,
     STORE_SCRIPTS
 };
 /* EVALSHA, falling back to EVAL when the server does not have it (restart, fail-over). */

@@ -35,6 +35,7 @@ ASSET(lua_shelf_commit, "common/adapters/lua/shelf_commit.lua");
 ASSET(lua_shelf_take, "common/adapters/lua/shelf_take.lua");
 ASSET(lua_shelf_drop, "common/adapters/lua/shelf_drop.lua");
 ASSET(lua_dead_put, "common/adapters/lua/dead_put.lua");
+ASSET(lua_budget, "common/adapters/lua/budget.lua");
 
 /* A script's parts stand in this order, each at most once. Redis makes every function of a script
  * anew whenever it runs, so a script has only what it calls, and what few runs call is made by a
@@ -87,6 +88,7 @@ static const struct {
     [STORE_SHELF_TAKE] = {lua_shelf_take, {PARTS_END}},
     [STORE_SHELF_DROP] = {lua_shelf_drop, {PARTS_END}},
     [STORE_DEAD_PUT] = {lua_dead_put, {PARTS_END}},
+    [STORE_BUDGET] = {lua_budget, {PARTS_END}},
 };
 
 enum { SCRIPT_BYTES_MAX = 64 * 1024 };
