@@ -11,6 +11,7 @@ enum {
     OUT_KEEP_BYTES = 64 * 1024, /* a larger batch buffer is given back after its flush */
     RECORDS_RETRY_MS = 500,
     DRAIN_RETRY_MS = 1000,
+    STORE_RETRY_MS = 500,
     RECEIVE_HWM = 10000, /* a client's unread messages; above: its TCP stream waits */
     INDEX_BITS = 24
 };
@@ -209,6 +210,31 @@ void clients_put_result(struct clients *cs, uint64_t handle, const struct wire_r
     }
 }
 
+void clients_put_stored(struct clients *cs, uint64_t handle, struct slice id, enum core_stored what)
+{
+    struct client *c = client_by_handle(cs, handle);
+    if (c == NULL || (c->req && !slice_eq(slice_make(c->asked, c->asked_bytes), id))) {
+        return;
+    }
+    struct wire_nack nack = {.id = id};
+    switch (what) {
+    case CORE_STORED:
+        put_accepted(cs, c, id, "stored");
+        break;
+    case CORE_STORE_FAILED:
+        nack.error = SLICE("store_unavailable");
+        nack.detail = SLICE("the store did not take this job: nothing of it was kept");
+        nack.retry_after_ms = STORE_RETRY_MS;
+        put_nack(cs, c, &nack);
+        break;
+    case CORE_STORED_MOVED:
+        nack.error = SLICE("moved");
+        nack.detail = SLICE("another broker goes on with this job: submit it again, there");
+        put_nack(cs, c, &nack);
+        break;
+    }
+}
+
 void clients_flush(struct clients *cs)
 {
     list_each(it, &cs->dirty)
@@ -240,6 +266,7 @@ static const struct refusal refusals[] = {
     [CORE_FULL_TENANTS] = {"queue_full", "the broker knows broker.tenants_max tenants"},
     [CORE_UNKNOWN_ROUTE] = {"integration_not_found", "no integration has the name of this route"},
     [CORE_CLOSED] = {"route_draining", "an operator lets this route drain: nothing new is taken"},
+    [CORE_NO_SHELF] = {"store_unavailable", "the store cannot take jobs now: again later"},
 };
 
 static void remember_question(struct client *c, struct slice id)
@@ -262,16 +289,14 @@ static void submit(struct clients *cs, struct client *c, const struct wire_submi
         put_nack(cs, c, &nack);
         return;
     }
-    if (job->ack == WIRE_ACK_STORED) {
-        put_error(cs, c, job->id, "not_supported",
-                  "ack: this broker keeps jobs in memory only: ask for queued or result");
-        return;
-    }
     remember_question(c, job->id);
     cs->taken++;
     uint64_t results = c->results;
     enum core_admit admit =
         core_submit(cs->o.core, job, s->body, c->handle, now_ms, &nack.retry_after_ms);
+    if (admit == CORE_STORING) { /* answered when it is stored */
+        return;
+    }
     if (admit == CORE_QUEUED || admit == CORE_DUPLICATE) {
         if (job->ack == WIRE_ACK_QUEUED && c->results == results) {
             put_accepted(cs, c, job->id, admit == CORE_QUEUED ? "queued" : "duplicate");
@@ -286,6 +311,9 @@ static void submit(struct clients *cs, struct client *c, const struct wire_submi
         return;
     }
     nack.retry_after_ms = admit == CORE_CLOSED ? DRAIN_RETRY_MS : nack.retry_after_ms;
+    if (admit == CORE_NO_SHELF) {
+        nack.retry_after_ms = STORE_RETRY_MS;
+    }
     nack.error = slice_of(refusals[admit].error);
     nack.detail = slice_of(refusals[admit].detail);
     put_nack(cs, c, &nack);
@@ -335,9 +363,13 @@ static void take_submits(struct clients *cs, struct client *c, struct wire_reade
 }
 
 static const char *const state_names[] = {
-    [CORE_STATE_NONE] = "none",       [CORE_STATE_DELAYED] = "delayed",
-    [CORE_STATE_QUEUED] = "queued",   [CORE_STATE_DISPATCHED] = "dispatched",
-    [CORE_STATE_STARTED] = "started", [CORE_STATE_ENDED] = "ended",
+    [CORE_STATE_NONE] = "none",
+    [CORE_STATE_DELAYED] = "delayed",
+    [CORE_STATE_STORING] = "storing",
+    [CORE_STATE_QUEUED] = "queued",
+    [CORE_STATE_DISPATCHED] = "dispatched",
+    [CORE_STATE_STARTED] = "started",
+    [CORE_STATE_ENDED] = "ended",
 };
 
 /* The results before a restart are in Redis, which a worker asks and the broker does not. */

@@ -40,6 +40,8 @@ void clients_destroy(struct clients **c);
 /* effects.answer of the core: into the client's batch. */
 void clients_put_result(struct clients *c, uint64_t client, const struct wire_result *result,
                         struct slice body);
+/* effects.stored of the core: A "stored", or N that says why it is not. */
+void clients_put_stored(struct clients *c, uint64_t client, struct slice id, enum core_stored what);
 /* Sends every batch: the end of a turn. */
 void clients_flush(struct clients *c);
 /* Starts reading: until then clients wait in their own queues. */

@@ -46,8 +46,7 @@ void core_destroy(struct core **corep)
     for (uint32_t slot = 1; slot <= core->slots_used; slot++) {
         struct job *j = core->slots[slot];
         if (j != NULL && ((uintptr_t)j & 1) == 0) {
-            free(j->more);
-            free(j);
+            job_release(j);
         }
     }
     free(core->slots);
@@ -68,13 +67,7 @@ void core_destroy(struct core **corep)
 
 /* ---- ids ------------------------------------------------------------------------------------- */
 
-/* What an id stands for: a live job, a kept result, or nothing. */
-struct found {
-    struct job *job;                   /* live */
-    const struct result_entry *result; /* ended */
-};
-
-static struct found find(const struct core *core, struct slice id, uint32_t hash)
+struct found core_find(const struct core *core, struct slice id, uint32_t hash)
 {
     struct index_walk w = index_walk(&core->ids, hash);
     for (uint32_t ref = index_next(&w); ref != 0; ref = index_next(&w)) {
@@ -97,12 +90,14 @@ static struct found find(const struct core *core, struct slice id, uint32_t hash
 static struct found find_id(struct core *core, struct slice id)
 {
     results_expire(core);
-    return find(core, id, hash32(core, id));
+    return core_find(core, id, hash32(core, id));
 }
 
 static enum core_state public_state(const struct job *j)
 {
     switch ((enum job_state)j->state) {
+    case JOB_STORING:
+        return CORE_STATE_STORING;
     case JOB_DELAYED:
         return (j->flags & JOB_MAYBE_STARTED) != 0 ? CORE_STATE_STARTED : CORE_STATE_DELAYED;
     case JOB_QUEUED:
@@ -112,6 +107,7 @@ static enum core_state public_state(const struct job *j)
     case JOB_SETTLING:
     case JOB_STARTED:
         return CORE_STATE_STARTED;
+    case JOB_UNSHELVING:
     case JOB_ENDED:
         return CORE_STATE_ENDED;
     case JOB_NEW:
@@ -128,15 +124,39 @@ bool op_calls(enum wire_op op)
 
 /* ---- clients --------------------------------------------------------------------------------- */
 
-static uint64_t fingerprint_of(const struct core *core, const struct wire_submit *s,
-                               struct slice body)
+uint64_t fingerprint_of(const struct core *core, const struct wire_submit *s, struct slice body)
 {
     uint64_t what = index_hash(core->limits.seed + (uint64_t)s->op, s->route);
     return index_hash(what, body);
 }
 
+/* A client that waits for its job to be stored. */
+static bool wants_stored(const struct wire_submit *s)
+{
+    return s->ack == WIRE_ACK_STORED || s->ack == WIRE_ACK_QUEUED;
+}
+
+static enum core_admit attached(struct core *core, struct job *j, const struct wire_submit *s,
+                                uint64_t client)
+{
+    job_add_waiter(j, client, wants_stored(s));
+    if (s->again) {
+        j->flags |= JOB_MAYBE_STARTED;
+        if (store_forgot(core)) {
+            job_forgotten(core, j);
+        }
+    }
+    if (j->state == JOB_STORING) {
+        return CORE_STORING;
+    }
+    if (client != 0 && j->shelf != 0 && j->state != JOB_UNSHELVING && s->ack == WIRE_ACK_STORED) {
+        core->effects.stored(core->effects.context, client, job_id(j), CORE_STORED);
+    }
+    return CORE_DUPLICATE;
+}
+
 static enum core_admit repeated(struct core *core, struct found found, uint64_t fingerprint,
-                                bool again, uint64_t client)
+                                const struct wire_submit *s, uint64_t client)
 {
     uint64_t first = found.job != NULL ? found.job->fingerprint : found.result->fingerprint;
     if (first != fingerprint) {
@@ -145,26 +165,20 @@ static enum core_admit repeated(struct core *core, struct found found, uint64_t 
     }
     core->duplicates++;
     if (found.job != NULL) {
-        found.job->flags |= again ? JOB_MAYBE_STARTED : 0;
-        job_add_waiter(found.job, client);
-    } else {
-        results_answer(core, found.result, client);
+        return attached(core, found.job, s, client);
     }
+    results_answer(core, found.result, client);
     return CORE_DUPLICATE;
 }
 
-/* The limits of the whole and of the route. */
-static enum core_admit room(const struct core *core, const struct route *r,
-                            const struct wire_submit *s, struct slice body)
+/* The limits of the whole. */
+enum core_admit core_room(const struct core *core, const struct wire_submit *s, struct slice body)
 {
     if (core->live >= core->limits.jobs_max) {
         return CORE_FULL_TOTAL;
     }
     if (core->bytes + job_size(s->id.n, s->trace.n, body.n) > core->limits.bytes_max) {
         return CORE_FULL_BYTES;
-    }
-    if (r->waiting.count + r->delayed >= core->limits.route_jobs_max) {
-        return CORE_FULL_ROUTE;
     }
     return CORE_QUEUED;
 }
@@ -175,7 +189,7 @@ static enum core_admit full(struct core *core, enum core_admit why, const struct
     bool whole = why == CORE_FULL_TOTAL || why == CORE_FULL_BYTES || r == NULL;
     core->refused_full++;
     *retry_after_ms = whole ? meter_retry_after_ms(core, &core->drain, core->live)
-                            : meter_retry_after_ms(core, &r->drain, r->waiting.count + r->delayed);
+                            : meter_retry_after_ms(core, &r->drain, route_backlog(r));
     return why;
 }
 
@@ -196,6 +210,25 @@ static struct route *route_of(struct core *core, struct slice name, enum core_ad
     return r == NULL || !r->policy.known ? NULL : r;
 }
 
+/* Callbacks of the outbox stand in the store already, which feeds them again. */
+static bool is_to_be_stored(const struct route *r, const struct wire_submit *s, uint64_t client)
+{
+    return (s->ack == WIRE_ACK_STORED || r->policy.stored) &&
+           !(s->op == WIRE_OP_CALLBACK && client == 0);
+}
+
+/* To its first home. */
+static void take_in(struct core *core, struct job *j, struct route *r, const struct wire_submit *s)
+{
+    core->accepted++;
+    r->accepted++;
+    if (s->again && store_forgot(core)) {
+        job_settle_forgotten(core, j);
+    } else {
+        job_set_state(core, j, s->delay_ms > 0 ? JOB_DELAYED : JOB_QUEUED);
+    }
+}
+
 enum core_admit core_submit(struct core *core, const struct wire_submit *s, struct slice body,
                             uint64_t client, int64_t now_ms, uint32_t *retry_after_ms)
 {
@@ -205,9 +238,9 @@ enum core_admit core_submit(struct core *core, const struct wire_submit *s, stru
     uint32_t hash = hash32(core, s->id);
     index_expect(&core->ids, hash);
     uint64_t fingerprint = fingerprint_of(core, s, body);
-    struct found found = find(core, s->id, hash);
+    struct found found = core_find(core, s->id, hash);
     if (found.job != NULL || found.result != NULL) {
-        return repeated(core, found, fingerprint, s->again, client);
+        return repeated(core, found, fingerprint, s, client);
     }
     enum core_admit why;
     struct route *r = route_of(core, s->route, &why);
@@ -217,20 +250,30 @@ enum core_admit core_submit(struct core *core, const struct wire_submit *s, stru
     if (r->policy.closed && op_calls(s->op) && !s->again && client != 0) {
         return CORE_CLOSED;
     }
-    why = room(core, r, s, body);
+    bool stored = is_to_be_stored(r, s, client);
+    if (stored && core->shelf == 0) {
+        return CORE_NO_SHELF;
+    }
+    why = core_room(core, s, body);
+    if (why == CORE_QUEUED && route_backlog(r) >= core->limits.route_jobs_max) {
+        why = CORE_FULL_ROUTE;
+    }
     struct lane *lane = NULL;
     if (why == CORE_QUEUED) {
         uint32_t band = op_calls(s->op) ? band_of(s->pri) : FREE_BAND;
-        why = lane_for(core, r, s->tenant, band, &lane);
+        why = lane_for(core, r, s->tenant, band, false, &lane);
     }
     if (why != CORE_QUEUED) {
         return full(core, why, r, retry_after_ms);
     }
     struct job *j = job_new(core, s, body, hash, fingerprint, lane);
+    if (stored) {
+        job_add_waiter(j, client, wants_stored(s));
+        shelf_put(core, j, s, body);
+        return CORE_STORING;
+    }
     j->client = client;
-    core->accepted++;
-    r->accepted++;
-    job_set_state(core, j, s->delay_ms > 0 ? JOB_DELAYED : JOB_QUEUED);
+    take_in(core, j, r, s);
     return CORE_QUEUED;
 }
 
@@ -239,7 +282,7 @@ enum core_state core_get(struct core *core, struct slice id, uint64_t client, in
     core_tick(core, now_ms);
     struct found found = find_id(core, id);
     if (found.job != NULL) {
-        job_add_waiter(found.job, client);
+        job_add_waiter(found.job, client, false);
         return public_state(found.job);
     }
     if (found.result != NULL) {
@@ -261,11 +304,16 @@ enum core_state core_cancel(struct core *core, struct slice id, uint64_t client,
         return CORE_STATE_ENDED;
     }
     enum core_state state = public_state(found.job);
-    if (state != CORE_STATE_QUEUED && state != CORE_STATE_DELAYED) {
+    bool ends = state == CORE_STATE_ENDED; /* its result comes when its entry is off the shelf */
+    bool may = state == CORE_STATE_QUEUED || state == CORE_STATE_DELAYED ||
+               (state == CORE_STATE_STORING && (found.job->flags & JOB_MAYBE_STARTED) == 0);
+    if (!may && !ends) {
         return state;
     }
-    job_add_waiter(found.job, client);
-    job_end_plain(core, found.job, JOB_END_CANCELLED, RESULT_CANCELLED);
+    job_add_waiter(found.job, client, false);
+    if (may) {
+        job_end_plain(core, found.job, JOB_END_CANCELLED, RESULT_CANCELLED);
+    }
     return CORE_STATE_ENDED;
 }
 
@@ -274,7 +322,7 @@ enum core_state core_cancel(struct core *core, struct slice id, uint64_t client,
 /* The live job of this id, if it is this worker's and of this attempt. */
 static struct job *owned(struct core *core, uint32_t worker, struct slice id, uint32_t attempt)
 {
-    struct job *j = find(core, id, hash32(core, id)).job;
+    struct job *j = core_find(core, id, hash32(core, id)).job;
     return j != NULL && j->worker == worker && j->attempt == attempt ? j : NULL;
 }
 
@@ -335,6 +383,8 @@ static void queue_given_back(struct core *core, struct job *j, const struct wire
         look_over(core, j, to);
     } else if (settle && to == JOB_QUEUED) {
         job_settle(core, j);
+    } else if ((j->flags & JOB_FORGOTTEN) != 0 && (j->flags & JOB_MAYBE_STARTED) != 0) {
+        job_settle_forgotten(core, j); /* not by this worker, but maybe by one before */
     } else {
         job_set_state(core, j, to);
     }
@@ -369,10 +419,8 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
     return true;
 }
 
-/* A code of otpq's own that says "nothing was sent" of a job whose earlier attempt may have been or
- * was. The store's word stands while it may still know that attempt; what is said without asking it
- * never does. */
-static bool forgets_a_start(const struct job *j, enum result_code code)
+/* Said without asking the store. */
+static bool is_own_word(enum result_code code)
 {
     switch (code) {
     case RESULT_INVALID_REQUEST:
@@ -383,7 +431,21 @@ static bool forgets_a_start(const struct job *j, enum result_code code)
     case RESULT_RATE_LIMITED:
     case RESULT_STORE_UNAVAILABLE:
     case RESULT_INTERNAL_ERROR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A code of otpq's own that says "nothing was sent" of a job whose earlier attempt may have been or
+ * was. The store's word stands while it may still know that attempt; what is said without asking it
+ * never does. */
+static bool forgets_a_start(const struct job *j, enum result_code code)
+{
+    if (is_own_word(code)) {
         return (j->flags & JOB_MAYBE_STARTED) != 0;
+    }
+    switch (code) {
     case RESULT_ADVERTISER_UNREACHABLE:
     case RESULT_RESEND_TOO_SOON:
     case RESULT_TOO_MANY_SENDS:
@@ -398,7 +460,7 @@ bool core_result(struct core *core, uint32_t worker, const struct wire_result *r
                  int64_t now_ms)
 {
     core_tick(core, now_ms);
-    struct job *j = find(core, r->id, hash32(core, r->id)).job;
+    struct job *j = core_find(core, r->id, hash32(core, r->id)).job;
     if (j == NULL || r->end >= JOB_ENDS || r->code >= RESULT_CODES) {
         return false;
     }
@@ -406,13 +468,18 @@ bool core_result(struct core *core, uint32_t worker, const struct wire_result *r
     if (j->worker == worker && job_calls(j)) {
         route_call_over(core, job_route(j), j, r->end, r->code);
     }
-    if ((r->end == JOB_END_REFUSED || r->end == JOB_END_EXPIRED) && forgets_a_start(j, r->code)) {
-        /* Nobody can say what that attempt did. */
+    bool forgets =
+        (r->end == JOB_END_REFUSED || r->end == JOB_END_EXPIRED) && forgets_a_start(j, r->code);
+    if (forgets) { /* Nobody can say what that attempt did. */
         end.end = JOB_END_UNKNOWN;
         end.code = RESULT_OUTCOME_UNKNOWN;
         body = (struct slice){NULL, 0};
     }
-    job_end(core, j, &end, body);
+    if (forgets || is_own_word(r->code)) {
+        job_end_here(core, j, &end, body);
+    } else {
+        job_end(core, j, &end, body);
+    }
     return true;
 }
 

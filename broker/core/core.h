@@ -14,7 +14,7 @@
  * exactly one lane. Where a verify belongs only the store knows: while its route takes no calls it
  * is sent out to be looked up.
  *
- * The core knows five states from outside (enum core_state); where the job is in each of them
+ * The core knows six states from outside (enum core_state); where the job is in each of them
  * stands at enum job_state in internal.h.
  *
  * What may have started is never ended by the broker alone: jobs of a dead worker, or of another
@@ -105,11 +105,14 @@ struct core_effects {
     /* The following may be NULL where core_shelf is never called. `job` names a job until the core
      * is told how it went. */
 
-    /* Put this job on the shelf, then call core_shelved. s: times to live and delay from now on. */
+    /* Puts and removals of one id on one shelf hold in the order of the calls. */
+    /* Put this job on the shelf, then call core_shelved; job 0: nobody waits for it (again). s:
+     * times to live (0: its deadline passed) and delay from now on. */
     void (*shelve)(void *context, uint32_t shelf, uint32_t job, const struct wire_submit *s,
                    struct slice body);
     /* Take this id off the shelf. job: call core_unshelved then; 0: nobody waits for it. dead: it
-     * ended without what was asked, and a person may want it back: ttl of s as it was accepted. */
+     * ended without what was asked, and a person may want it back: ttl of s as it was accepted.
+     * result NULL: it has not ended, but stands on another shelf. */
     void (*unshelve)(void *context, uint32_t shelf, uint32_t job, const struct wire_submit *s,
                      struct slice body, const struct wire_result *result, bool dead);
     /* What a stored job's client is told apart from its result. */
@@ -137,7 +140,7 @@ enum core_admit {
     CORE_FULL_ROUTES,
     CORE_FULL_TENANTS,
     CORE_UNKNOWN_ROUTE,
-    CORE_STORING,  /* new job, on its way to the shelf; effects.stored tells how it went */
+    CORE_STORING,  /* on its way to the shelf, new or repeated; effects.stored tells how it went */
     CORE_NO_SHELF, /* it is to be stored, and there is no shelf now */
     CORE_CLOSED    /* its route takes nothing new; what was sent before (again) it does take */
 };
@@ -150,17 +153,18 @@ MUST_CHECK enum core_admit core_submit(struct core *core, const struct wire_subm
 enum core_state {
     CORE_STATE_NONE,       /* no such id */
     CORE_STATE_DELAYED,    /* not before its time */
+    CORE_STATE_STORING,    /* on its way to the shelf */
     CORE_STATE_QUEUED,     /* waits for its turn */
     CORE_STATE_DISPATCHED, /* with a worker */
     CORE_STATE_STARTED,    /* a worker began the call, or died and may have begun it */
     CORE_STATE_ENDED       /* result kept */
 };
-/* G: the state; when ended, effects.answer(client) ran with the result; when live, the client now
- * waits for the result too. */
+/* G: the state; when ended, effects.answer(client) ran with the result, or will when its entry is
+ * off the shelf; when live, the client now waits for the result too. */
 enum core_state core_get(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
 /* X: QUEUED/DELAYED jobs that cannot have started end as cancelled (all waiters and `client` get
  * R): CORE_STATE_ENDED. For one that had ended before, `client` gets its result. Otherwise nothing
- * happens and the state tells why. */
+ * happens and the state tells why. The answers about a stored job come when it is off its shelf. */
 enum core_state core_cancel(struct core *core, struct slice id, uint64_t client, int64_t now_ms);
 
 /* ---- an operator empties a queue */
@@ -192,27 +196,34 @@ enum { CORE_SHELVES_MAX = 255 };
 /* The shelf of jobs that are to be stored, 1 to CORE_SHELVES_MAX; 0: none now, they are refused. A
  * job is to be stored when its ack is WIRE_ACK_STORED or its route's policy says so. */
 void core_shelf(struct core *core, uint32_t shelf);
-/* How effects.shelve went: now it may go out; or (false: certainly not kept) it is forgotten. */
+/* How effects.shelve went: now it may go out; or (false: certainly not kept) it is forgotten. job
+ * as effects.shelve had it, not 0, and not of a shelf that core_shelf_lost was told of since. */
 void core_shelved(struct core *core, uint32_t job, bool kept, int64_t now_ms);
-/* effects.unshelve with a job: it is off the shelf, its result is answered now. */
+/* effects.unshelve with a job: it is off the shelf, its result is answered now. job as above. */
 void core_unshelved(struct core *core, uint32_t job, int64_t now_ms);
 /* An entry of a dead broker's shelf, which is ours now: goes on as a job that may have started. s:
  * ttl_ms and delay_ms from now on (ttl 0: its deadline passed meanwhile: settled), age_ms since it
- * was accepted. CORE_FULL_*: nothing was kept, again later. Else it is seen to: queued, attached to
- * the live job of the same id and content, or ended at once (result known, conflict, no such
- * route), for which effects.unshelve ran. */
+ * was accepted. CORE_FULL_*: nothing was kept, again later (the limits of jobs, bytes, routes and
+ * tenants; what was accepted once passes those of its route and of its tenant there). Else it is
+ * seen to. CORE_QUEUED: it goes on; with a route that is unknown by now it is settled.
+ * CORE_DUPLICATE: it is one with the live job of the same id and content, or its result is known;
+ * CORE_CONFLICT: the id is another job's here: for those effects.unshelve ran, unless the live job
+ * is to stand on this shelf from now on. The same entry may be given twice. */
 MUST_CHECK enum core_admit core_adopt(struct core *core, uint32_t shelf,
                                       const struct wire_submit *s, struct slice body,
                                       uint32_t age_ms, int64_t now_ms);
 /* The shelf is another broker's: what stands on it and is not with a worker is forgotten here
- * (effects.stored says so to who waits), what is with one goes on as a job in memory. */
+ * (effects.stored says so to who waits), what is with one goes on as a job in memory. Nothing that
+ * was under way to or from this shelf may be confirmed any more. */
 void core_shelf_lost(struct core *core, uint32_t shelf, int64_t now_ms);
 /* Every live job of the shelf again through effects.shelve, at most `most` of them, from *at on
- * (0: the first); false at the end. For a store that may have forgotten some. */
+ * (0: the first); false at the end. For a store that may have forgotten some. Not those that are
+ * under way to it or from it: they are sent again until there is an answer. */
 MUST_CHECK bool core_shelf_again(struct core *core, uint32_t shelf, uint32_t *at, uint32_t most);
 /* The store lost what was written last (fail-over): markers of what had started may be gone. Jobs
- * that are with workers, or were, are settled should they come back; and so are, for
- * CORE_FORGOT_MS, submits that were sent before to another broker. */
+ * that are with workers, or were, are settled should they come back; and so is what was with
+ * another broker before: submits sent again and jobs adopted, CORE_FORGOT_MS before now and after.
+ */
 enum { CORE_FORGOT_MS = 30 * 1000 };
 void core_store_forgot(struct core *core, int64_t now_ms);
 
@@ -290,14 +301,24 @@ int64_t core_step(struct core *core, int64_t now_ms, uint32_t dispatch_max);
 struct core_route_stats {
     struct slice name;
     uint64_t queued, delayed, in_flight; /* gauges */
+    uint64_t storing;                    /* gauge: on their way to the shelf */
+    uint64_t on_shelf;                   /* gauge: of all live ones, those that stand on a shelf */
     int64_t oldest_ms;                   /* age of the oldest queued job, 0: none */
     uint64_t accepted, done, refused, unknown, expired, cancelled, redispatched; /* counters */
-    uint64_t moved_out, moved_in; /* counters: jobs that went on elsewhere, that came from there */
+    uint64_t adopted, handed_over; /* counters: as below */
+    uint64_t moved_out, moved_in;  /* counters: jobs that went on elsewhere, that came from there */
     bool paused, held, closed, stored; /* of its policy */
     int breaker;                       /* 0 closed, 1 half open, 2 open */
 };
+/* accepted + adopted = sum of ended + live - storing + handed_over, where live = queued + delayed +
+ * in_flight + storing + unshelving. */
 struct core_stats {
     uint64_t queued, delayed, in_flight, results_kept, results_bytes, bytes; /* gauges */
+    uint64_t storing;     /* gauge: jobs on their way to the shelf, not accepted yet */
+    uint64_t unshelving;  /* gauge: jobs that will have ended when their entry is off the shelf */
+    uint64_t stored;      /* gauge: of all live jobs, those that stand on a shelf */
+    uint64_t adopted;     /* counter: jobs taken over from other brokers */
+    uint64_t handed_over; /* counter: jobs forgotten with a shelf that another broker took */
     int64_t oldest_ms;
     uint64_t accepted, duplicates, conflicts, refused_full; /* counters */
     uint64_t ended[JOB_ENDS];                               /* counters */

@@ -14,13 +14,19 @@ static int64_t oldest_ms(const struct core *core, const struct route *r, int64_t
 void core_stats(const struct core *core, int64_t now_ms, struct core_stats *out)
 {
     *out = (struct core_stats){
-        .queued = core->live - core->in_flight - (core->delayed.heap.count - core->delayed.holes),
+        .queued = core->live - core->in_flight - (core->delayed.heap.count - core->delayed.holes) -
+                  core->storing - core->unshelving,
         .delayed = core->delayed.heap.count - core->delayed.holes,
         .in_flight = core->in_flight,
+        .storing = core->storing,
+        .unshelving = core->unshelving,
+        .stored = core->shelved - core->storing,
         .results_kept = core->results.count,
         .results_bytes = core->results.bytes,
         .bytes = core->bytes,
         .accepted = core->accepted,
+        .adopted = core->adopted,
+        .handed_over = core->handed_over,
         .duplicates = core->duplicates,
         .conflicts = core->conflicts,
         .refused_full = core->refused_full,
@@ -53,8 +59,12 @@ bool core_route_stats(const struct core *core, size_t *at, int64_t now_ms,
         .queued = r->waiting.count,
         .delayed = r->delayed,
         .in_flight = r->calls + r->settling,
+        .storing = r->storing,
+        .on_shelf = r->shelved - r->storing,
         .oldest_ms = oldest_ms(core, r, now_ms),
         .accepted = r->accepted,
+        .adopted = r->adopted,
+        .handed_over = r->handed_over,
         .done = r->ended[JOB_END_DONE],
         .refused = r->ended[JOB_END_REFUSED],
         .unknown = r->ended[JOB_END_UNKNOWN],
@@ -80,6 +90,7 @@ struct tally {
     uint64_t bytes;                /* of jobs */
     uint64_t jobs;                 /* live */
     uint64_t away;                 /* of them: not in the lane of the route asked for */
+    uint64_t shelved;              /* of them: with a shelf */
 };
 
 static void check_more(const struct core *core, const struct job *j)
@@ -90,6 +101,7 @@ static void check_more(const struct core *core, const struct job *j)
     }
     must(more->moves <= CORE_MOVES_MAX && more->waiter_count <= ARRAY_LEN(more->clients));
     must(more->asked == NULL || more->moves > 0);
+    must(more->ending == NULL || j->state == JOB_STORING || j->state == JOB_UNSHELVING);
     must(more->asked != job_route(j));
     must(more->asked == NULL || table_at(&core->routes, more->asked->slot) == more->asked);
 }
@@ -114,10 +126,15 @@ static void check_job(const struct core *core, const struct job *j, struct tally
     must(!look || j->op == WIRE_OP_VERIFY);
     must(!look || j->state != JOB_DELAYED || (j->flags & JOB_SETTLE) != 0);
     check_more(core, j);
+    bool unshelving = j->state == JOB_UNSHELVING;
+    must(j->shelf != 0 || (j->state != JOB_STORING && !unshelving));
+    must(!unshelving || (j->more != NULL && j->more->ending != NULL));
+    must((j->flags & JOB_FORGOTTEN) == 0 || in_flight || j->state == JOB_STORING || unshelving);
     must(j->state != JOB_SETTLING || (j->flags & JOB_SETTLE) != 0);
     must(j->dispatches <= core->limits.attempts_max);
     t->by_state[j->state]++;
     t->jobs++;
+    t->shelved += j->shelf != 0;
     t->away += job_asked(j) != job_route(j);
     t->bytes += job_size(j->id_n, j->trace_n, j->body_n);
 }
@@ -213,6 +230,9 @@ static void check_routes(const struct core *core, const struct tally *t)
     uint64_t settling = 0;
     uint64_t queued = 0;
     uint64_t away = 0;
+    uint64_t storing = 0;
+    uint64_t unshelving = 0;
+    uint64_t shelved = 0;
     for (uint32_t at = 1; at <= core->routes.used; at++) {
         const struct route *r = table_at(&core->routes, at);
         if (r == NULL) {
@@ -225,10 +245,14 @@ static void check_routes(const struct core *core, const struct tally *t)
         must((r->where == ROUTE_NOWHERE) == list_empty(&r->turn));
         must(r->where == ROUTE_NOWHERE || r->waiting.count > 0);
         away += r->away;
+        storing += r->storing;
+        unshelving += r->unshelving;
+        shelved += r->shelved;
         check_gates(core, r);
         check_sift(core, r);
     }
-    must(away == t->away);
+    must(away == t->away && shelved == t->shelved);
+    must(storing == t->by_state[JOB_STORING] && unshelving == t->by_state[JOB_UNSHELVING]);
     for (uint32_t at = 1; at <= core->flows.used; at++) {
         const struct flow *f = table_at(&core->flows, at);
         queued += f == NULL ? 0 : check_flow(core, f);
@@ -298,7 +322,10 @@ void core_check(const struct core *core, int64_t now_ms)
     for (uint32_t end = 0; end < JOB_ENDS; end++) {
         ended += core->ended[end];
     }
-    must(core->accepted == ended + core->live);
+    must(t.by_state[JOB_STORING] == core->storing &&
+         t.by_state[JOB_UNSHELVING] == core->unshelving);
+    must(t.shelved == core->shelved);
+    must(core->accepted + core->adopted == ended + core->live - core->storing + core->handed_over);
     check_routes(core, &t);
     check_tenants(core);
     check_workers(core);

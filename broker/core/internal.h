@@ -9,6 +9,7 @@
  *   worker.c    workers and their credit
  *   results.c   ended jobs
  *   purge.c     an operator ends what waits
+ *   stored.c    stored jobs: their shelves, adoption, what the store forgot
  *   dispatch.c  what happens when time passes: core_step
  *   core.c      the functions of core.h
  *   inspect.c   statistics and core_check
@@ -45,11 +46,13 @@ enum {
 /* The comment names the home: what holds the job in this state, beside the index by id. */
 enum job_state {
     JOB_NEW,        /* nothing yet */
+    JOB_STORING,    /* nothing; route->storing counts it. Its shelf has not confirmed it yet */
     JOB_DELAYED,    /* core->delayed, by min(ready time, deadline) */
     JOB_QUEUED,     /* its lane's heap `jobs` or `ahead`, by deadline; route->waiting */
     JOB_SETTLING,   /* core->settling: may have started, waits for a worker to ask the store */
     JOB_DISPATCHED, /* worker->jobs */
     JOB_STARTED,    /* worker->jobs: the worker won the claim */
+    JOB_UNSHELVING, /* nothing; route->unshelving counts it. Ends when its entry is off the shelf */
     JOB_ENDED,      /* nothing: the result is in core->results and the job is freed at once */
     JOB_STATES
 };
@@ -61,20 +64,30 @@ enum job_flag {
     JOB_SETTLE = 8,        /* goes out with ttl 0: to ask the store, not to call */
     JOB_PROBE = 16,        /* the one probe of a half-open breaker */
     JOB_LOOK = 32,         /* a verify in FREE_BAND: goes out to be looked up, not to call */
-    JOB_LOOKED = 64        /* it was, and belongs to the route asked for: it waits for that */
+    JOB_LOOKED = 64,       /* it was, and belongs to the route asked for: it waits for that */
+    JOB_FORGOTTEN = 128    /* the store may have lost who started it: settled should it come back */
+};
+
+/* How a stored job will have ended once its entry is off the shelf. */
+struct ending {
+    struct wire_result result; /* its id is the job's */
+    uint32_t body_n;           /* bytes */
+    char body[];               /* of the result */
 };
 
 /* What few jobs have. */
 struct job_more {
     uint32_t waiter_count;                  /* used of clients */
     uint64_t clients[CORE_WAITERS_MAX - 1]; /* oldest first, younger than job->client */
-    struct route *asked; /* of a job that moved: the route asked for, which counts it in `away` */
-    uint8_t moves;       /* so far */
-    uint8_t moved;       /* enum result_code: why the core moved it here; RESULT_NONE: it did not */
-    uint8_t look_band;   /* JOB_LOOK: where it stood before */
+    struct route *asked;   /* of a job that moved: the route asked for, which counts it in `away` */
+    struct ending *ending; /* JOB_UNSHELVING, and JOB_STORING that is to end once kept; or NULL */
+    uint32_t ttl_ms;       /* stored and JOB_SETTLE: as it was accepted; 0: not known */
+    uint8_t moves;         /* so far */
+    uint8_t moved;     /* enum result_code: why the core moved it here; RESULT_NONE: it did not */
+    uint8_t look_band; /* JOB_LOOK: where it stood before */
 };
 
-/* One allocation a job: header, then id, trace and body. Ordered by size; 78 bytes of header. */
+/* One allocation a job: header, then id, trace and body. Ordered by size; 80 bytes of header. */
 struct job {
     uint64_t client;       /* first waiter, 0: nobody */
     struct job_more *more; /* or NULL */
@@ -96,6 +109,9 @@ struct job {
     uint8_t flags;         /* enum job_flag */
     uint8_t id_n;          /* bytes */
     uint8_t trace_n;       /* bytes */
+    uint8_t shelf;         /* that it stands on, or is being put on; 0: in memory only */
+    uint8_t pri : 4;       /* as submitted: for its entry on the shelf */
+    uint8_t told : 4;      /* STORING: bit by waiter, to be told when it is stored */
     char bytes[];          /* id, trace, body */
 };
 
@@ -190,6 +206,9 @@ struct route {
     uint32_t refilled;               /* when tokens was right */
     uint32_t run_ms;                 /* usual run time, smoothed */
     uint32_t delayed;                /* jobs */
+    uint32_t storing;                /* jobs STORING: they count as if they were queued */
+    uint32_t unshelving;             /* jobs UNSHELVING */
+    uint32_t shelved;                /* live jobs with a shelf, STORING ones too */
     uint32_t calls;                  /* jobs in flight that may call: what calls_at_once counts */
     uint32_t settling;               /* jobs in flight, or SETTLING, that only ask the store */
     uint32_t flows;                  /* that belong to it */
@@ -203,6 +222,8 @@ struct route {
     uint64_t moved_in;               /* counter */
     struct meter drain;              /* ends */
     uint64_t accepted;               /* counter */
+    uint64_t adopted;                /* counter */
+    uint64_t handed_over;            /* counter */
     uint64_t ended[JOB_ENDS];        /* counters */
     uint64_t redispatched;           /* counter */
 };
@@ -288,9 +309,18 @@ struct core {
     struct heap wakeups;      /* routes, by when time alone lets them go */
     uint32_t sweep;           /* when jobs in flight are looked at again */
 
+    uint8_t shelf;                    /* where new jobs go that are to be stored, 0: nowhere */
+    bool again[CORE_SHELVES_MAX + 1]; /* by shelf: core_shelf_again is on its way through it */
+    uint32_t storing;                 /* jobs STORING */
+    uint32_t unshelving;              /* jobs UNSHELVING */
+    uint32_t shelved;                 /* live jobs with a shelf, STORING ones too */
+    int64_t forgot_until_ms;          /* what was sent elsewhere before is settled until then */
+
     struct results results;   /* ended jobs */
     struct meter drain;       /* ends */
     uint64_t accepted;        /* counter */
+    uint64_t adopted;         /* counter */
+    uint64_t handed_over;     /* counter: forgotten, another broker has their shelf */
     uint64_t duplicates;      /* counter */
     uint64_t conflicts;       /* counter */
     uint64_t refused_full;    /* counter */
@@ -337,16 +367,22 @@ uint32_t job_size(size_t id_n, size_t trace_n, size_t body_n);
 /* In the index, in state NEW; the caller moves it on. */
 struct job *job_new(struct core *core, const struct wire_submit *s, struct slice body,
                     uint32_t hash, uint64_t fingerprint, struct lane *lane);
-void job_add_waiter(struct job *j, uint64_t client);
+/* told: to be told as soon as it is stored, for a job that is STORING. */
+void job_add_waiter(struct job *j, uint64_t client, bool told);
 /* Moves it from one home to another; asserts that the edge is legal. */
 void job_set_state(struct core *core, struct job *j, enum job_state to);
 /* The same, into another lane of the same tenant: QUEUED or DELAYED there. */
 void job_set_lane(struct core *core, struct job *j, struct lane *lane, enum job_state to);
 /* The part that few jobs have, made when there is none. */
 struct job_more *job_more(struct job *j);
-/* The only way out: keeps the result, answers all waiters once, frees the job. r: end and
- * code; the rest is filled in here. */
+/* The only way out, but for job_forget: keeps the result, answers all waiters once, frees the job.
+ * r: end and code; the rest is filled in here. A stored one's entry is taken off its shelf
+ * meanwhile: this is for ends to which whoever adopted the entry would come as well. */
 void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body);
+/* The same for ends that only this broker knows of: a stored job's is told once its entry is off
+ * the shelf. */
+void job_end_here(struct core *core, struct job *j, const struct wire_result *r, struct slice body);
+/* job_end for a passed deadline, job_end_here for all else. */
 void job_end_plain(struct core *core, struct job *j, enum job_end end, enum result_code code);
 /* Its time is over where it is: it expires or, if it may have started, is settled. */
 void job_out_of_time(struct core *core, struct job *j);
@@ -355,6 +391,13 @@ void job_settle(struct core *core, struct job *j);
 /* Its worker died, or lost it. */
 void job_take_back(struct core *core, struct job *j);
 void job_free(struct core *core, struct job *j);
+/* Its memory only. */
+void job_release(struct job *j);
+/* Calls effects.answer with the result that is kept in the job: its entry is off the shelf, or
+ * never came there. */
+void job_end_kept(struct core *core, struct job *j);
+/* Takes it out of the core without an end; its waiters are told so. */
+void job_forget(struct core *core, struct job *j, enum core_stored what);
 
 void job_list_push(struct core *core, struct job_list *l, struct job *j);
 void job_list_remove(struct core *core, struct job_list *l, struct job *j);
@@ -389,12 +432,45 @@ bool move_via(struct core *core, struct job *j, struct slice via, enum job_state
 /* A verify that was to be looked up is an ordinary job again. */
 void look_over(struct core *core, struct job *j, enum job_state to);
 
+/* ---- stored.c ---- */
+/* The job stands on that shelf from now on, or (0) on none. */
+void job_set_shelf(struct core *core, struct job *j, uint8_t shelf);
+/* A new job to the shelf: it is STORING. */
+void shelf_put(struct core *core, struct job *j, const struct wire_submit *s, struct slice body);
+/* Off the shelf. waits: core_unshelved will be called. */
+void shelf_remove(const struct core *core, const struct job *j, const struct wire_result *r,
+                  bool waits);
+/* The job has another place: a walk over the places may miss it now. */
+void shelf_place_changed(const struct core *core, const struct job *j, uint32_t before);
+/* Tells waiters of it: those who asked for that, or all. */
+void job_tell(const struct core *core, const struct job *j, bool all, enum core_stored what);
+/* Whether what may have been started elsewhere is settled: the store has just lost something. */
+static inline bool store_forgot(const struct core *core)
+{
+    return core->now_ms < core->forgot_until_ms;
+}
+/* A job whose start the store may have lost is settled: now; or should it come back, when others
+ * have it in hand. */
+void job_settle_forgotten(struct core *core, struct job *j);
+void job_forgotten(struct core *core, struct job *j);
+/* What an id stands for: a live job, a kept result, or nothing. core.c */
+struct found {
+    struct job *job;                   /* live */
+    const struct result_entry *result; /* ended */
+};
+struct found core_find(const struct core *core, struct slice id, uint32_t hash);
+/* The limits of the whole: CORE_QUEUED, CORE_FULL_TOTAL or CORE_FULL_BYTES. core.c */
+enum core_admit core_room(const struct core *core, const struct wire_submit *s, struct slice body);
+/* Of op, route and body. core.c */
+uint64_t fingerprint_of(const struct core *core, const struct wire_submit *s, struct slice body);
+
 /* ---- lane.c ---- */
 /* The band of a priority. */
 uint32_t band_of(uint8_t pri);
-/* The lane of this tenant, made when there is none. CORE_QUEUED, or the limit in the way. */
+/* The lane of this tenant, made when there is none. CORE_QUEUED, or the limit in the way. accepted:
+ * its job was accepted before, by another broker: the limit of tenants only. */
 enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint32_t band,
-                         struct lane **out);
+                         bool accepted, struct lane **out);
 /* The same for a job that was accepted before: no limit, and its tenant is alive. */
 struct lane *lane_beside(struct core *core, const struct job *j, struct route *route,
                          uint32_t band);
@@ -430,6 +506,11 @@ void route_refresh(struct core *core, struct route *route);
 static inline struct slice route_name_of(const struct route *r)
 {
     return slice_make(r->name, r->name_n);
+}
+/* Jobs that its limit counts: they wait, or will when they are stored. */
+static inline uint32_t route_backlog(const struct route *r)
+{
+    return r->waiting.count + r->delayed + r->storing;
 }
 /* No call begins here for longer than a turn: paused, breaker open, or its one probe is out. */
 bool route_shut(const struct core *core, const struct route *route);

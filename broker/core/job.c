@@ -1,16 +1,18 @@
 #include "broker/core/internal.h"
 
-enum { SLOTS_FIRST = 256 };
+enum { SLOTS_FIRST = 256, ENDS = 1 << JOB_UNSHELVING | 1 << JOB_ENDED };
 
 /* From a state, the states a job may go to. */
-static const uint8_t legal_edges[JOB_STATES] = {
-    [JOB_NEW] = 1 << JOB_DELAYED | 1 << JOB_QUEUED,
-    [JOB_DELAYED] = 1 << JOB_QUEUED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
-    [JOB_QUEUED] = 1 << JOB_DISPATCHED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
-    [JOB_SETTLING] = 1 << JOB_DISPATCHED | 1 << JOB_ENDED,
+static const uint16_t legal_edges[JOB_STATES] = {
+    [JOB_NEW] = 1 << JOB_STORING | 1 << JOB_DELAYED | 1 << JOB_QUEUED | 1 << JOB_SETTLING,
+    [JOB_STORING] = 1 << JOB_DELAYED | 1 << JOB_QUEUED | 1 << JOB_SETTLING | ENDS,
+    [JOB_DELAYED] = 1 << JOB_QUEUED | 1 << JOB_SETTLING | ENDS,
+    [JOB_QUEUED] = 1 << JOB_DISPATCHED | 1 << JOB_SETTLING | ENDS,
+    [JOB_SETTLING] = 1 << JOB_DISPATCHED | ENDS,
     [JOB_DISPATCHED] =
-        1 << JOB_STARTED | 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
-    [JOB_STARTED] = 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | 1 << JOB_ENDED,
+        1 << JOB_STARTED | 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | ENDS,
+    [JOB_STARTED] = 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | ENDS,
+    [JOB_UNSHELVING] = 1 << JOB_ENDED,
     [JOB_ENDED] = 0,
 };
 
@@ -86,6 +88,7 @@ struct job *job_new(struct core *core, const struct wire_submit *s, struct slice
         .flags = s->again ? JOB_MAYBE_STARTED : 0,
         .id_n = (uint8_t)s->id.n,
         .trace_n = (uint8_t)s->trace.n,
+        .pri = (uint8_t)(s->pri & 15),
     };
     char *at = j->bytes;
     put_bytes(&at, s->id);
@@ -108,6 +111,15 @@ struct job_more *job_more(struct job *j)
     return j->more;
 }
 
+void job_release(struct job *j)
+{
+    if (j->more != NULL) {
+        free(j->more->ending);
+        free(j->more);
+    }
+    free(j);
+}
+
 void job_free(struct core *core, struct job *j)
 {
     struct route *asked = j->more != NULL ? j->more->asked : NULL;
@@ -116,36 +128,47 @@ void job_free(struct core *core, struct job *j)
     if (j->slot != NO_JOB) {
         slot_release(core, j->slot);
     }
+    if (j->shelf != 0) {
+        job_set_shelf(core, j, 0);
+    }
     flow_job_gone(core, j->lane->flow);
-    free(j->more);
-    free(j);
+    job_release(j);
     if (asked != NULL) {
         asked->away--;
         route_reap(core, asked);
     }
 }
 
-void job_add_waiter(struct job *j, uint64_t client)
+static void tell_later(struct job *j, uint32_t waiter, bool told)
+{
+    j->told = (uint8_t)((j->told | (unsigned)told << waiter) & 15);
+}
+
+void job_add_waiter(struct job *j, uint64_t client, bool told)
 {
     if (client == 0) { /* nobody */
         return;
     }
     if (j->client == 0 || j->client == client) {
         j->client = client;
+        tell_later(j, 0, told);
         return;
     }
     struct job_more *w = job_more(j);
     for (uint32_t i = 0; i < w->waiter_count; i++) {
         if (w->clients[i] == client) {
+            tell_later(j, i + 1, told);
             return;
         }
     }
     if (w->waiter_count == ARRAY_LEN(w->clients)) {
         j->client = w->clients[0];
+        j->told = (uint8_t)(j->told >> 1 & 7);
         w->waiter_count--;
         memmove(w->clients, w->clients + 1, w->waiter_count * sizeof(w->clients[0]));
     }
     w->clients[w->waiter_count++] = client;
+    tell_later(j, w->waiter_count, told);
 }
 
 /* ---- homes ----------------------------------------------------------------------------------- */
@@ -241,6 +264,15 @@ static void leave(struct core *core, struct job *j)
 {
     struct route *r = job_route(j);
     switch ((enum job_state)j->state) {
+    case JOB_STORING:
+        core->storing--;
+        r->storing--;
+        j->lane->flow->waiting--;
+        break;
+    case JOB_UNSHELVING:
+        core->unshelving--;
+        r->unshelving--;
+        break;
     case JOB_DELAYED:
         r->delayed--;
         j->lane->flow->waiting--;
@@ -272,6 +304,15 @@ static void enter(struct core *core, struct job *j)
 {
     struct route *r = job_route(j);
     switch ((enum job_state)j->state) {
+    case JOB_STORING:
+        core->storing++;
+        r->storing++;
+        j->lane->flow->waiting++;
+        break;
+    case JOB_UNSHELVING:
+        core->unshelving++;
+        r->unshelving++;
+        break;
     case JOB_DELAYED:
         r->delayed++;
         j->lane->flow->waiting++;
@@ -307,6 +348,17 @@ static void enter(struct core *core, struct job *j)
     }
 }
 
+/* A hole in the heap that it left keeps its place: another one. */
+static void place_again(struct core *core, struct job *j, uint32_t before)
+{
+    j->slot = slot_take(core);
+    core->slots[j->slot] = j;
+    index_replace(&core->ids, j->hash, before, j->slot);
+    if (j->shelf != 0) {
+        shelf_place_changed(core, j, before);
+    }
+}
+
 void job_set_state(struct core *core, struct job *j, enum job_state to)
 {
     must((legal_edges[j->state] & 1 << to) != 0);
@@ -314,8 +366,11 @@ void job_set_state(struct core *core, struct job *j, enum job_state to)
         j->state = JOB_STARTED;
         return;
     }
+    uint32_t slot = j->slot;
     leave(core, j);
-    must(to == JOB_ENDED || j->slot != NO_JOB);
+    if (to != JOB_ENDED && j->slot == NO_JOB) {
+        place_again(core, j, slot);
+    }
     j->state = (uint8_t)to;
     enter(core, j);
     route_refresh(core, job_route(j));
@@ -329,12 +384,12 @@ void job_set_lane(struct core *core, struct job *j, struct lane *lane, enum job_
     struct flow *before = j->lane->flow;
     uint32_t slot = j->slot;
     leave(core, j);
-    if (j->slot == NO_JOB) { /* a hole in the heap that it left keeps the old one */
-        j->slot = slot_take(core);
-        core->slots[j->slot] = j;
-        index_replace(&core->ids, j->hash, slot, j->slot);
+    if (j->slot == NO_JOB) {
+        place_again(core, j, slot);
     }
     flow_job_added(core, lane->flow);
+    before->route->shelved -= j->shelf != 0;
+    lane->flow->route->shelved += j->shelf != 0;
     j->lane = lane;
     j->state = (uint8_t)to;
     enter(core, j);
@@ -364,9 +419,10 @@ static bool is_forgotten(const struct job *j)
            (j->more == NULL || j->more->waiter_count == 0);
 }
 
-void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body)
+/* What a job's result says beside end and code. */
+static struct wire_result whole_result(const struct core *core, const struct job *j,
+                                       const struct wire_result *r)
 {
-    struct route *route = job_route(j);
     bool in_flight = j->state == JOB_DISPATCHED || j->state == JOB_STARTED;
     struct wire_result full = *r;
     full.id = job_id(j);
@@ -374,32 +430,95 @@ void job_end(struct core *core, struct job *j, const struct wire_result *r, stru
     full.run_ms = in_flight ? core->now - j->at : 0;
     full.attempts = j->dispatches;
     full.trace_id = (struct slice){NULL, 0}; /* between worker and broker only */
-    if (full.code == RESULT_CONFLICT || is_forgotten(j)) {
+    return full;
+}
+
+static void end(struct core *core, struct job *j, const struct wire_result *full, struct slice body)
+{
+    struct route *route = job_route(j);
+    if (full->code == RESULT_CONFLICT || is_forgotten(j)) {
         /* A conflict: the id is another job's, its result is not ours to keep. */
         index_remove(&core->ids, j->hash, j->slot);
     } else {
         uint32_t slot = j->slot;
-        uint32_t ref = results_put(core, j, &full, body);
+        uint32_t ref = results_put(core, j, full, body);
         index_replace(&core->ids, j->hash, slot, ref);
     }
-    route->ended[full.end]++;
-    core->ended[full.end]++;
+    route->ended[full->end]++;
+    core->ended[full->end]++;
     meter_count(core, &route->drain);
     meter_count(core, &core->drain);
     job_set_state(core, j, JOB_ENDED);
-    answer_all(core, j, &full, body);
+    answer_all(core, j, full, body);
     job_free(core, j);
 }
 
-void job_end_plain(struct core *core, struct job *j, enum job_end end, enum result_code code)
+static void keep_ending(struct job *j, const struct wire_result *full, struct slice body)
 {
-    struct wire_result r = {.end = end, .code = code};
-    job_end(core, j, &r, (struct slice){NULL, 0});
+    struct job_more *more = job_more(j);
+    struct ending *e = xmalloc(sizeof(*e) + body.n);
+    e->result = *full;
+    e->body_n = (uint32_t)body.n;
+    if (body.n > 0) {
+        memcpy(e->body, body.p, body.n);
+    }
+    free(more->ending);
+    more->ending = e;
+}
+
+void job_end(struct core *core, struct job *j, const struct wire_result *r, struct slice body)
+{
+    struct wire_result full = whole_result(core, j, r);
+    if (j->shelf != 0 && (j->state == JOB_STORING || j->state == JOB_UNSHELVING)) {
+        keep_ending(j, &full, body); /* its name is still in use: the store's answer comes first */
+        return;
+    }
+    if (j->shelf != 0) {
+        shelf_remove(core, j, &full, false);
+    }
+    end(core, j, &full, body);
+}
+
+void job_end_here(struct core *core, struct job *j, const struct wire_result *r, struct slice body)
+{
+    if (j->shelf == 0 || j->state == JOB_STORING || j->state == JOB_UNSHELVING) {
+        job_end(core, j, r, body);
+        return;
+    }
+    struct wire_result full = whole_result(core, j, r);
+    keep_ending(j, &full, body);
+    job_set_state(core, j, JOB_UNSHELVING);
+    shelf_remove(core, j, &full, true);
+}
+
+void job_end_kept(struct core *core, struct job *j)
+{
+    struct ending *e = j->more->ending;
+    j->more->ending = NULL;
+    end(core, j, &e->result, slice_make(e->body, e->body_n));
+    free(e);
+}
+
+void job_end_plain(struct core *core, struct job *j, enum job_end how, enum result_code code)
+{
+    struct wire_result r = {.end = how, .code = code};
+    (how == JOB_END_EXPIRED ? job_end : job_end_here)(core, j, &r, (struct slice){NULL, 0});
+}
+
+void job_forget(struct core *core, struct job *j, enum core_stored what)
+{
+    index_remove(&core->ids, j->hash, j->slot);
+    job_set_state(core, j, JOB_ENDED);
+    job_tell(core, j, true, what);
+    job_free(core, j);
 }
 
 void job_settle(struct core *core, struct job *j)
 {
     if ((j->flags & JOB_SETTLE) == 0) {
+        if (j->shelf != 0) {
+            job_more(j)->ttl_ms = j->deadline - j->accepted;
+        }
         j->deadline = core->now + SETTLE_MS;
     }
     job_set_state(core, j, JOB_SETTLING);
@@ -431,6 +550,8 @@ void job_take_back(struct core *core, struct job *j)
         job_end_plain(core, j, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
     } else if ((j->flags & JOB_SETTLE) != 0 && late) {
         job_end_plain(core, j, JOB_END_UNKNOWN, RESULT_OUTCOME_UNKNOWN);
+    } else if ((j->flags & JOB_FORGOTTEN) != 0) {
+        job_settle_forgotten(core, j);
     } else if (late || (j->flags & (JOB_SETTLE | JOB_WAS_STARTED)) != 0) {
         job_settle(core, j);
     } else {

@@ -190,7 +190,7 @@ void flows_forget_route(struct core *core, const struct route *route)
 /* ---- lanes ----------------------------------------------------------------------------------- */
 
 enum core_admit lane_for(struct core *core, struct route *route, struct slice tenant, uint32_t band,
-                         struct lane **out)
+                         bool accepted, struct lane **out)
 {
     struct tenant *t = tenant_for(core, tenant);
     if (t == NULL) {
@@ -200,7 +200,7 @@ enum core_admit lane_for(struct core *core, struct route *route, struct slice te
     struct flow *f = flow_find(core, route, t, pair);
     if (f == NULL) {
         f = flow_add(core, route, t, pair);
-    } else if (f->waiting >= core->limits.tenant_jobs_max) {
+    } else if (!accepted && f->waiting >= core->limits.tenant_jobs_max) {
         return CORE_FULL_TENANT;
     }
     *out = &f->lanes[band];

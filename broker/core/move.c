@@ -17,7 +17,7 @@ static bool has_moves_left(const struct job *j)
 
 static bool has_room(const struct core *core, const struct route *r)
 {
-    return r->waiting.count + r->delayed < core->limits.route_jobs_max;
+    return route_backlog(r) < core->limits.route_jobs_max;
 }
 
 /* Where to go from the lane it is in: the next of its own route's list that is known, takes calls

@@ -26,6 +26,10 @@ static uint32_t purge_job(struct core *core, const struct core_purge *p, struct 
     if (!is_meant(p, j)) {
         return 1;
     }
+    if (j->state == JOB_STORING || j->state == JOB_UNSHELVING) {
+        sum->pending++;
+        return 1;
+    }
     if (!certainly_waits(j)) {
         sum->kept++;
         return 1;

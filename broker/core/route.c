@@ -60,7 +60,7 @@ static void route_free(struct core *core, struct route *r)
 void route_reap(struct core *core, struct route *r)
 {
     if (!r->policy.known && r->waiting.count == 0 && r->delayed == 0 && r->calls == 0 &&
-        r->settling == 0 && r->away == 0) {
+        r->settling == 0 && r->storing == 0 && r->unshelving == 0 && r->away == 0) {
         route_free(core, r);
     }
 }

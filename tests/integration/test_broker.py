@@ -117,10 +117,11 @@ def test_ack_queued_comes_first(client, worker):
     assert client.one()[0] == "R"
 
 
-def test_ack_stored_is_not_supported(client):
+def test_without_a_store_nothing_is_stored(client):
     client.submit(fresh(), ack="stored")
     verb, envelope, _ = client.one()
-    assert verb == "N" and envelope["error"] == "not_supported" and "ack" in envelope["detail"]
+    assert verb == "N" and envelope["error"] == "store_unavailable"
+    assert envelope["retry_after_ms"] > 0
 
 
 def test_ping_and_info(client, worker):

@@ -39,15 +39,42 @@ struct rig_answer {
     struct wire_result result; /* its slices have ended: not to be read */
 };
 
+/* What went to a shelf or off it. */
+struct rig_shelved {
+    bool put;              /* or taken off */
+    uint32_t shelf;        /* which */
+    uint32_t job;          /* name for core_shelved, core_unshelved */
+    char id[RIG_TEXT_MAX]; /* job */
+    char route[RIG_TEXT_MAX];
+    char tenant[RIG_TEXT_MAX];
+    char body[RIG_TEXT_MAX];
+    uint8_t pri;
+    uint32_t ttl_ms;
+    uint32_t delay_ms;
+    bool dead;             /* taken off: for a person to see */
+    bool ended;            /* taken off: with a result */
+    enum result_code code; /* … its code */
+};
+
+struct rig_told {
+    uint64_t client;       /* who was told */
+    char id[RIG_TEXT_MAX]; /* of the job */
+    enum core_stored what; /* what of it */
+};
+
 struct rig {
-    struct core *core;                         /* under test */
-    struct core_limits limits;                 /* as made */
-    int64_t now;                               /* the core's clock, ms */
-    uint32_t sent_n;                           /* used of sent */
-    uint32_t answer_n;                         /* used of answers */
-    struct rig_sent sent[RIG_EVENTS_MAX];      /* dispatches in order */
-    struct rig_answer answers[RIG_EVENTS_MAX]; /* answers in order */
-    uint64_t credit;                           /* of worker 1 */
+    struct core *core;                          /* under test */
+    struct core_limits limits;                  /* as made */
+    int64_t now;                                /* the core's clock, ms */
+    uint32_t sent_n;                            /* used of sent */
+    uint32_t answer_n;                          /* used of answers */
+    struct rig_sent sent[RIG_EVENTS_MAX];       /* dispatches in order */
+    struct rig_answer answers[RIG_EVENTS_MAX];  /* answers in order */
+    uint32_t shelved_n;                         /* used of shelved */
+    uint32_t told_n;                            /* used of told */
+    struct rig_shelved shelved[RIG_EVENTS_MAX]; /* puts and removals in order */
+    struct rig_told told[RIG_EVENTS_MAX];       /* words about them in order */
+    uint64_t credit;                            /* of worker 1 */
 };
 
 static inline void rig_copy(char *to, struct slice s)
@@ -89,6 +116,46 @@ static inline void rig_on_answer(void *context, uint64_t client, const struct wi
     rig_copy(a->body, body);
 }
 
+static inline struct rig_shelved *rig_add_shelved(struct rig *g, uint32_t shelf, uint32_t job,
+                                                  const struct wire_submit *s, struct slice body)
+{
+    must(g->shelved_n < RIG_EVENTS_MAX);
+    struct rig_shelved *e = &g->shelved[g->shelved_n++];
+    *e = (struct rig_shelved){
+        .shelf = shelf, .job = job, .pri = s->pri, .ttl_ms = s->ttl_ms, .delay_ms = s->delay_ms};
+    rig_copy(e->id, s->id);
+    rig_copy(e->route, s->route);
+    rig_copy(e->tenant, s->tenant);
+    rig_copy(e->body, body);
+    return e;
+}
+
+static inline void rig_on_shelve(void *context, uint32_t shelf, uint32_t job,
+                                 const struct wire_submit *s, struct slice body)
+{
+    rig_add_shelved(context, shelf, job, s, body)->put = true;
+}
+
+static inline void rig_on_unshelve(void *context, uint32_t shelf, uint32_t job,
+                                   const struct wire_submit *s, struct slice body,
+                                   const struct wire_result *result, bool dead)
+{
+    struct rig_shelved *e = rig_add_shelved(context, shelf, job, s, body);
+    e->dead = dead;
+    e->ended = result != NULL;
+    e->code = result != NULL ? result->code : RESULT_NONE;
+}
+
+static inline void rig_on_stored(void *context, uint64_t client, struct slice id,
+                                 enum core_stored what)
+{
+    struct rig *g = context;
+    must(g->told_n < RIG_EVENTS_MAX);
+    struct rig_told *t = &g->told[g->told_n++];
+    *t = (struct rig_told){.client = client, .what = what};
+    rig_copy(t->id, id);
+}
+
 static inline struct core_limits rig_limits(void)
 {
     return (struct core_limits){
@@ -118,8 +185,12 @@ static inline void rig_start(struct rig *g, struct core_limits limits)
     memset(g, 0, sizeof(*g));
     g->limits = limits;
     g->now = 1000000;
-    struct core_effects effects = {
-        .context = g, .dispatch = rig_on_dispatch, .answer = rig_on_answer};
+    struct core_effects effects = {.context = g,
+                                   .dispatch = rig_on_dispatch,
+                                   .answer = rig_on_answer,
+                                   .shelve = rig_on_shelve,
+                                   .unshelve = rig_on_unshelve,
+                                   .stored = rig_on_stored};
     g->core = core_new(&limits, &effects, g->now);
     assert_true(rig_policy(g, "r", (struct core_route_policy){.known = true}));
     core_worker_joined(g->core, 1, g->now);
