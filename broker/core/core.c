@@ -317,6 +317,22 @@ enum core_state core_cancel(struct core *core, struct slice id, uint64_t client,
     return CORE_STATE_ENDED;
 }
 
+bool core_whose(struct core *core, struct slice id, int64_t now_ms, struct slice *route,
+                struct slice *tenant)
+{
+    core_tick(core, now_ms);
+    struct found found = find_id(core, id);
+    if (found.job != NULL) {
+        const struct route *asked = job_asked(found.job);
+        const struct tenant *whose = found.job->lane->flow->tenant;
+        *route = slice_make(asked->name, asked->name_n);
+        *tenant = slice_make(whose->name, whose->name_n);
+    } else if (found.result != NULL) {
+        results_whose(found.result, route, tenant);
+    }
+    return found.job != NULL || found.result != NULL;
+}
+
 /* ---- reports of workers ---------------------------------------------------------------------- */
 
 /* The live job of this id, if it is this worker's and of this attempt. */

@@ -227,6 +227,11 @@ MUST_CHECK bool core_shelf_again(struct core *core, uint32_t shelf, uint32_t *at
 enum { CORE_FORGOT_MS = 30 * 1000 };
 void core_store_forgot(struct core *core, int64_t now_ms);
 
+/* The route that was asked for and the tenant, of a live job or a kept result; the slices live
+ * until the core is called again. False: no such id. */
+MUST_CHECK bool core_whose(struct core *core, struct slice id, int64_t now_ms, struct slice *route,
+                           struct slice *tenant);
+
 /* Workers. `worker` is a small handle chosen by the shell, < workers_max, free to reuse after gone.
  */
 void core_worker_joined(struct core *core, uint32_t worker, int64_t now_ms);

@@ -249,7 +249,9 @@ struct result_entry {
     uint8_t end;          /* enum job_end */
     uint8_t code;         /* enum result_code */
     uint8_t id_n;         /* bytes */
-    char text[];          /* id, body */
+    uint8_t route_n;      /* bytes */
+    uint8_t tenant_n;     /* bytes */
+    char text[];          /* id, body, route that was asked for, tenant */
 };
 
 struct result_chunk; /* results.c */
@@ -561,6 +563,8 @@ static inline struct slice result_id(const struct result_entry *e)
 {
     return slice_make(e->text, e->id_n);
 }
+/* Slices into the entry. */
+void results_whose(const struct result_entry *e, struct slice *route, struct slice *tenant);
 void results_answer(const struct core *core, const struct result_entry *e, uint64_t client);
 /* Evicts what is older than result_ttl_ms. */
 void results_expire(struct core *core);

@@ -5,7 +5,8 @@ enum {
     UNIT_BYTES = 8,   /* of offsets in references */
     OFFSET_BITS = 15, /* CHUNK_BYTES / UNIT_BYTES */
     CHUNKS_MAX = 1 << (31 - OFFSET_BITS),
-    ENTRY_BYTES_MAX = WIRE_BODY_BYTES_MAX + WIRE_ID_BYTES_MAX + 64
+    NAMES_BYTES_MAX = WIRE_ROUTE_BYTES_MAX + WIRE_TENANT_BYTES_MAX,
+    ENTRY_BYTES_MAX = WIRE_BODY_BYTES_MAX + WIRE_ID_BYTES_MAX + NAMES_BYTES_MAX + 64
 };
 
 struct result_chunk {
@@ -116,6 +117,14 @@ static struct result_chunk *head_with_room(struct core *core, uint32_t bytes)
     return *c;
 }
 
+static char *put_bytes(char *at, const char *bytes, size_t n)
+{
+    if (n > 0) {
+        memcpy(at, bytes, n);
+    }
+    return at + n;
+}
+
 uint32_t results_put(struct core *core, const struct job *j, const struct wire_result *r,
                      struct slice body)
 {
@@ -123,7 +132,10 @@ uint32_t results_put(struct core *core, const struct job *j, const struct wire_r
     if (body.n > WIRE_BODY_BYTES_MAX) { /* the shell would not pass it on either */
         body.n = 0;
     }
-    size_t exact = offsetof(struct result_entry, text) + r->id.n + body.n;
+    const struct route *route = job_asked(j);
+    const struct tenant *tenant = j->lane->flow->tenant;
+    size_t exact =
+        offsetof(struct result_entry, text) + r->id.n + body.n + route->name_n + tenant->name_n;
     uint32_t bytes = (uint32_t)(exact + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES;
     must(bytes <= ENTRY_BYTES_MAX);
     while (rs->count > 0 && (rs->count >= core->limits.results_max ||
@@ -145,15 +157,24 @@ uint32_t results_put(struct core *core, const struct job *j, const struct wire_r
         .end = (uint8_t)r->end,
         .code = (uint8_t)r->code,
         .id_n = (uint8_t)r->id.n,
+        .route_n = (uint8_t)route->name_n,
+        .tenant_n = (uint8_t)tenant->name_n,
     };
-    memcpy(e->text, r->id.p, r->id.n);
-    if (body.n > 0) {
-        memcpy(e->text + r->id.n, body.p, body.n);
-    }
+    char *at = put_bytes(e->text, r->id.p, r->id.n);
+    at = put_bytes(at, body.p, body.n);
+    at = put_bytes(at, route->name, route->name_n);
+    (void)put_bytes(at, tenant->name, tenant->name_n);
     c->used += bytes;
     rs->count++;
     rs->bytes += bytes;
     return ref_of(rs, rs->head, offset);
+}
+
+void results_whose(const struct result_entry *e, struct slice *route, struct slice *tenant)
+{
+    const char *at = e->text + e->id_n + e->body_n;
+    *route = slice_make(at, e->route_n);
+    *tenant = slice_make(at + e->route_n, e->tenant_n);
 }
 
 void results_answer(const struct core *core, const struct result_entry *e, uint64_t client)
