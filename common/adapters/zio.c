@@ -3,7 +3,7 @@
 #include <errno.h>
 
 struct zio {
-    struct zio_options o;   /* as given; address is not ours after zio_new */
+    struct zio_options o;   /* as given; address and curve are not ours after zio_new */
     void *socket;           /* the ZeroMQ socket, owned */
     struct event *readable; /* ZMQ_FD has news */
     struct event *check;    /* something was sent: is there still something to read? */
@@ -101,6 +101,40 @@ static bool take_one(struct zio *z)
     return true;
 }
 
+/* The same of a socket by frames. */
+static bool take_frames(struct zio *z)
+{
+    zmq_msg_t messages[ZIO_FRAMES_MAX];
+    struct slice frames[ZIO_FRAMES_MAX];
+    size_t count = 0;
+    bool more = true;
+    bool any = false;
+    while (more && count < ZIO_FRAMES_MAX) {
+        must(zmq_msg_init(&messages[count]) == 0);
+        more = receive(z, &messages[count]);
+        any = any || more;
+        if (!any) {
+            (void)zmq_msg_close(&messages[count]);
+            return false;
+        }
+        frames[count] = frame_slice(&messages[count]);
+        more = more && more_follows(&messages[count++]);
+    }
+    if (more) {
+        drop_rest(z);
+    }
+    z->o.on_frames(z->o.context, frames, count);
+    for (size_t i = 0; i < count; i++) {
+        (void)zmq_msg_close(&messages[i]);
+    }
+    return true;
+}
+
+static bool by_frames(const struct zio *z)
+{
+    return z->o.kind == ZIO_REP || z->o.kind == ZIO_PAIR;
+}
+
 static void zio_turn(struct zio *z)
 {
     if (z->paused) {
@@ -110,7 +144,7 @@ static void zio_turn(struct zio *z)
     int taken = 0;
     bool empty = false;
     while (taken < z->o.receive_max && !z->paused && !empty) {
-        empty = !take_one(z);
+        empty = !(by_frames(z) ? take_frames(z) : take_one(z));
         taken += empty ? 0 : 1;
     }
     z->unseen = z->unseen && !empty;
@@ -157,6 +191,29 @@ static bool set_options(void *socket, const struct zio_options *o)
            (o->kind != ZIO_ROUTER || set_int(socket, ZMQ_ROUTER_MANDATORY, 1));
 }
 
+static bool set_text(void *socket, int option, const char *text)
+{
+    return zmq_setsockopt(socket, option, text, strlen(text)) == 0;
+}
+
+/* With an empty domain, and without an authenticator, ZeroMQ would let everybody in. */
+static bool set_curve(void *socket, const struct zio_options *o)
+{
+    const struct zio_curve *c = o->curve;
+    if (c == NULL) {
+        return true;
+    }
+    bool ok = set_text(socket, ZMQ_CURVE_PUBLICKEY, c->public_key) &&
+              set_text(socket, ZMQ_CURVE_SECRETKEY, c->secret_key) &&
+              set_int(socket, ZMQ_HANDSHAKE_IVL, ZIO_HANDSHAKE_MS);
+    if (!o->bind) {
+        return ok && set_text(socket, ZMQ_CURVE_SERVERKEY, c->server_key);
+    }
+    must(c->domain != NULL && c->domain[0] != '\0');
+    return ok && set_int(socket, ZMQ_CURVE_SERVER, 1) &&
+           set_text(socket, ZMQ_ZAP_DOMAIN, c->domain);
+}
+
 static const char *error_text(int code)
 {
     switch (code) {
@@ -175,12 +232,16 @@ static const char *error_text(int code)
 
 static void *open_socket(void *zmq_context, const struct zio_options *o, const char **error)
 {
-    void *socket = zmq_socket(zmq_context, o->kind == ZIO_ROUTER ? ZMQ_ROUTER : ZMQ_DEALER);
+    static const int types[] = {[ZIO_ROUTER] = ZMQ_ROUTER,
+                                [ZIO_DEALER] = ZMQ_DEALER,
+                                [ZIO_REP] = ZMQ_REP,
+                                [ZIO_PAIR] = ZMQ_PAIR};
+    void *socket = zmq_socket(zmq_context, types[o->kind]);
     if (socket == NULL) {
         *error = error_text(errno);
         return NULL;
     }
-    if (!set_options(socket, o) ||
+    if (!set_options(socket, o) || !set_curve(socket, o) ||
         (o->bind ? zmq_bind(socket, o->address) : zmq_connect(socket, o->address)) != 0) {
         *error = error_text(errno);
         (void)zmq_close(socket);
@@ -199,6 +260,7 @@ struct zio *zio_new(struct event_base *base, void *zmq_context, const struct zio
     struct zio *z = xcalloc(1, sizeof(*z));
     z->o = *o;
     z->o.address = NULL;
+    z->o.curve = NULL;
     z->o.receive_max = o->receive_max > 0 ? o->receive_max : ZIO_RECEIVE_MAX;
     z->socket = socket;
     must(zmq_msg_init(&z->peer) == 0);
@@ -276,6 +338,29 @@ enum zio_sent zio_send(struct zio *z, struct slice payload)
     must(z->o.kind == ZIO_DEALER);
     sent_something(z);
     return send_frame(z, payload, 0);
+}
+
+enum zio_sent zio_send_frames(struct zio *z, const struct slice *frames, size_t count)
+{
+    must(by_frames(z));
+    enum zio_sent sent = ZIO_SENT;
+    sent_something(z);
+    for (size_t i = 0; i < count && sent == ZIO_SENT; i++) {
+        sent = send_frame(z, frames[i], i + 1 < count ? ZMQ_SNDMORE : 0);
+    }
+    return sent;
+}
+
+struct zio_sender zio_sender(struct zio *z)
+{
+    return (struct zio_sender){.user = zmq_msg_gets(&z->payload, "User-Id"),
+                               .host = zmq_msg_gets(&z->payload, "Peer-Address"),
+                               .fd = zmq_msg_get(&z->payload, ZMQ_SRCFD)};
+}
+
+bool zio_monitor(struct zio *z, const char *address, int events)
+{
+    return zmq_socket_monitor(z->socket, address, events) == 0;
 }
 
 void zio_pause(struct zio *z, bool paused)

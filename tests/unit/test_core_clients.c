@@ -346,6 +346,25 @@ static void a_live_job_may_be_said_to_have_been_elsewhere(void **state)
     assert_int_equal(core_cancel(g->core, SLICE("j"), 7, g->now), CORE_STATE_STARTED);
 }
 
+/* By the route that was asked for, live or ended. */
+static void an_id_tells_whose_it_is(void **state)
+{
+    struct rig *g = *state;
+    struct wire_submit s = rig_job("j");
+    struct slice route, tenant;
+    s.tenant = SLICE("acme");
+    rig_put(g, s);
+    assert_true(core_whose(g->core, s.id, g->now, &route, &tenant));
+    assert_true(slice_eq(route, s.route) && slice_is(tenant, "acme"));
+    rig_credit(g, 1);
+    rig_step(g);
+    assert_true(rig_done(g, "j"));
+    assert_int_equal(core_get(g->core, s.id, 9, g->now), CORE_STATE_ENDED);
+    assert_true(core_whose(g->core, s.id, g->now, &route, &tenant));
+    assert_true(slice_eq(route, s.route) && slice_is(tenant, "acme"));
+    assert_false(core_whose(g->core, SLICE("k"), g->now, &route, &tenant));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +382,7 @@ int main(void)
         RIG_TEST(what_another_broker_had_is_settled_and_not_cancelled),
         RIG_TEST(what_another_broker_had_is_sent_in_time),
         RIG_TEST(a_live_job_may_be_said_to_have_been_elsewhere),
+        RIG_TEST(an_id_tells_whose_it_is),
         RIG_TEST(kept_results_have_a_number),
         cmocka_unit_test(kept_results_have_bytes),
         RIG_TEST(kept_results_have_an_age),
