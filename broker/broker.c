@@ -8,9 +8,11 @@
 #include "broker/clients.h"
 #include "broker/http.h"
 #include "broker/outbox.h"
+#include "broker/peers.h"
 #include "broker/pool.h"
 #include "broker/report.h"
 #include "broker/routes.h"
+#include "broker/self.h"
 #include "broker/timeline.h"
 #include "common/base/clock.h"
 #include "common/adapters/store_access.h"
@@ -33,7 +35,9 @@ struct broker {
     struct pool *pool;
     struct store *store; /* Redis: records and time-lines; the broker works without it */
     struct routes *routes;
-    struct outbox *outbox; /* feeds callbacks that are due */
+    struct outbox *outbox;   /* feeds callbacks that are due */
+    struct broker_line self; /* what others are told about us */
+    struct peers *peers;     /* the other brokers */
     struct http *http;
     struct event *turn;             /* the end of a turn */
     struct event *wake;             /* timer: the core asked for it */
@@ -185,6 +189,17 @@ static void on_store_state(void *context, bool up)
     }
 }
 
+static void on_peers(void *context, const struct broker_line *live, size_t live_count,
+                     const char (*died)[BROKER_TOKEN_BYTES + 1], size_t died_count)
+{
+    const struct broker *b = context;
+    (void)live;
+    (void)live_count;
+    for (size_t i = 0; i < died_count; i++) { /* nothing of it is left to be seen to */
+        peers_buried(b->peers, died[i]);
+    }
+}
+
 /* ---- letting clients in ---------------------------------------------------------------------- */
 
 /* Not before the first records: a broker that was just restarted would call every route unknown.
@@ -195,7 +210,14 @@ static void let_in(struct broker *b)
     if (b->open) {
         return;
     }
+    const struct peers_options peers = {.base = b->base,
+                                        .store = b->store,
+                                        .prefix = c->redis_prefix,
+                                        .own = &b->self,
+                                        .on_look = on_peers,
+                                        .context = b};
     b->open = true;
+    b->peers = peers_new(&peers); /* both sockets are bound: whoever finds us can connect */
     must(event_del(b->open_late) == 0);
     clients_open(b->clients);
     log_info("ready", "clients", c->broker_clients, "workers", c->broker_workers, "metrics",
@@ -250,6 +272,9 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     b->draining = true;
     clients_drain(b->clients);
     outbox_drain(b->outbox);
+    if (b->peers != NULL) {
+        peers_leave(b->peers);
+    }
     must(event_add(b->drain_over, &bound) == 0);
     want_turn(b);
 }
@@ -400,6 +425,7 @@ struct broker *broker_new(const struct config *config, char error[512])
     b->config = config;
     b->started_ms = clock_mono_ms();
     b->wake_ms = INT64_MAX;
+    self_line(config, &b->self);
     (void)signal(SIGPIPE, SIG_IGN);
     open_loop(b);
     b->zmq = zmq_ctx_new();
@@ -418,6 +444,10 @@ int broker_run(struct broker *b)
     const struct timeval at_once = {0, 0}, patience = {BROKER_OPEN_MS / 1000, 0};
     must(event_add(b->open_late, routes_known(b) ? &at_once : &patience) == 0);
     must(event_base_loop(b->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
+    peers_destroy(&b->peers);
+    brokers_leave(b->store, b->config->redis_prefix, b->self.token);
+    must(event_base_loop(b->base, EVLOOP_NONBLOCK) >=
+         0); /* that leaves, an answer is not awaited */
     return b->cut_short ? 1 : 0;
 }
 
@@ -439,6 +469,7 @@ void broker_destroy(struct broker **broker)
     clients_destroy(&b->clients);
     pool_destroy(&b->pool);
     outbox_destroy(&b->outbox);
+    peers_destroy(&b->peers);
     routes_destroy(&b->routes);
     store_destroy(&b->store);
     core_destroy(&b->core);
