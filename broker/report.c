@@ -109,10 +109,15 @@ static void put_core(struct buf *out, const struct core_stats *s)
     metrics_value(out, METRIC_BROKER_JOBS, s->queued, SLICE("queued"));
     metrics_value(out, METRIC_BROKER_JOBS, s->delayed, SLICE("delayed"));
     metrics_value(out, METRIC_BROKER_JOBS, s->in_flight, SLICE("in_flight"));
+    metrics_value(out, METRIC_BROKER_JOBS, s->storing, SLICE("storing"));
+    metrics_value(out, METRIC_BROKER_JOBS, s->unshelving, SLICE("unshelving"));
+    put_one(out, METRIC_BROKER_STORED, (double)s->stored);
     put_one(out, METRIC_BROKER_OLDEST_SECONDS, seconds(s->oldest_ms));
     put_one(out, METRIC_BROKER_BYTES, (double)s->bytes);
     put_one(out, METRIC_BROKER_RESULTS_KEPT, (double)s->results_kept);
     put_one(out, METRIC_BROKER_ACCEPTED, (double)s->accepted);
+    put_one(out, METRIC_BROKER_ADOPTED, (double)s->adopted);
+    put_one(out, METRIC_BROKER_HANDED_OVER, (double)s->handed_over);
     put_one(out, METRIC_BROKER_DUPLICATES, (double)s->duplicates);
     put_one(out, METRIC_BROKER_CONFLICTS, (double)s->conflicts);
     put_one(out, METRIC_BROKER_REFUSED_FULL, (double)s->refused_full);
@@ -149,6 +154,8 @@ static void put_route(struct buf *out, enum metric m, const struct core_route_st
         metrics_value(out, m, s->queued, s->name, SLICE("queued"));
         metrics_value(out, m, s->delayed, s->name, SLICE("delayed"));
         metrics_value(out, m, s->in_flight, s->name, SLICE("in_flight"));
+        metrics_value(out, m, s->storing, s->name, SLICE("storing"));
+        metrics_value(out, m, s->unshelving, s->name, SLICE("unshelving"));
         break;
     case METRIC_ROUTE_OLDEST_SECONDS:
         metrics_value(out, m, seconds(s->oldest_ms), s->name);

@@ -21,6 +21,7 @@ static void tell(struct routes *r, const struct integration *i, int64_t now_ms)
     struct core_route_policy policy = {
         .known = true,
         .paused = i->paused,
+        .stored = i->accept == ACCEPT_STORED,
         .calls_per_s = i->calls_per_s,
         .burst = i->burst,
         .calls_at_once = i->calls_at_once,

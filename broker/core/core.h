@@ -306,7 +306,7 @@ int64_t core_step(struct core *core, int64_t now_ms, uint32_t dispatch_max);
 struct core_route_stats {
     struct slice name;
     uint64_t queued, delayed, in_flight; /* gauges */
-    uint64_t storing;                    /* gauge: on their way to the shelf */
+    uint64_t storing, unshelving;        /* gauges: as below */
     uint64_t on_shelf;                   /* gauge: of all live ones, those that stand on a shelf */
     int64_t oldest_ms;                   /* age of the oldest queued job, 0: none */
     uint64_t accepted, done, refused, unknown, expired, cancelled, redispatched; /* counters */

@@ -88,6 +88,7 @@ struct record_list {
     char *at[RECORD_LIST_MAX];
 };
 
+enum accept_rule { ACCEPT_MEMORY, ACCEPT_STORED };
 enum code_maker { CODE_BY_ADVERTISER, CODE_BY_OTPQ };
 enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
 enum numbers_rule { NUMBERS_VALID, NUMBERS_POSSIBLE };
@@ -111,7 +112,8 @@ struct affiliate {
 struct integration {
     char *name; /* route and `partner`; [A-Za-z0-9_.:-]{1,64} */
     bool paused;
-    char *country_code; /* default country code, digits, or "" */
+    enum accept_rule accept; /* stored: its jobs are stored whatever ack they ask for */
+    char *country_code;      /* default country code, digits, or "" */
     enum code_maker maker;
     uint32_t code_digits;       /* 4..10, 6 */
     uint32_t code_valid_s;      /* otpq's codes 300 (max 600); advertiser's sessions 600 */
