@@ -9,6 +9,7 @@
 #include "common/adapters/resolve.h"
 #include "common/adapters/store_cluster.h"
 #include "common/adapters/store_news.h"
+#include "common/adapters/store_sentinel.h"
 #include "common/adapters/store_server.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
@@ -40,7 +41,9 @@ struct store {
     bool known;                   /* server is set: there was a connection */
     struct store_server server;   /* of the last connection that was up */
     struct store_server greeting; /* of this one, while it says who it is */
-    struct resolver *resolver;    /* NULL: a unix socket, or an address in digits */
+    struct sentinels *sentinels;  /* NULL: the address names the server itself */
+    struct netaddr at;            /* the server of this connection, or of the next one */
+    struct resolver *resolver;    /* of at; NULL: a unix socket, or an address in digits */
     redisAsyncContext *ac;        /* NULL while down; hiredis frees it by itself on errors */
     struct list waiting;          /* ops with a callback still owed, earliest deadline first */
     uint32_t in_flight;           /* ops that hiredis holds, those already timed out included */
@@ -52,6 +55,7 @@ struct store {
     bool closing;                 /* store_destroy runs: no reconnect */
     bool told;                    /* this outage stands in the log */
     bool quiet;                   /* nothing stands in the log */
+    bool plain;                   /* it keeps no data: greeted by PING alone */
     char why[160];                /* of the last loss; "" when it is up */
     bool guarded;                 /* a node of a cluster: its scripts begin with the guard */
     /* An address of a cluster: one of the two stands behind this store, and of the members above
@@ -125,6 +129,9 @@ static void store_lost(struct store *s, const char *why)
     }
     s->told = true;
     uint32_t half = s->backoff_ms / 2;
+    if (s->sentinels != NULL) {
+        sentinels_hurry(s->sentinels, true);
+    }
     timer_set(s->retry, half + (int64_t)rng_secure_below(half + 1));
     s->backoff_ms = s->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : s->backoff_ms * 2;
     if (was_up && s->on_state != NULL) {
@@ -366,6 +373,22 @@ static bool store_forgot(struct store *s)
     return forgot;
 }
 
+static void say_up(const struct store *s, bool forgot)
+{
+    char server[NETADDR_HOST_BYTES + 8];
+    if (s->at.is_unix) {
+        (void)snprintf(server, sizeof server, "%s", s->at.host);
+    } else {
+        (void)snprintf(server, sizeof server, "%s:%d", s->at.host, s->at.port);
+    }
+    log_info("redis is there", "connection", connection_name(s), "address", s->address_text,
+             "server", server, "durability", store_durability(s), NULL);
+    if (forgot && s->channel == NULL) {
+        log_warn("redis is another one than before: writes of the last moments may be gone",
+                 "server", server, "run_id", s->server.run_id, "replid", s->server.replid, NULL);
+    }
+}
+
 static void store_is_up(struct store *s)
 {
     bool forgot = store_forgot(s);
@@ -373,15 +396,14 @@ static void store_is_up(struct store *s)
     s->backoff_ms = BACKOFF_MIN_MS;
     s->told = false;
     s->why[0] = '\0';
+    if (s->sentinels != NULL) {
+        sentinels_hurry(s->sentinels, false);
+    }
     if (!s->quiet) {
-        log_info("redis is there", "connection", connection_name(s), "address", s->address_text,
-                 "durability", store_durability(s), NULL);
+        say_up(s, forgot);
     }
     s->depth++;
     if (forgot && s->on_forgot != NULL) {
-        log_warn("redis is another one than before: writes of the last moments may be gone",
-                 "address", s->address_text, "run_id", s->server.run_id, "replid", s->server.replid,
-                 NULL);
         s->on_forgot(s->context);
     }
     if (s->on_state != NULL) {
@@ -408,9 +430,11 @@ static bool greeting_goes_on(struct store *s, enum store_outcome outcome, const 
     return good;
 }
 
+/* A sentinel may have no password where its servers have one. */
 static void on_auth(void *context, enum store_outcome outcome, const redisReply *reply)
 {
-    (void)greeting_goes_on(context, outcome, reply, false);
+    struct store *s = context;
+    (void)greeting_goes_on(s, outcome, reply, s->plain);
 }
 
 /* A replica would take no write, and what it holds may be old. */
@@ -500,8 +524,10 @@ static void store_greet(struct store *s)
     if (s->password != NULL) {
         greet_with_password(s);
     }
-    greet(s, on_info, STORE_SERVER_INFO);
-    greet(s, on_config, STORE_SERVER_CONFIG);
+    if (!s->plain) {
+        greet(s, on_info, STORE_SERVER_INFO);
+        greet(s, on_config, STORE_SERVER_CONFIG);
+    }
     if (s->channel == NULL) {
         greet(s, on_ping, "PING");
     } else if (s->ac != NULL &&
@@ -514,9 +540,8 @@ static void store_greet(struct store *s)
  * would stand still for as long as the name server does. */
 static void store_connect(struct store *s, const char *host)
 {
-    const struct netaddr *at = &s->address.hosts[0];
     redisAsyncContext *ac =
-        at->is_unix ? redisAsyncConnectUnix(host) : redisAsyncConnect(host, at->port);
+        s->at.is_unix ? redisAsyncConnectUnix(host) : redisAsyncConnect(host, s->at.port);
     must(ac != NULL);
     s->ac = ac;
     ac->data = s;
@@ -530,14 +555,33 @@ static void store_connect(struct store *s, const char *host)
     store_greet(s);
 }
 
+static bool is_at(const struct store *s, const struct netaddr *at)
+{
+    return s->at.port == at->port && strcmp(s->at.host, at->host) == 0;
+}
+
 static void on_resolved(void *context, const char *address, const char *why)
 {
     struct store *s = context;
     must(s->link == LINK_LOOKING);
-    if (address != NULL) {
-        store_connect(s, address);
-    } else {
+    if (address == NULL) {
         store_lost(s, why);
+    } else if (s->sentinels != NULL && !is_at(s, sentinels_primary(s->sentinels))) {
+        store_lost(s, "the sentinels name another primary now");
+    } else {
+        store_connect(s, address);
+    }
+}
+
+static void store_aim(struct store *s, const struct netaddr *at)
+{
+    if (is_at(s, at)) {
+        return;
+    }
+    s->at = *at;
+    resolver_destroy(&s->resolver);
+    if (!at->is_unix && !resolve_is_number(at->host)) {
+        s->resolver = resolver_new(s->base, at->host, NULL, on_resolved, s);
     }
 }
 
@@ -549,8 +593,15 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     if (s->link != LINK_DOWN) {
         return;
     }
+    const struct netaddr *at =
+        s->sentinels != NULL ? sentinels_primary(s->sentinels) : &s->address.hosts[0];
+    if (at == NULL) {
+        store_lost(s, sentinels_why(s->sentinels));
+        return;
+    }
+    store_aim(s, at);
     if (s->resolver == NULL) {
-        store_connect(s, s->address.hosts[0].host);
+        store_connect(s, s->at.host);
     } else {
         s->link = LINK_LOOKING; /* anew each time: the name may have moved */
         resolver_ask(s->resolver, s->timeout_ms);
@@ -560,6 +611,19 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 uint32_t store_room(const struct store *s)
 {
     return store_takes(s) ? s->pending_max - s->in_flight : 0;
+}
+
+/* A primary that was paused takes writes again before it is told that it is none any more: the
+ * connection to it ends here, and not with its first "no". */
+static void on_primary(void *context)
+{
+    struct store *s = context;
+    s->backoff_ms = BACKOFF_MIN_MS;
+    if (s->link == LINK_DOWN) {
+        timer_set(s->retry, 0);
+    } else if (s->link != LINK_LOOKING) {
+        store_drop(s, "the sentinels name another primary");
+    }
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -591,15 +655,21 @@ struct store *store_new(struct event_base *base, const struct store_options *o)
         s->cluster = store_cluster_new(base, o, s->address.hosts, s->address.count);
         return s;
     }
-    const struct netaddr *at = &s->address.hosts[0];
-    if (!at->is_unix && !resolve_is_number(at->host)) {
-        s->resolver = resolver_new(base, at->host, NULL, on_resolved, s);
-    }
     s->deadline = evtimer_new(base, on_deadline, s);
     s->retry = evtimer_new(base, on_retry, s);
     must(s->deadline != NULL && s->retry != NULL);
-    timer_set(s->retry, 0); /* connects from the loop: nothing is called back before we return */
+    if (s->address.kind == NETADDR_REDIS_SENTINEL) {
+        s->sentinels = sentinels_new(base, &s->address, s->password, s->timeout_ms, on_primary, s);
+    }
+    /* From the loop: nothing is called back before we return. on_primary comes before that time, or
+     * there is something to say about the sentinels. */
+    timer_set(s->retry, s->sentinels != NULL ? (int64_t)s->timeout_ms : 0);
     return s;
+}
+
+void store_plain(struct store *s)
+{
+    s->plain = true;
 }
 
 struct store *store_node_new(struct event_base *base, const struct store_options *o)
@@ -670,6 +740,7 @@ void store_destroy(struct store **sp)
     must(s->in_flight == 0);
     store_cluster_destroy(&s->cluster);
     store_news_destroy(&s->news);
+    sentinels_destroy(&s->sentinels);
     resolver_destroy(&s->resolver);
     if (s->deadline != NULL) {
         event_free(s->deadline);

@@ -30,6 +30,9 @@ void store_node_address(const char *host, int port, char out[STORE_NODE_ADDRESS_
 
 /* Nothing of it stands in the log: its owner tells what there is to tell. Before the loop turns. */
 void store_quiet(struct store *s);
+/* It keeps no data (a sentinel): greeted by PING alone, and with the password only if it wants one.
+ * Before the loop turns. */
+void store_plain(struct store *s);
 /* Why it is not up, of the last attempt; "" before there was one, and when it is up. */
 const char *store_why(const struct store *s);
 
