@@ -26,6 +26,7 @@ ASSET(lua_outbox_finish, "common/adapters/lua/outbox_finish.lua");
 ASSET(lua_outbox_put, "common/adapters/lua/outbox_put.lua");
 ASSET(lua_outbox_list, "common/adapters/lua/outbox_list.lua");
 ASSET(lua_outbox_replay, "common/adapters/lua/outbox_replay.lua");
+ASSET(lua_control, "common/adapters/lua/control.lua");
 ASSET(lua_apply, "common/adapters/lua/apply.lua");
 ASSET(lua_records, "common/adapters/lua/records.lua");
 ASSET(lua_brokers_beat, "common/adapters/lua/brokers_beat.lua");
@@ -79,6 +80,7 @@ static const struct {
     [STORE_OUTBOX_PUT] = {lua_outbox_put, {TASKS}},
     [STORE_OUTBOX_LIST] = {lua_outbox_list, {TASKS}},
     [STORE_OUTBOX_REPLAY] = {lua_outbox_replay, {TASKS}},
+    [STORE_CONTROL] = {lua_control, {PARTS_END}},
     [STORE_APPLY] = {lua_apply, {PARTS_END}},
     [STORE_RECORDS] = {lua_records, {PARTS_END}},
     [STORE_BROKERS_BEAT] = {lua_brokers_beat, {PARTS_END}},
