@@ -6,7 +6,9 @@
 #include <zmq.h>
 
 #include "broker/clients.h"
+#include "broker/controls.h"
 #include "broker/http.h"
+#include "broker/operate.h"
 #include "broker/outbox.h"
 #include "broker/peers.h"
 #include "broker/pool.h"
@@ -35,9 +37,11 @@ struct broker {
     struct pool *pool;
     struct store *store; /* Redis: records and time-lines; the broker works without it */
     struct routes *routes;
-    struct outbox *outbox;   /* feeds callbacks that are due */
-    struct broker_line self; /* what others are told about us */
-    struct peers *peers;     /* the other brokers */
+    struct controls_follower *controls; /* what operators say */
+    struct operate *operate;            /* what they ask of this broker */
+    struct outbox *outbox;              /* feeds callbacks that are due */
+    struct broker_line self;            /* what others are told about us */
+    struct peers *peers;                /* the other brokers */
     struct http *http;
     struct event *turn;             /* the end of a turn */
     struct event *wake;             /* timer: the core asked for it */
@@ -48,6 +52,7 @@ struct broker {
     int64_t started_ms;
     bool open;      /* clients are let in */
     bool draining;  /* SIGTERM came */
+    bool held;      /* an operator lets it drain */
     bool cut_short; /* left with jobs in flight */
 };
 
@@ -140,6 +145,18 @@ static void on_answered(void *context, struct slice job, struct slice rid)
     timeline_answered(b->store, b->config->redis_prefix, job, rid, clock_wall_ms());
 }
 
+static bool on_purge(void *context, uint64_t client, const struct wire_purge *p)
+{
+    struct broker *b = context;
+    return operate_purge(b->operate, client, p, clock_mono_ms());
+}
+
+static void on_purged(void *context, uint64_t client, struct slice id, const struct wire_purged *p)
+{
+    struct broker *b = context;
+    clients_put_purged(b->clients, client, id, p);
+}
+
 static struct report report_of(const struct broker *b)
 {
     return (struct report){.core = b->core,
@@ -147,6 +164,7 @@ static struct report report_of(const struct broker *b)
                            .pool = b->pool,
                            .outbox = b->outbox,
                            .store_up = store_up(b->store),
+                           .draining = b->draining || b->held,
                            .started_ms = b->started_ms,
                            .now_ms = clock_mono_ms()};
 }
@@ -172,8 +190,8 @@ static bool routes_known(void *context)
 static const char *unready(void *context)
 {
     const struct broker *b = context;
-    if (b->draining) {
-        return "draining";
+    if (b->draining || b->held) {
+        return b->draining ? "draining" : "drained by an operator";
     }
     if (!routes_known(context)) {
         return "waiting for the first records from redis.address";
@@ -244,6 +262,16 @@ static void on_open_late(evutil_socket_t fd, short what, void *context)
     let_in(b);
 }
 
+/* Until the operator takes it back it lives on, and others take what comes. */
+static void on_held(void *context, bool held)
+{
+    struct broker *b = context;
+    b->held = held;
+    if (b->clients != NULL) {
+        clients_drain(b->clients, b->draining || held);
+    }
+}
+
 /* ---- leaving --------------------------------------------------------------------------------- */
 
 static void on_drain_over(evutil_socket_t fd, short what, void *context)
@@ -270,7 +298,7 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     log_info("draining", "signal", log_num(number), NULL);
     (void)sd_notify(0, "STOPPING=1\nSTATUS=answering what is in flight");
     b->draining = true;
-    clients_drain(b->clients);
+    clients_drain(b->clients, true);
     outbox_drain(b->outbox);
     if (b->peers != NULL) {
         peers_leave(b->peers);
@@ -334,6 +362,16 @@ static bool open_pool(struct broker *b, char error[512])
     return b->pool != NULL;
 }
 
+static void open_operate(struct broker *b)
+{
+    const struct operate_options o = {.base = b->base,
+                                      .core = b->core,
+                                      .on_purged = on_purged,
+                                      .on_turn = want_turn,
+                                      .context = b};
+    b->operate = operate_new(&o);
+}
+
 static bool open_clients(struct broker *b, char error[512])
 {
     const char *address = b->config->broker_clients;
@@ -345,6 +383,7 @@ static bool open_clients(struct broker *b, char error[512])
                                       .core = b->core,
                                       .put_info = put_info,
                                       .routes_known = routes_known,
+                                      .purge = on_purge,
                                       .on_turn = want_turn,
                                       .on_many = end_turn_early,
                                       .many = TURN_JOBS,
@@ -374,7 +413,22 @@ static bool open_http(struct broker *b, char error[512])
 static bool lanes_known(void *context)
 {
     const struct broker *b = context;
-    return routes_loaded(b->routes);
+    return routes_loaded(b->routes) && !b->held;
+}
+
+static void open_controls(struct broker *b)
+{
+    const struct config *c = b->config;
+    bool told = c->broker_advertise_clients[0] != '\0';
+    const struct controls_follower_options o = {.base = b->base,
+                                                .store = b->store,
+                                                .prefix = c->redis_prefix,
+                                                .address = told ? c->broker_advertise_clients
+                                                                : c->broker_clients,
+                                                .routes = b->routes,
+                                                .on_drain = on_held,
+                                                .context = b};
+    b->controls = controls_follower_new(&o);
 }
 
 static bool open_store(struct broker *b, char error[512])
@@ -392,6 +446,7 @@ static bool open_store(struct broker *b, char error[512])
     b->store = store_new(b->base, &o);
     store_access_end(&redis);
     b->routes = routes_new(b->base, b->store, b->config->redis_prefix, b->core, on_routes, b);
+    open_controls(b);
     const struct outbox_options due = {.base = b->base,
                                        .store = b->store,
                                        .prefix = b->config->redis_prefix,
@@ -431,6 +486,7 @@ struct broker *broker_new(const struct config *config, char error[512])
     b->zmq = zmq_ctx_new();
     must(b->zmq != NULL);
     b->core = open_core(b);
+    open_operate(b);
     if (open_store(b, error) && open_pool(b, error) && open_clients(b, error) &&
         open_http(b, error)) {
         return b;
@@ -466,9 +522,11 @@ void broker_destroy(struct broker **broker)
     }
     *broker = NULL;
     http_destroy(&b->http);
+    operate_destroy(&b->operate);
     clients_destroy(&b->clients);
     pool_destroy(&b->pool);
     outbox_destroy(&b->outbox);
+    controls_follower_destroy(&b->controls);
     peers_destroy(&b->peers);
     routes_destroy(&b->routes);
     store_destroy(&b->store);

@@ -235,6 +235,18 @@ void clients_put_stored(struct clients *cs, uint64_t handle, struct slice id, en
     }
 }
 
+void clients_put_purged(struct clients *cs, uint64_t handle, struct slice id,
+                        const struct wire_purged *p)
+{
+    struct client *c = client_by_handle(cs, handle);
+    if (c == NULL || (c->req && !slice_eq(slice_make(c->asked, c->asked_bytes), id))) {
+        return; /* gone, or a REQ socket with another question by now */
+    }
+    if (open_batch(cs, c, WIRE_OPERATE, 0)) {
+        wire_put_purged(&c->out, id, p);
+    }
+}
+
 void clients_flush(struct clients *cs)
 {
     list_each(it, &cs->dirty)
@@ -284,7 +296,7 @@ static void submit(struct clients *cs, struct client *c, const struct wire_submi
     struct wire_nack nack = {.id = job->id};
     if (cs->draining) {
         nack.error = SLICE("draining");
-        nack.detail = SLICE("this broker is leaving: ask another, or again later");
+        nack.detail = SLICE("this broker takes nothing new: ask another, or again later");
         nack.retry_after_ms = DRAIN_RETRY_MS;
         put_nack(cs, c, &nack);
         return;
@@ -431,9 +443,35 @@ static void take_info(struct clients *cs, struct client *c, struct wire_reader *
         put_malformed(cs, c, r);
         return;
     }
-    if (open_batch(cs, c, WIRE_INFO, WIRE_BODY_BYTES_MAX)) {
+    if (open_batch(cs, c, WIRE_INFO, WIRE_INFO_BYTES_MAX)) {
         cs->o.put_info(cs->o.context, &c->out, id);
         send_batch(cs, c);
+    }
+}
+
+/* One question a message: each is a walk over all jobs. */
+static void take_operate(struct clients *cs, struct client *c, struct wire_reader *r)
+{
+    struct wire_purge p;
+    const char *rule;
+    enum wire_next next = wire_next_purge(r, &p, &rule);
+    if (next == WIRE_NEXT_PAIR && r->p.at != r->p.end) {
+        r->p.error = "one pair is enough for M";
+        next = WIRE_NEXT_BAD;
+    }
+    if (next != WIRE_NEXT_PAIR) {
+        end_walk(cs, c, r, next);
+        return;
+    }
+    remember_question(c, p.id);
+    if (rule != NULL) {
+        put_error(cs, c, p.id, WIRE_ERROR_INVALID, rule);
+    } else if (!cs->o.purge(cs->o.context, c->handle, &p)) {
+        put_nack(cs, c,
+                 &(struct wire_nack){.id = p.id,
+                                     .error = SLICE("busy"),
+                                     .detail = SLICE("other purges are going on"),
+                                     .retry_after_ms = DRAIN_RETRY_MS});
     }
 }
 
@@ -460,12 +498,15 @@ static void take_verb(struct clients *cs, struct client *c, struct wire_reader *
     case WIRE_INFO:
         take_info(cs, c, r);
         break;
+    case WIRE_OPERATE:
+        take_operate(cs, c, r);
+        break;
     case WIRE_PING:
         take_ping(cs, c, r);
         break;
     default:
         r->p.at = r->p.start + 3;
-        r->p.error = "no verb of OTPQ/1 from a client: S, G, X, I or P";
+        r->p.error = "no verb of OTPQ/1 from a client: S, G, X, I, M or P";
         put_malformed(cs, c, r);
     }
 }
@@ -559,9 +600,9 @@ void clients_destroy(struct clients **c)
     free(cs);
 }
 
-void clients_drain(struct clients *c)
+void clients_drain(struct clients *c, bool drains)
 {
-    c->draining = true;
+    c->draining = drains;
 }
 
 struct clients_stats clients_stats(const struct clients *c)

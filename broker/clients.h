@@ -24,7 +24,9 @@ struct clients_options {
     /* writes the pair that answers I */
     void (*put_info)(void *context, struct buf *out, struct slice id);
     bool (*routes_known)(
-        void *context);             /* records were read: an unknown route is the client's fault */
+        void *context); /* records were read: an unknown route is the client's fault */
+    /* M: an operator's question; clients_put_purged answers. False: too many at once */
+    bool (*purge)(void *context, uint64_t client, const struct wire_purge *p);
     void (*on_turn)(void *context); /* messages were taken: the core wants a step */
     /* many jobs were taken: the core wants a step now, and may flush, before more is read */
     void (*on_many)(void *context);
@@ -42,12 +44,16 @@ void clients_put_result(struct clients *c, uint64_t client, const struct wire_re
                         struct slice body);
 /* effects.stored of the core: A "stored", or N that says why it is not. */
 void clients_put_stored(struct clients *c, uint64_t client, struct slice id, enum core_stored what);
+/* Answers M. */
+void clients_put_purged(struct clients *c, uint64_t client, struct slice id,
+                        const struct wire_purged *p);
 /* Sends every batch: the end of a turn. */
 void clients_flush(struct clients *c);
 /* Starts reading: until then clients wait in their own queues. */
 void clients_open(struct clients *c);
-/* From now on every submit is refused: the broker is leaving. */
-void clients_drain(struct clients *c);
+/* From now on every submit is refused, or no longer: the broker is leaving, or an operator says so.
+ */
+void clients_drain(struct clients *c, bool drains);
 
 struct clients_stats {
     uint64_t known;        /* gauge */

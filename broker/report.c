@@ -23,6 +23,9 @@ static struct wire_info_route info_route(const struct core_route_stats *s)
         .moved_out = s->moved_out,
         .moved_in = s->moved_in,
         .paused = s->paused,
+        .held = s->held,
+        .draining = s->closed,
+        .stored = s->stored,
         .breaker = (uint8_t)s->breaker,
     };
 }
@@ -57,6 +60,7 @@ void report_info(const struct report *r, struct buf *out, struct slice id)
     core_stats(r->core, r->now_ms, &s);
     const struct wire_info info = {
         .version = SLICE(OTPQ_VERSION),
+        .draining = r->draining,
         .uptime_ms = (uint64_t)(r->now_ms - r->started_ms),
         .queued = s.queued,
         .delayed = s.delayed,

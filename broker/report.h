@@ -17,6 +17,7 @@ struct report {
     const struct pool *pool;
     const struct outbox *outbox;
     bool store_up;      /* Redis can be used */
+    bool draining;      /* takes nothing new */
     int64_t started_ms; /* of the process, monotonic */
     int64_t now_ms;
 };

@@ -8,7 +8,9 @@
 struct routes {
     struct core *core;           /* told of every change */
     struct records_watch *watch; /* where records come from */
+    bool read;                   /* it has some */
     struct records *told;        /* the snapshot that the core knows, or NULL */
+    struct controls *controls;   /* of operators, or NULL: not read yet */
     void (*on_change)(void *context);
     void *context;
 };
@@ -18,10 +20,13 @@ _Static_assert((int)RECORD_LIST_MAX <= (int)CORE_FALLBACKS_MAX,
 
 static void tell(struct routes *r, const struct integration *i, int64_t now_ms)
 {
+    bool held = controls_route_is(r->controls, slice_of(i->name), CONTROL_PAUSED);
     struct core_route_policy policy = {
         .known = true,
-        .paused = i->paused,
         .stored = i->accept == ACCEPT_STORED,
+        .paused = i->paused || held,
+        .held = held,
+        .closed = controls_route_is(r->controls, slice_of(i->name), CONTROL_DRAINING),
         .calls_per_s = i->calls_per_s,
         .burst = i->burst,
         .calls_at_once = i->calls_at_once,
@@ -115,8 +120,16 @@ static bool tell_lane(struct routes *r, const struct lane_kind *kind, struct sli
     if (n < 0 || (size_t)n >= sizeof(lane)) {
         return false; /* no job could name it either */
     }
-    const struct core_route_policy policy = {.known = known, .calls_at_once = kind->calls_at_once};
-    return core_route_policy(r->core, slice_make(lane, (size_t)n), &policy, now_ms);
+    struct slice route = slice_make(lane, (size_t)n);
+    bool held = controls_route_is(r->controls, route, CONTROL_PAUSED);
+    const struct core_route_policy policy = {
+        .known = known,
+        .paused = held,
+        .held = held,
+        .closed = controls_route_is(r->controls, route, CONTROL_DRAINING),
+        .calls_at_once = kind->calls_at_once,
+    };
+    return core_route_policy(r->core, route, &policy, now_ms);
 }
 
 static void remove_lanes(struct routes *r, const struct lane_kind *kind, const struct records *now,
@@ -184,9 +197,8 @@ static void give_weights(struct routes *r, const struct records *now, int64_t no
     }
 }
 
-static void on_records(void *context, struct records *now)
+static void tell_all(struct routes *r, struct records *now)
 {
-    struct routes *r = context;
     int64_t now_ms = clock_mono_ms();
     size_t at = 0;
     struct slice name;
@@ -204,9 +216,31 @@ static void on_records(void *context, struct records *now)
     }
     take_weights(r, now, now_ms);
     give_weights(r, now, now_ms);
-    records_unref(&r->told);
-    r->told = records_ref(now);
+    if (r->told != now) {
+        records_unref(&r->told);
+        r->told = records_ref(now);
+    }
     r->on_change(r->context);
+}
+
+static void on_records(void *context, struct records *now)
+{
+    struct routes *r = context;
+    r->read = true;
+    if (r->controls != NULL) {
+        tell_all(r, now);
+    }
+}
+
+void routes_follow(struct routes *r, const struct controls *now)
+{
+    if (r->controls == NULL) {
+        r->controls = xcalloc(1, sizeof *r->controls);
+    }
+    *r->controls = *now;
+    if (r->read) {
+        tell_all(r, records_watch_now(r->watch));
+    }
 }
 
 struct routes *routes_new(struct event_base *base, struct store *store, const char *prefix,
@@ -227,6 +261,7 @@ void routes_destroy(struct routes **r)
     }
     records_watch_destroy(&(*r)->watch);
     records_unref(&(*r)->told);
+    free((*r)->controls);
     free(*r);
     *r = NULL;
 }

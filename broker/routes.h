@@ -1,7 +1,7 @@
 /*
  * routes.h: tells the core what each integration bears and what each affiliate weighs, whenever the
- * records change. Who is called back has a lane of his own: "account:NAME", "affiliate:AID",
- * "flash:FTID". Without a store all stays as it was. Floor 4.
+ * records or the controls of operators change. Who is called back has a lane of his own:
+ * "account:NAME", "affiliate:AID", "flash:FTID". Without a store all stays as it was. Floor 4.
  */
 #ifndef OTPQ_BROKER_ROUTES_H
 #define OTPQ_BROKER_ROUTES_H
@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "broker/core/core.h"
-#include "common/adapters/store.h"
+#include "common/adapters/controls_store.h"
 
 struct routes;
 
@@ -19,7 +19,10 @@ struct routes *routes_new(struct event_base *base, struct store *store, const ch
                           struct core *core, void (*on_change)(void *context), void *context);
 /* Takes NULL, nulls the pointer. */
 void routes_destroy(struct routes **r);
-/* True once records were read: before that every route is unknown. */
+/* What operators say now; copied. Nothing is told to the core before the first time: a broker that
+ * starts would let out what is paused. */
+void routes_follow(struct routes *r, const struct controls *now);
+/* True once records and controls were read: before that every route is unknown. */
 bool routes_loaded(const struct routes *r);
 
 #endif

@@ -210,6 +210,50 @@ static const struct field hello_rows[] = {
     ROW_U32(struct wire_hello, capacity, FIELD_NEEDED),
 };
 
+/* WIRE_OPS, any op, stays away. */
+static const char *op_word_or_any(int op)
+{
+    return op == WIRE_OPS ? NULL : op_word(op);
+}
+
+enum action { ACTION_PURGE };
+
+static int action_of(struct slice word)
+{
+    return slice_is(word, "purge") ? ACTION_PURGE : -1;
+}
+
+static const char *action_word(int action UNUSED)
+{
+    return "purge";
+}
+
+struct purge {
+    struct wire_purge purge;
+    enum action action;
+};
+static const struct field purge_rows[] = {
+    {FIELD(struct purge, action, "action", FIELD_WORD, FIELD_NEEDED), .of_word = action_of,
+     .word_of = action_word, .rule = "action: purge"},
+    {FIELD(struct purge, purge.id, "id", FIELD_ID, 0), 1, WIRE_ID_BYTES_MAX, ID_RULE},
+    {FIELD(struct purge, purge.route, "route", FIELD_ID, 0), 1, WIRE_ROUTE_BYTES_MAX, ROUTE_RULE},
+    {FIELD(struct purge, purge.tenant, "tenant", FIELD_TEXT, 0), 0, WIRE_TENANT_BYTES_MAX,
+     "tenant: a string of at most 64 bytes"},
+    {FIELD(struct purge, purge.op, "op", FIELD_WORD, 0), .of_word = op_of,
+     .word_of = op_word_or_any, .rule = OP_RULE},
+    {FIELD(struct purge, purge.older_ms, "older_ms", FIELD_U32, FIELD_SKIP_ZERO), 0,
+     WIRE_TTL_MAX_MS, "older_ms: milliseconds, from 0 to 86400000"},
+    {FIELD(struct purge, purge.wait_ms, "wait_ms", FIELD_U32, FIELD_SKIP_ZERO), 0, WIRE_TTL_MAX_MS,
+     "wait_ms: milliseconds, from 0 to 86400000"},
+    {FIELD(struct purge, purge.dry, "dry", FIELD_BOOL, FIELD_SKIP_ZERO),
+     .rule = "dry: true or false"},
+};
+static const struct field purged_rows[] = {
+    ROW_U64(struct wire_purged, ended),
+    ROW_U64(struct wire_purged, pending),
+    ROW_U64(struct wire_purged, kept),
+};
+
 struct accepted {
     struct slice id;
     struct slice state;
@@ -361,6 +405,31 @@ enum wire_next wire_next_info(struct wire_reader *r, struct slice *id, struct sl
     return next;
 }
 
+enum wire_next wire_next_purge(struct wire_reader *r, struct wire_purge *out, const char **rule)
+{
+    struct purge p = {.purge = {.op = WIRE_OPS}};
+    struct slice body;
+    *rule = NULL;
+    enum wire_next next = next_pair(r, &FIELDS(purge_rows), &p, &body, rule);
+    *out = p.purge;
+    out->id = echo_id(p.purge.id);
+    return next;
+}
+
+enum wire_next wire_next_purged(struct wire_reader *r, struct slice *id, struct wire_purged *out)
+{
+    struct slice body;
+    const char *rule = NULL;
+    enum wire_next next = wire_next_info(r, id, &body);
+    struct pack p = pack_over(body);
+    *out = (struct wire_purged){0};
+    if (next == WIRE_NEXT_PAIR &&
+        fields_read(&p, &FIELDS(purged_rows), PACK_DEPTH_MAX - 1, out, &rule) != FIELDS_OK) {
+        return bad(r, rule != NULL ? rule : p.error);
+    }
+    return next;
+}
+
 enum wire_next wire_next_job(struct wire_reader *r, struct wire_job *j, struct slice *body)
 {
     *j = (struct wire_job){0};
@@ -447,6 +516,18 @@ void wire_put_submit(struct buf *b, const struct wire_submit *s, struct slice bo
 void wire_put_id(struct buf *b, struct slice id)
 {
     put_pair(b, &FIELDS(id_rows), &(struct only_id){id}, (struct slice){0});
+}
+
+void wire_put_purge(struct buf *b, const struct wire_purge *p)
+{
+    const struct purge all = {.purge = *p, .action = ACTION_PURGE};
+    put_pair(b, &FIELDS(purge_rows), &all, (struct slice){0});
+}
+
+void wire_put_purged(struct buf *b, struct slice id, const struct wire_purged *p)
+{
+    fields_put(b, &FIELDS(info_id_rows), &(struct only_id){id});
+    fields_put(b, &FIELDS(purged_rows), p);
 }
 
 void wire_put_job(struct buf *b, const struct wire_job *j, struct slice body)

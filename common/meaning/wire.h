@@ -25,6 +25,7 @@ enum {
     WIRE_TENANT_BYTES_MAX = 64,
     WIRE_TRACE_BYTES = 55,
     WIRE_INFO_ROUTES_MAX = 200,
+    WIRE_INFO_BYTES_MAX = 80 * 1024, /* body of the answer to I */
     WIRE_TTL_DEFAULT_MS = 30000,
     WIRE_TTL_MAX_MS = 24 * 3600 * 1000,
     WIRE_PRI_MAX = 9
@@ -136,16 +137,35 @@ enum {
     WIRE_W_QUIT = 'Q' /* goodbye: everything is given back or answered */
 };
 
+/* M: an operator asks one broker to end what waits. */
+struct wire_purge {
+    struct slice id;     /* of the question; handed back */
+    struct slice route;  /* that they wait in; empty: any */
+    struct slice tenant; /* whose; empty: anybody's */
+    enum wire_op op;     /* WIRE_OPS: any */
+    uint32_t older_ms;   /* accepted at least so long ago */
+    uint32_t wait_ms;    /* for stored jobs to leave their shelf, before the answer */
+    bool dry;            /* only counts */
+};
+
+/* The answer to M. */
+struct wire_purged {
+    uint64_t ended;   /* jobs, as cancelled; dry: that would be */
+    uint64_t pending; /* stored ones, still on their way to or off the shelf */
+    uint64_t kept;    /* may have started: they go on */
+};
+
 /* Verbs of OTPQ/1. Answers: S as its ack says. G: R when it ended; A with the state of a live one
  * ("delayed", "queued", "dispatched", "started"), and R when it ends; N "not_found". X: R
  * cancelled, or N "too_late" (it started or ended; the detail says which), or N "not_found".
- * I: I. P: O. */
+ * I: I. P: O. M: M, or N "forbidden", "busy". */
 enum {
     WIRE_SUBMIT = 'S',
     WIRE_GET = 'G',
     WIRE_CANCEL = 'X',
     WIRE_INFO = 'I',
     WIRE_PING = 'P',
+    WIRE_OPERATE = 'M', /* of operators; the envelope's action: "purge" */
     WIRE_ACCEPTED = 'A',
     WIRE_RESULT = 'R',
     WIRE_NACK = 'N',
@@ -163,8 +183,11 @@ struct wire_info_route {
     uint64_t done, refused, unknown, expired, cancelled;
     uint64_t redispatched;
     uint64_t moved_out, moved_in; /* by fallback: went on elsewhere, came from there */
-    bool paused;
-    uint8_t breaker; /* 0 closed, 1 half open, 2 open */
+    bool paused;                  /* by its record, or by an operator */
+    bool held;                    /* by an operator */
+    bool draining;                /* by an operator: takes nothing new */
+    bool stored;                  /* its jobs are stored, whatever they ask for */
+    uint8_t breaker;              /* 0 closed, 1 half open, 2 open */
 };
 
 struct wire_info {
@@ -181,6 +204,7 @@ struct wire_info {
     uint64_t accepted, duplicates, conflicts, refused_full; /* counters since the broker's start */
     uint64_t done, refused, unknown, expired, cancelled;
     uint64_t redispatched;
+    bool draining; /* it takes nothing new */
 };
 
 /* A walk over the pairs of one message. */
@@ -215,6 +239,12 @@ MUST_CHECK enum wire_next wire_next_id(struct wire_reader *r, struct slice *id);
 /* I, both ways: id may be empty, body is the map of an answer. */
 MUST_CHECK enum wire_next wire_next_info(struct wire_reader *r, struct slice *id,
                                          struct slice *body);
+/* M, the question. An envelope that breaks a rule: *rule (static) says which, else it is NULL. */
+MUST_CHECK enum wire_next wire_next_purge(struct wire_reader *r, struct wire_purge *out,
+                                          const char **rule);
+/* M, the answer. */
+MUST_CHECK enum wire_next wire_next_purged(struct wire_reader *r, struct slice *id,
+                                           struct wire_purged *out);
 /* At most WIRE_INFO_ROUTES_MAX routes are filled in, *count of them. */
 MUST_CHECK bool wire_info_decode(struct slice body, struct wire_info *info,
                                  struct wire_info_route *routes, uint32_t *count,
@@ -245,6 +275,8 @@ void wire_put_id(struct buf *b, struct slice id);
 /* The answer to I. */
 void wire_put_info(struct buf *b, struct slice id, const struct wire_info *info,
                    const struct wire_info_route *routes, uint32_t count);
+void wire_put_purge(struct buf *b, const struct wire_purge *p);
+void wire_put_purged(struct buf *b, struct slice id, const struct wire_purged *p);
 void wire_put_job(struct buf *b, const struct wire_job *j, struct slice body);
 void wire_put_result(struct buf *b, const struct wire_result *r, struct slice body);
 void wire_put_nack(struct buf *b, const struct wire_nack *n);

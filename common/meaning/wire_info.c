@@ -32,6 +32,8 @@ static const struct field info_rows[] = {
     INFO(expired),
     INFO(cancelled),
     INFO(redispatched),
+    {FIELD(struct wire_info, draining, "draining", FIELD_BOOL, FIELD_SKIP_ZERO),
+     .rule = "draining: true or false"},
 };
 #undef INFO
 
@@ -54,6 +56,12 @@ static const struct field route_rows[] = {
     ROUTE(moved_in),
     {FIELD(struct wire_info_route, paused, "paused", FIELD_BOOL, 0),
      .rule = "paused: true or false"},
+    {FIELD(struct wire_info_route, held, "held", FIELD_BOOL, FIELD_SKIP_ZERO),
+     .rule = "held: true or false"},
+    {FIELD(struct wire_info_route, draining, "draining", FIELD_BOOL, FIELD_SKIP_ZERO),
+     .rule = "draining: true or false"},
+    {FIELD(struct wire_info_route, stored, "stored", FIELD_BOOL, FIELD_SKIP_ZERO),
+     .rule = "stored: true or false"},
     {FIELD(struct wire_info_route, breaker, "breaker", FIELD_U8, 0), 0, 2, "breaker: 0, 1 or 2"},
 };
 #undef ROUTE

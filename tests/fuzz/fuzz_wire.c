@@ -2,7 +2,7 @@
 #include "common/meaning/wire.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { READERS = 10 };
+enum { READERS = 12 };
 
 static enum wire_next next(struct wire_reader *r, unsigned which)
 {
@@ -14,6 +14,9 @@ static enum wire_next next(struct wire_reader *r, unsigned which)
     struct wire_nack nack;
     struct wire_hello hello;
     struct wire_give_back back;
+    struct wire_purge purge;
+    struct wire_purged purged;
+    const char *rule;
     uint64_t total;
     uint32_t attempt;
     switch (which) {
@@ -37,6 +40,10 @@ static enum wire_next next(struct wire_reader *r, unsigned which)
         return wire_next_credit(r, &total);
     case 9:
         return wire_next_started(r, &a, &attempt);
+    case 10:
+        return wire_next_purge(r, &purge, &rule);
+    case 11:
+        return wire_next_purged(r, &a, &purged);
     default:
         return wire_next_back(r, &back);
     }

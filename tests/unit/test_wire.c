@@ -133,6 +133,80 @@ static void test_results(void **state)
     }
 }
 
+static void test_purge(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct wire_purge got;
+    struct wire_purged sum;
+    struct slice id;
+    const char *rule;
+    const struct wire_purge p = {.id = SLICE("q-1"),
+                                 .route = SLICE("demo"),
+                                 .tenant = SLICE("1001"),
+                                 .op = WIRE_OP_VERIFY,
+                                 .older_ms = 300000,
+                                 .wait_ms = 9000,
+                                 .dry = true};
+    buf_init(&b, 4096);
+    wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_OPERATE);
+    wire_put_purge(&b, &p);
+    struct wire_reader r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
+    assert_int_equal(wire_next_purge(&r, &got, &rule), WIRE_NEXT_PAIR);
+    assert_null(rule);
+    assert_true(slice_is(got.id, "q-1") && slice_is(got.route, "demo") &&
+                slice_is(got.tenant, "1001") && got.op == WIRE_OP_VERIFY && got.dry &&
+                got.older_ms == 300000 && got.wait_ms == 9000);
+    buf_clear(&b);
+    wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_OPERATE);
+    wire_put_purge(&b, &(struct wire_purge){.op = WIRE_OPS});
+    r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
+    assert_int_equal(wire_next_purge(&r, &got, &rule), WIRE_NEXT_PAIR);
+    assert_true(rule == NULL && got.op == WIRE_OPS && got.route.n == 0 && !got.dry);
+    buf_clear(&b);
+    wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_OPERATE);
+    wire_put_purged(&b, SLICE("q-1"), &(struct wire_purged){.ended = 5000000000, .kept = 1});
+    r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
+    assert_int_equal(wire_next_purged(&r, &id, &sum), WIRE_NEXT_PAIR);
+    assert_true(slice_is(id, "q-1") && sum.ended == 5000000000 && sum.kept == 1 &&
+                sum.pending == 0);
+    buf_free(&b);
+}
+
+/* An unknown action is refused with its rule, and its id comes back. */
+static void test_purge_rules(void **state)
+{
+    (void)state;
+    static const struct {
+        struct slice envelope;
+        const char *rule;
+    } cases[] = {
+        {TEXT("\x80"), "action: purge"},
+        {TEXT("\x82\xa2id\xa1q\xa6"
+              "action\xa4"
+              "burn"),
+         "action: purge"},
+        {TEXT("\x82\xa6"
+              "action\xa5purge\xa2op\xa1x"),
+         "op: one of send, verify, flash.create, flash.query, callback, report"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf b;
+        struct wire_purge got;
+        const char *rule;
+        buf_init(&b, 4096);
+        wire_begin(&b, WIRE_CLIENT_MAGIC, WIRE_OPERATE);
+        buf_put_slice(&b, cases[i].envelope);
+        buf_putc(&b, (char)0x80);
+        struct wire_reader r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
+        assert_int_equal(wire_next_purge(&r, &got, &rule), WIRE_NEXT_PAIR);
+        assert_non_null(rule);
+        assert_string_equal(rule, cases[i].rule);
+        assert_true(i != 1 || slice_is(got.id, "q"));
+        buf_free(&b);
+    }
+}
+
 static void test_worker_verbs(void **state)
 {
     (void)state;
@@ -243,11 +317,13 @@ static void test_info_fits_a_body(void **state)
     char name[WIRE_ROUTE_BYTES_MAX];
     memset(&info, 0xff, sizeof(info));
     info.version = SLICE("0.1.0");
+    info.draining = true;
     memset(name, 'r', sizeof(name));
     for (uint32_t i = 0; i < WIRE_INFO_ROUTES_MAX; i++) {
         memset(&routes[i], 0xff, sizeof(routes[i]));
         routes[i].name = slice_make(name, sizeof(name));
         routes[i].paused = i % 2 == 0;
+        routes[i].held = routes[i].draining = routes[i].stored = true;
         routes[i].breaker = 2;
     }
     buf_init(&b, WIRE_MESSAGE_BYTES_MAX);
@@ -256,11 +332,12 @@ static void test_info_fits_a_body(void **state)
     struct wire_reader r = open_ok(buf_slice(&b), WIRE_CLIENT_MAGIC);
     assert_int_equal(wire_next_info(&r, &id, &body), WIRE_NEXT_PAIR);
     assert_true(slice_is(id, "q"));
-    assert_true(body.n <= WIRE_BODY_BYTES_MAX);
+    assert_true(body.n <= WIRE_INFO_BYTES_MAX);
     assert_true(wire_info_decode(body, &back, got, &count, &error));
     assert_int_equal(count, WIRE_INFO_ROUTES_MAX);
     assert_true(back.redispatched == UINT64_MAX && slice_is(back.version, "0.1.0"));
     assert_true(got[0].paused && !got[1].paused && got[1].breaker == 2);
+    assert_true(back.draining && got[1].held && got[1].draining && got[1].stored);
     assert_int_equal(wire_next_info(&r, &id, &body), WIRE_NEXT_END);
     buf_free(&b);
 }
@@ -695,6 +772,8 @@ int main(void)
         cmocka_unit_test(test_submit),
         cmocka_unit_test(test_submit_defaults),
         cmocka_unit_test(test_results),
+        cmocka_unit_test(test_purge),
+        cmocka_unit_test(test_purge_rules),
         cmocka_unit_test(test_worker_verbs),
         cmocka_unit_test(test_client_answers),
         cmocka_unit_test(test_info_fits_a_body),
