@@ -23,6 +23,11 @@ int cmd_apply(int argc, char **argv);   /* apply.c: records from a file */
 int cmd_export(int argc, char **argv);  /* export.c: records as a file */
 int cmd_sandbox(int argc, char **argv); /* sandbox.c: an advertiser to try things with */
 int cmd_trace(int argc, char **argv);   /* trace.c: the time-line of a request */
+/* route_controls.c: what brokers are to do with a route, until it is taken back */
+int cmd_pause(int argc, char **argv);
+int cmd_resume(int argc, char **argv);
+int cmd_drain(int argc, char **argv);
+int cmd_purge(int argc, char **argv); /* purge.c: ends what waits */
 /* callbacks.c: what others are to be told */
 int cmd_callbacks(int argc, char **argv);
 /* demo.c: a first OTP, sent and verified through a running node */

@@ -67,12 +67,23 @@ static double route_rate(const struct view *v, const struct view *before, uint32
     return 0;
 }
 
-static const char *route_state(const struct wire_info_route *r)
+/* What keeps its jobs from going or coming, and whether they are stored. */
+static const char *route_state(const struct wire_info_route *r, char out[64])
 {
-    if (r->paused) {
-        return "paused";
+    const char *gate = r->held           ? "paused by operator"
+                       : r->paused       ? "paused by record"
+                       : r->breaker == 2 ? "breaker open"
+                       : r->breaker == 1 ? "probing"
+                                         : "";
+    const char *const words[] = {gate, r->draining ? "draining" : "", r->stored ? "stored" : ""};
+    size_t n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (words[i][0] != '\0') {
+            n += (size_t)snprintf(out + n, 64 - n, "%s%s", n > 0 ? ", " : "", words[i]);
+        }
     }
-    return r->breaker == 2 ? "breaker open" : r->breaker == 1 ? "probing" : "";
+    return out;
 }
 
 static void put_totals(struct buf *b, const struct view *v, const struct view *before)
@@ -86,6 +97,7 @@ static void put_totals(struct buf *b, const struct view *v, const struct view *b
                    rate(i->accepted, before->info.accepted, v, before),
                    rate(info_ended(i), info_ended(&before->info), v, before));
     }
+    buf_puts(b, i->draining ? ", draining: takes nothing new" : "");
     buf_printf(b,
                "\nnow:   %" PRIu64 " queued, oldest %s, %" PRIu64 " delayed, %" PRIu64 " in flight",
                i->queued, age(i->oldest_ms, oldest), i->delayed, i->in_flight);
@@ -98,14 +110,14 @@ static void put_totals(struct buf *b, const struct view *v, const struct view *b
 static void put_route(struct buf *b, const struct view *v, const struct view *before, uint32_t at)
 {
     const struct wire_info_route *r = &v->routes[at];
-    char oldest[24];
+    char oldest[24], state[64];
     buf_printf(b, "%-24.24s %9" PRIu64 " %9" PRIu64 " %9s %9" PRIu64, r->name.p, r->queued,
                r->delayed, age(r->oldest_ms, oldest), r->in_flight);
     if (before != NULL) {
         buf_printf(b, " %8.0f", route_rate(v, before, at));
     }
     buf_printf(b, " %10" PRIu64 " %9" PRIu64 " %8" PRIu64 " %8" PRIu64 "  %s\n", r->done,
-               r->refused, r->unknown, r->moved_out, route_state(r));
+               r->refused, r->unknown, r->moved_out, route_state(r, state));
 }
 
 void view_put(struct buf *b, const struct view *v, const struct view *before, unsigned lines_max)
