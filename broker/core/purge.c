@@ -38,6 +38,7 @@ static uint32_t purge_job(struct core *core, const struct core_purge *p, struct 
     if (p->dry) {
         return 1;
     }
+    sum->pending += j->shelf != 0; /* its entry comes off first */
     job_end_plain(core, j, JOB_END_CANCELLED, RESULT_CANCELLED);
     return END_COST;
 }

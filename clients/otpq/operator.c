@@ -36,6 +36,12 @@ static void on_look(void *context, const struct broker_line *seen, size_t count)
     }
 }
 
+static int compare(const void *a, const void *b)
+{
+    return strcmp(((const struct broker_found *)a)->clients,
+                  ((const struct broker_found *)b)->clients);
+}
+
 /* What Redis knows; none when it does not answer. */
 static size_t by_redis(const struct config *c, struct broker_found *out)
 {
@@ -66,6 +72,7 @@ static size_t by_redis(const struct config *c, struct broker_found *out)
     }
     store_destroy(&l.store);
     event_base_free(base);
+    qsort(out, l.count, sizeof *out, compare);
     return l.count;
 }
 

@@ -160,10 +160,11 @@ def test_a_purge_over_two_brokers(pair):
         clients[1].submit("other", route="second", ttl_ms=600000)
         counted = otpq(one, "purge", "first", "--tenant", "t1", "--dry-run")
         assert sum(line["purged"] for line in counted) in (4999, 5000)
-        assert otpq(one, "purge", "first", "--older", "1h", "--yes")[1]["purged"] == 0
+        assert sum(r["purged"] for r in otpq(one, "purge", "first", "--older", "1h", "--yes")) == 0
         otpq(one, "purge", "first", code=2)  # nobody is there to be asked
         purged = otpq(one, "purge", "first", "--yes")
-        assert [(line["purged"], line["kept"]) for line in purged] == [(4999, 1), (5000, 0)]
+        assert {line["address"]: (line["purged"], line["kept"]) for line in purged} == {
+            pair[0].clients: (4999, 1), pair[1].clients: (5000, 0)}
         ended = {}
         for c, expected in zip(clients, (4999, 9999)):
             while len(ended) < expected:
@@ -176,7 +177,7 @@ def test_a_purge_over_two_brokers(pair):
         assert (result["id"], result["state"]) == (job["id"], "done")
         clients[1].ask("G", "other")
         assert clients[1].one()[1]["state"] == "queued"
-        assert [r["purged"] for r in otpq(one, "purge", "--all", "--yes")] == [0, 1]
+        assert sum(r["purged"] for r in otpq(one, "purge", "--all", "--yes")) == 1
 
 
 def test_the_verb_by_hand(pair):

@@ -202,6 +202,31 @@ static void a_purge_goes_in_parts_and_leaves_what_comes_meanwhile(void **state)
     assert_int_equal(rig_stats(g).queued, 100);
 }
 
+/* Who waits for a stored one is told when no other broker can bring it back. */
+static void a_stored_job_leaves_its_shelf_first(void **state)
+{
+    struct rig *g = *state;
+    struct wire_submit s = rig_job("stored");
+    core_shelf(g->core, 3);
+    s.ack = WIRE_ACK_STORED;
+    assert_int_equal(rig_submit_as(g, &s, "body", 7), CORE_STORING);
+    const struct core_purge p = all_of(g, "r");
+    struct core_purged sum = purge(g, &p);
+    assert_true(sum.ended == 0 && sum.pending == 1); /* on its way to the shelf */
+    core_shelved(g->core, g->shelved[0].job, true, g->now);
+    sum = purge(g, &p);
+    assert_true(sum.ended == 1 && sum.pending == 1);
+    assert_int_equal(g->answer_n, 0);
+    assert_int_equal(g->shelved_n, 2);
+    assert_false(g->shelved[1].put);
+    sum = purge(g, &p);
+    assert_true(sum.ended == 0 && sum.pending == 1); /* on its way off it */
+    core_unshelved(g->core, g->shelved[1].job, g->now);
+    rig_expect_end(g, "stored", JOB_END_CANCELLED, RESULT_CANCELLED);
+    sum = purge(g, &p);
+    assert_int_equal(sum.ended + sum.pending + sum.kept, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +238,7 @@ int main(void)
         RIG_TEST(a_purge_keeps_what_may_have_started),
         RIG_TEST(a_dry_purge_only_counts),
         RIG_TEST(a_purge_is_of_what_was_asked_for),
+        RIG_TEST(a_stored_job_leaves_its_shelf_first),
         RIG_TEST(a_purge_goes_in_parts_and_leaves_what_comes_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
