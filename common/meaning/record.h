@@ -90,7 +90,7 @@ struct record_list {
 
 enum accept_rule { ACCEPT_MEMORY, ACCEPT_STORED };
 enum code_maker { CODE_BY_ADVERTISER, CODE_BY_OTPQ };
-enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY };
+enum on_unknown { ON_UNKNOWN_FAIL, ON_UNKNOWN_RETRY, ON_UNKNOWN_QUERY };
 enum numbers_rule { NUMBERS_VALID, NUMBERS_POSSIBLE };
 
 /* The network that the affiliates belong to. */

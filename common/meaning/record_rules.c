@@ -199,6 +199,15 @@ static bool integration_in_file(const struct integration *i, struct record_fault
                         "from telling otpq what was delivered and verified",
                         CALLBACK_TOKEN_CHARS_MIN);
     }
+    if (i->on_unknown == ON_UNKNOWN_QUERY &&
+        (dialect_traits(i->dialect, i->settings) & DIALECT_LINK) == 0) {
+        (void)fault_at(fault, "on_unknown",
+                       "on_unknown: query needs an advertiser that can be asked for the state of a "
+                       "request, as dialect fotp can: fail leaves it unknown, and callbacks and "
+                       "`otpq unknown resolve` correct it");
+        fault->inside = true;
+        return false;
+    }
     return keeps_path_token("callback_token", i->callback_token, fault) &&
            (i->text[0] == '\0' || keeps_text(i->text, fault));
 }

@@ -72,8 +72,9 @@ static const struct record_key integration_keys[] = {
      "The window of the breaker.", AT(integration, breaker_window_ms)},
     {"breaker_open_ms", RECORD_U32, "5000", NULL, 100, 3600000, "ms",
      "How long it stays open before a call may try again.", AT(integration, breaker_open_ms)},
-    {"on_unknown", RECORD_CHOICE, "fail", "fail|retry", 0, 0, "",
-     "What follows when the outcome of a send is unknown; retry can send a second message.",
+    {"on_unknown", RECORD_CHOICE, "fail", "fail|retry|query", 0, 0, "",
+     "What follows when an outcome is unknown; retry: a send is made again, and can send a second "
+     "message; query: the advertiser is asked for the state, where its dialect can.",
      AT(integration, on_unknown)},
     {"fallback", RECORD_LIST, "", NULL, 1, RECORD_NAME_BYTES_MAX, "characters",
      "Integrations to try, in this order, when the answer proves that nothing was sent or taken.",

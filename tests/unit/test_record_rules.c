@@ -387,6 +387,16 @@ static void a_text_that_is_no_record_is_not_borne(void **state)
     assert_memory_equal(error.text, "endpoints/e:2:12: affiliate must be", 35);
 }
 
+static void a_query_wants_who_answers(void **state)
+{
+    (void)state;
+    assert_refused("integrations:\n  one:\n    on_unknown: query\n" SEND VERIFY,
+                   "r.yaml:3:17: on_unknown: query needs an advertiser that can be asked");
+    assert_taken("integrations:\n  one:\n    dialect: fotp\n    on_unknown: query\n"
+                 "    base_url: https://p.example\n    ft_id: a\n    account: b\n"
+                 "    secret: c\n");
+}
+
 static void a_burst_wants_a_rate(void **state)
 {
     (void)state;
@@ -440,6 +450,7 @@ int main(void)
         cmocka_unit_test(flash_templates_have_rules),
         cmocka_unit_test(names_fit_into_lanes),
         cmocka_unit_test(a_text_that_is_no_record_is_not_borne),
+        cmocka_unit_test(a_query_wants_who_answers),
         cmocka_unit_test(a_burst_wants_a_rate),
         cmocka_unit_test(a_fallback_has_the_same_maker),
         cmocka_unit_test(a_link_dialect_makes_no_text),
