@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/reaper.h"
 #include "common/adapters/outbox_store.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -26,6 +27,7 @@ struct tag {
 struct outbox {
     struct outbox_options o;
     struct outbox_store *outbox;
+    struct reaper *reaper;    /* gets what a look finds of jobs whose lease is over */
     struct store *subscriber; /* NULL once it drains */
     struct event *look;
     struct tag tags[OUTBOX_TAGS];
@@ -81,6 +83,7 @@ static void on_due(void *context, unsigned tag, const struct outbox_found *found
     if (found->count > 0) {
         o->o.on_turn(o->o.context);
     }
+    reaper_found(o->reaper, tag, found);
     if (t->wanted || (found->more && taken)) {
         ask(o, tag);
     }
@@ -93,12 +96,13 @@ static void ask(struct outbox *o, unsigned tag)
         t->wanted = true;
         return;
     }
-    if (!store_up(o->o.store) || !o->o.ready(o->o.context) || o->subscriber == NULL) {
+    if (!store_up(o->o.store) || o->subscriber == NULL) {
         return;
     }
+    uint32_t most = o->o.ready(o->o.context) ? OUTBOX_DUE_MAX : 0;
     t->asking = true;
     t->wanted = false;
-    outbox_due(o->outbox, tag, OUTBOX_DUE_MAX, on_due, o);
+    outbox_due(o->outbox, tag, most, on_due, o);
 }
 
 static void ask_all(struct outbox *o)
@@ -106,6 +110,11 @@ static void ask_all(struct outbox *o)
     for (unsigned tag = 0; tag < OUTBOX_TAGS; tag++) {
         ask(o, tag);
     }
+}
+
+static void look_at(void *context, unsigned tag)
+{
+    ask(context, tag);
 }
 
 static void on_look(evutil_socket_t fd, short what, void *context)
@@ -139,6 +148,7 @@ struct outbox *outbox_new(const struct outbox_options *options)
     o->o = *options;
     o->o.prefix = NULL;
     o->outbox = outbox_store_new(options->store, options->prefix, 0);
+    o->reaper = reaper_new(options->base, options->store, options->prefix, look_at, o);
     (void)snprintf(channel, sizeof channel, "%.100s" OUTBOX_CHANNEL, options->prefix);
     o->subscriber = store_subscriber(options->store, channel, on_message, o);
     o->look = event_new(options->base, -1, EV_PERSIST, on_look, o);
@@ -161,6 +171,7 @@ void outbox_destroy(struct outbox **op)
     *op = NULL;
     store_destroy(&o->subscriber);
     outbox_store_destroy(&o->outbox);
+    reaper_destroy(&o->reaper);
     event_free(o->look);
     free(o);
 }
@@ -168,6 +179,7 @@ void outbox_destroy(struct outbox **op)
 struct outbox_stats outbox_stats(const struct outbox *o)
 {
     struct outbox_stats s = o->stats;
+    s.reaped = reaper_ended(o->reaper);
     for (unsigned tag = 0; tag < OUTBOX_TAGS; tag++) {
         s.open += o->tags[tag].open;
         s.late_ms = o->tags[tag].late_ms > s.late_ms ? o->tags[tag].late_ms : s.late_ms;

@@ -34,6 +34,7 @@ struct outbox_stats {
     uint64_t open;    /* gauge: tasks that have not ended, of all brokers */
     uint64_t late_ms; /* gauge: since when the oldest of them has been due */
     uint64_t fed;     /* counter */
+    uint64_t reaped;  /* counter: jobs ended as unknown, their lease being over */
     uint64_t refused; /* counter: not taken by the core; fed again a minute later */
 };
 struct outbox_stats outbox_stats(const struct outbox *o);

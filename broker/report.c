@@ -209,6 +209,7 @@ static void put_outbox(struct buf *out, const struct outbox *o)
     put_one(out, METRIC_CALLBACKS_OLDEST_SECONDS, seconds((int64_t)s.late_ms));
     put_one(out, METRIC_CALLBACKS_FED, (double)s.fed);
     put_one(out, METRIC_CALLBACKS_REFUSED, (double)s.refused);
+    put_one(out, METRIC_REAPED, (double)s.reaped);
 }
 
 void report_metrics(const struct report *r, struct buf *out)

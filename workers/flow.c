@@ -241,6 +241,8 @@ static void describe_claim(struct flow *f, struct slice body)
         .via = f->called == f->route ? (struct slice){0} : slice_of(f->called->name),
         .link = (traits & DIALECT_LINK) != 0,
         .reports = (traits & DIALECT_REPORTS) != 0,
+        .query = f->route->on_unknown == ON_UNKNOWN_QUERY,
+        .life_ms = (uint64_t)f->job.queued_ms + f->job.ttl_ms,
         .step_count = f->step_count,
         .steps = f->steps,
     };

@@ -124,6 +124,7 @@ void flow_ask(struct flow *f)
     uint32_t call_ms = call_ms_max(f);
     f->call_ms = left_ms < call_ms ? (uint32_t)left_ms : call_ms;
     f->claim.lease_ms = f->call_ms + FLOW_LEASE_SPARE_MS;
+    f->claim.left_ms = (uint32_t)left_ms;
     f->claim.settle = left_ms == 0;
     f->lease_end_ms = now_ms + f->claim.lease_ms;
     flow_set_state(f, FLOW_CLAIMING);

@@ -155,6 +155,8 @@ void flow_open_claim(struct flow *f)
 {
     const struct session_doubt doubt = {.code_mac = slice_of(f->code_mac),
                                         .user_id = f->body.user_id};
+    int64_t left_ms = f->deadline_ms - clock_mono_ms();
+    f->claim.left_ms = left_ms > 0 ? (uint32_t)left_ms : 0;
     session_release(f->all->sessions, &f->claim, f->route, f->maybe_sent ? &doubt : NULL,
                     f->next != NULL ? &f->last : NULL, on_claim_open, f);
 }

@@ -176,6 +176,14 @@ static int64_t number_at(const redisReply *reply, size_t i)
     return r != NULL && r->type == REDIS_REPLY_INTEGER ? r->integer : 0;
 }
 
+static void read_over(const redisReply *jobs, struct outbox_found *found)
+{
+    bool there = jobs != NULL && jobs->type == REDIS_REPLY_ARRAY;
+    for (size_t i = 0; there && i < jobs->elements && found->over_count < OUTBOX_OVER_MAX; i++) {
+        found->over[found->over_count++] = text_at(jobs, i);
+    }
+}
+
 static void tell_due(struct call *c, const redisReply *reply)
 {
     unsigned tag = (unsigned)strtoul(c->tag, NULL, 16);
@@ -185,8 +193,10 @@ static void tell_due(struct call *c, const redisReply *reply)
     }
     struct outbox_found found = {.open = (uint64_t)number_at(reply, 0),
                                  .late_ms = (uint64_t)number_at(reply, 1),
-                                 .more = number_at(reply, 2) == 1};
-    for (size_t i = 3; i + 2 < reply->elements && found.count < OUTBOX_DUE_MAX; i += 3) {
+                                 .more = number_at(reply, 2) == 1,
+                                 .lease_ms = number_at(reply, 4)};
+    read_over(reply->elements > 3 ? reply->element[3] : NULL, &found);
+    for (size_t i = 5; i + 2 < reply->elements && found.count < OUTBOX_DUE_MAX; i += 3) {
         found.at[found.count++] = (struct outbox_due){.id = text_at(reply, i),
                                                       .lane = text_at(reply, i + 1),
                                                       .fed = (uint64_t)number_at(reply, i + 2)};
@@ -299,7 +309,7 @@ void outbox_due(struct outbox_store *s, unsigned tag, uint32_t most,
 {
     char text[3];
     outbox_tag(tag, text);
-    must(most > 0 && most <= OUTBOX_DUE_MAX);
+    must(most <= OUTBOX_DUE_MAX);
     struct call *c = call_new(s, CALL_DUE, STORE_OUTBOX_DUE, text, SLICE(""));
     c->done.due = done;
     c->context = context;

@@ -18,7 +18,8 @@ enum {
     OUTBOX_TAGS = 256,
     OUTBOX_LANE_BYTES = 64,
     OUTBOX_FED_MS = 60000, /* a task that was fed is not fed again before */
-    OUTBOX_DUE_MAX = 64    /* tasks in one answer */
+    OUTBOX_DUE_MAX = 64,   /* tasks in one answer */
+    OUTBOX_OVER_MAX = 64   /* jobs in one answer whose lease is over */
 };
 
 /* Behind the prefix: each message is a tag in which something has become due. */
@@ -49,11 +50,15 @@ struct outbox_found {
     uint64_t open;    /* tasks of the tag that have not ended */
     uint64_t late_ms; /* since when the oldest of them has been due; 0: none is late */
     bool more;        /* there was no room for all that is due */
+    int64_t lease_ms; /* until the lease of the tag's next started job is over; -1: there is none */
+    uint32_t over_count;
+    struct slice over[OUTBOX_OVER_MAX]; /* jobs whose lease is over; live as the others do */
     uint32_t count;
     struct outbox_due at[OUTBOX_DUE_MAX]; /* slices live as long as the callback */
 };
-/* What is due in a tag, at most `most` tasks. They are hidden from everybody else for
- * OUTBOX_FED_MS. found NULL: the store did not answer. The callback may run before this returns. */
+/* What is due in a tag, at most `most` tasks, and which claims are over. Tasks are hidden from
+ * everybody else for OUTBOX_FED_MS. found NULL: the store did not answer. The callback may run
+ * before this returns. */
 void outbox_due(struct outbox_store *s, unsigned tag, uint32_t most,
                 void (*done)(void *context, unsigned tag, const struct outbox_found *found),
                 void *context);

@@ -9,6 +9,9 @@
 #include "common/meaning/msisdn.h"
 #include "common/meaning/pack.h"
 
+/* That a client may take to notice that it has no answer, beyond the job's life. */
+enum { AGAIN_SPARE_MS = 600000 };
+
 void session_args_init(struct session_args *a)
 {
     buf_init(&a->bytes, SESSION_ARGS_BYTES_MAX);
@@ -147,6 +150,12 @@ static void put_day(struct session_args *a)
     args_cut(a);
 }
 
+uint64_t session_result_keep_ms(const struct session_job *job, uint64_t least_ms)
+{
+    uint64_t keep_ms = 2 * job->life_ms + AGAIN_SPARE_MS;
+    return keep_ms > least_ms ? keep_ms : least_ms;
+}
+
 void session_args_ground(struct session_args *a, const struct session_ground *g,
                          const struct session_job *job, const struct integration *route,
                          const char *op)
@@ -164,7 +173,7 @@ void session_args_ground(struct session_args *a, const struct session_ground *g,
     buf_printf(&a->bytes, "%016" PRIx64, job->fingerprint);
     args_cut(a);
     session_args_num(a, job->lease_ms); /* 7 */
-    session_args_num(a, g->keep_ms + job->lease_ms);
+    session_args_num(a, session_result_keep_ms(job, g->keep_ms) + job->lease_ms);
     session_args_put(a, job->party); /* 9 */
     session_args_put(a, job->route);
     session_args_put(a, job->msisdn); /* 11 */

@@ -430,6 +430,12 @@ static struct slice own_request_id(const struct session_job *job, struct slice r
     return request_id;
 }
 
+/* What tell.lua calls flags. */
+static struct slice verify_flags(const struct session_job *job)
+{
+    return slice_of(job->query ? "q" : "");
+}
+
 /* The second half of a verify's arguments, once it is known which session is meant. */
 static void verify_send(struct call *c, const struct session_job *job, struct slice request_id)
 {
@@ -452,7 +458,8 @@ static void verify_send(struct call *c, const struct session_job *job, struct sl
     session_args_num(a, c->window_ms);
     session_args_put(a, slice_of(mac)); /* 24 */
     session_args_put(a, job->nowhere ? slice_of("") : job->via.n > 0 ? job->via : job->route);
-    session_args_facts(a, &facts, slice_of(NULL)); /* 26 */
+    session_args_put(a, verify_flags(job));        /* 26 */
+    session_args_facts(a, &facts, slice_of(NULL)); /* 27 */
     session_args_steps(a, job, "verify", job->steps, job->step_count);
     call_send(c);
 }
@@ -536,8 +543,8 @@ static void on_identity(void *context, enum store_outcome outcome, const redisRe
 
 /* The claim's key has the number's tag, so the same id with another number would be another claim.
  * What an id stands for is therefore asked before, under a tag of the id's own; a command by
- * itself, because no script may touch two tags. It lives as long as the result of its first run
- * can. Sent again it has the same answer. */
+ * itself, because no script may touch two tags. It lives as long as the job's
+ * last result can. Sent again it has the same answer. */
 static void identity_send(struct call *c)
 {
     char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 160], ours[17], keep_ms[24];
@@ -547,7 +554,8 @@ static void identity_send(struct call *c)
     must(n > 0 && (size_t)n < sizeof key);
     fingerprint_text(c->job, ours);
     (void)snprintf(keep_ms, sizeof keep_ms, "%" PRIu64,
-                   c->s->ground.keep_ms + 2 * (uint64_t)c->lease_ms);
+                   session_result_keep_ms(c->job, c->s->ground.keep_ms) + c->job->left_ms +
+                       2 * (uint64_t)c->lease_ms);
     struct slice argv[] = {
         SLICE("SET"), slice_make(key, (size_t)n), slice_of(ours), SLICE("NX"), SLICE("GET"),
         SLICE("PX"),  slice_of(keep_ms)};
@@ -621,7 +629,8 @@ void session_finish_verify(struct session_store *s, const struct session_job *jo
     session_args_num(a, at_least_one(route->code_checks)); /* 24 */
     put_result(a, f, request_id);
     session_args_put(a, slice_of(maker_word(route, job->link))); /* 26 */
-    session_args_facts(a, &job->facts, slice_of(NULL));
+    session_args_put(a, verify_flags(job));
+    session_args_facts(a, &job->facts, slice_of(NULL)); /* 28 */
     session_args_steps(a, job, "verify", f->steps, f->step_count);
     call_send(c);
 }
@@ -640,6 +649,7 @@ void session_release(struct session_store *s, const struct session_job *job,
     session_args_put(a, doubt != NULL ? doubt->user_id : slice_make(NULL, 0)); /* 22 */
     session_args_put(a, slice_of(last != NULL ? last->step : ""));
     session_args_put(a, slice_of(last != NULL ? last->detail : "")); /* 24 */
+    session_args_num(a, job->left_ms);
     session_args_steps(a, job, "send", job->steps, last != NULL ? job->step_count : 0);
     call_send(c);
 }

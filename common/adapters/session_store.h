@@ -24,7 +24,7 @@ struct session_store_options {
     struct slice pepper; /* key of code MACs and of number hashes in events; copied, wiped */
     uint64_t session_keep_s;
     uint64_t events_keep_s;
-    uint64_t result_keep_ms; /* claims and results: at least ttl + the clients' retry horizon */
+    uint64_t result_keep_ms; /* claims and results, at least; see session_result_keep_ms */
 };
 /* Everything is copied. The store must outlive it. */
 struct session_store *session_store_new(struct store *store, const struct session_store_options *o);
@@ -73,9 +73,12 @@ struct session_job {
     bool nowhere;         /* verify: no advertiser may be called now, CLAIM_MOVED says whose turn */
     bool link;            /* a link dialect is called: a verify asks for the state */
     bool reports;         /* what is called tells deliveries later */
+    bool query;           /* where the outcome is unknown the advertiser is asked for the state */
     bool postback;        /* the affiliate wants to hear of conversions */
     struct session_facts facts; /* of the send; of a verify what the user sent */
     uint32_t lease_ms;          /* call time-out + 2 s: after it a started claim is unknown */
+    uint32_t left_ms;           /* until its deadline */
+    uint64_t life_ms;           /* from its acceptance to its deadline; 0: not known */
     size_t step_count; /* steps known before the claim (accepted, dispatched): written only */
     const struct session_step *steps; /* when the claim itself ends the job (refused, checked) */
     bool settle;    /* no time left: what another run may have sent is not sent again, whatever the
@@ -119,6 +122,10 @@ struct claim {
 /* All callbacks run exactly once and from the loop, never before the call that caused them returns.
  */
 typedef void claim_callback(void *context, const struct claim *c);
+
+/* How long claim and result of a job are kept from their last change on, so that a client that asks
+ * for the same id as late as it may, and for as long a life, still meets the first result. */
+uint64_t session_result_keep_ms(const struct session_job *job, uint64_t least_ms);
 
 /* op send. new_request_id is used when no live unverified session asks for a resend (otpq codes
  * only: cooldown, sends_max). */

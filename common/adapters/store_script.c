@@ -16,6 +16,11 @@ ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
 ASSET(lua_finish_verify, "common/adapters/lua/finish_verify.lua");
 ASSET(lua_release, "common/adapters/lua/release.lua");
 ASSET(lua_report_apply, "common/adapters/lua/report_apply.lua");
+ASSET(lua_over_send, "common/adapters/lua/over_send.lua");
+ASSET(lua_over_verify, "common/adapters/lua/over_verify.lua");
+ASSET(lua_reap, "common/adapters/lua/reap.lua");
+ASSET(lua_unknown_list, "common/adapters/lua/unknown_list.lua");
+ASSET(lua_unknown_resolve, "common/adapters/lua/unknown_resolve.lua");
 ASSET(lua_report, "common/adapters/lua/report.lua");
 ASSET(lua_flash_reserve, "common/adapters/lua/flash_reserve.lua");
 ASSET(lua_flash_look, "common/adapters/lua/flash_look.lua");
@@ -41,9 +46,21 @@ ASSET(lua_budget, "common/adapters/lua/budget.lua");
 /* A script's parts stand in this order, each at most once. Redis makes every function of a script
  * anew whenever it runs, so a script has only what it calls, and what few runs call is made by a
  * function of its own, telling(): most sends have nobody to tell. */
-enum part { PARTS_END, SHARED, SESSION, EMIT, TELL, APPLY, TASKS, LATER, LATER_END };
+enum part {
+    PARTS_END,
+    SHARED,
+    SESSION,
+    EMIT,
+    TELL,
+    APPLY,
+    OVER_SEND,
+    OVER_VERIFY,
+    TASKS,
+    LATER,
+    LATER_END
+};
 
-enum { PARTS_MAX = 8 };
+enum { PARTS_MAX = 9 };
 
 static struct slice later_begin(void)
 {
@@ -52,25 +69,33 @@ static struct slice later_begin(void)
 
 static struct slice later_end(void)
 {
-    return SLICE("return {session_sent = session_sent, send = tell_send, better = tell_better,\n"
-                 "        told = told, starts = starts, reporting = reporting}\nend\n");
+    return SLICE(
+        "return {session_sent = session_sent, send = tell_send, better = tell_better,\n"
+        "        told = told, starts = starts, reporting = reporting, over = send_over}\nend\n");
 }
 
 static struct slice (*const part_sources[])(void) = {
-    [SHARED] = lua_shared, [SESSION] = lua_session,    [EMIT] = lua_outbox_emit,
-    [TELL] = lua_tell,     [APPLY] = lua_report_apply, [TASKS] = lua_outbox_shared,
-    [LATER] = later_begin, [LATER_END] = later_end,
+    [SHARED] = lua_shared,       [SESSION] = lua_session,
+    [EMIT] = lua_outbox_emit,    [TELL] = lua_tell,
+    [APPLY] = lua_report_apply,  [TASKS] = lua_outbox_shared,
+    [LATER] = later_begin,       [LATER_END] = later_end,
+    [OVER_SEND] = lua_over_send, [OVER_VERIFY] = lua_over_verify,
 };
 
 static const struct {
     struct slice (*source)(void); /* the script's own file */
     enum part parts[PARTS_MAX];   /* what stands before it */
 } script_rows[STORE_SCRIPTS] = {
-    [STORE_CLAIM_SEND] = {lua_claim_send, {SHARED, LATER, SESSION, EMIT, TELL, APPLY, LATER_END}},
-    [STORE_FINISH_SEND] = {lua_finish_send, {SHARED, SESSION, LATER, EMIT, TELL, APPLY, LATER_END}},
-    [STORE_CLAIM_VERIFY] = {lua_claim_verify, {SHARED, SESSION, EMIT, TELL}},
+    [STORE_CLAIM_SEND] = {lua_claim_send,
+                          {SHARED, LATER, SESSION, EMIT, TELL, APPLY, OVER_SEND, LATER_END}},
+    [STORE_FINISH_SEND] = {lua_finish_send,
+                           {SHARED, SESSION, LATER, EMIT, TELL, APPLY, OVER_SEND, LATER_END}},
+    [STORE_CLAIM_VERIFY] = {lua_claim_verify, {SHARED, SESSION, EMIT, TELL, OVER_VERIFY}},
     [STORE_FINISH_VERIFY] = {lua_finish_verify, {SHARED, SESSION, EMIT, TELL}},
     [STORE_RELEASE] = {lua_release, {SHARED, SESSION}},
+    [STORE_REAP] = {lua_reap, {SHARED, SESSION, EMIT, TELL, APPLY, OVER_SEND, OVER_VERIFY}},
+    [STORE_UNKNOWN_LIST] = {lua_unknown_list, {TASKS}},
+    [STORE_UNKNOWN_RESOLVE] = {lua_unknown_resolve, {SHARED, SESSION, EMIT, TELL, APPLY}},
     [STORE_REPORT] = {lua_report, {SHARED, EMIT, TELL, APPLY}},
     [STORE_FLASH_RESERVE] = {lua_flash_reserve, {PARTS_END}},
     [STORE_FLASH_LOOK] = {lua_flash_look, {PARTS_END}},

@@ -74,6 +74,9 @@ const struct metric_row metric_rows[METRICS] = {
     [METRIC_CALLBACKS_REFUSED] = {"otpq_callbacks_refused_total", METRIC_COUNTER, {NULL},
                                   "Attempts that the queue had no room for, or no lane; each is "
                                   "due again within a minute."},
+    [METRIC_REAPED] = {"otpq_reaped_total", METRIC_COUNTER, {NULL},
+                       "Jobs that this broker ended as unknown: their workers did not within "
+                       "the lease."},
     [METRIC_STORE_UP] = {"otpq_store_up", METRIC_GAUGE, {NULL}, "1 while Redis can be used."},
 };
 /* clang-format on */

@@ -475,12 +475,13 @@ static void test_lease_over_is_unknown(void **state)
     assert_int_equal(c.claim.end, JOB_END_UNKNOWN);
     assert_int_equal(c.claim.code, RESULT_OUTCOME_UNKNOWN);
     assert_true(slice_is(c.result.request_id, rid));
-    /* the owner was only slow: the job stays unknown, the session learns the truth, once */
+    /* the owner was only slow: job and session learn the truth, once */
     for (int i = 0; i < 2; i++) {
         finish_by(w, w->sessions, &job, &w->theirs, rid, false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
                   &f);
         assert_int_equal(f.finish.outcome, FINISH_LOST);
-        assert_int_equal(f.finish.end, JOB_END_UNKNOWN);
+        assert_int_equal(f.finish.end, JOB_END_DONE);
+        assert_int_equal(f.finish.code, RESULT_OTP_SENT);
     }
     assert_int_equal(events(w, "click"), 1);
     assert_int_equal(ask_redis(w, "LLEN otpq:t:{%s}:%s", tag.text, rid), 4);

@@ -1,10 +1,14 @@
 -- dispatched -> started, before the first byte to whoever delivers the code.
 -- ARGV after the shared ones: 21 maker (o: otpq makes the code, a: advertiser), 22 cooldown ms, 23
 -- sends_max, 24 window ms, 25 checks, 26 '1': what may have been sent may be sent again, 27 flags and
--- 28 facts (msgpack) as tell.lua has them, 29.. steps
+-- 28 facts (msgpack) as tell.lua has them, 29.. steps; the reaper reads them by these numbers, too
 local rid, again, slot, unsure, mac, user = RID, 0, nil, nil, nil, nil
 local what, said = known()
 if said then
+  if said[1] == 'elsewhere' and ARGV[26] == '1' then
+    j.asked = NOW -- there is somebody to send it again: the reaper leaves it to them
+    save()
+  end
   return said
 end
 
@@ -15,28 +19,17 @@ local function refuse(code, retry_ms)
   return ends('refused', code, 'refused')
 end
 
-local tell, reports, facts, waiting, sent, arrived
+local tell, reports, facts, waiting, arrived
 if what == 'over' then
   tell, facts = telling(), cmsgpack.unpack(ARGV[28])
   reports = tell.reporting()
   waiting = reports.waiting(j.rid, facts.via)
-  sent = reports.say_sent(waiting)
   -- What is known to have arrived is not sent again, unless nobody could check its code.
-  arrived = sent and not tell.starts(ROUTE, 'flash:') and (ARGV[21] ~= 'o' or j.mac)
+  arrived = reports.say_sent(waiting) and not tell.starts(ROUTE, 'flash:') and
+            (ARGV[21] ~= 'o' or j.mac)
 end
 if what == 'over' and (ARGV[26] ~= '1' or arrived) then
-  j.at = j.unsure or j.at
-  local fin, code = sent and 'done' or 'unknown', sent and 'otp_sent' or 'outcome_unknown'
-  if j.again ~= 1 or j.mac then
-    tell.session_sent(j.rid, sent and 'sent' or 'unknown', '', j.user or '', j.mac or '', facts)
-    tell.send(j.rid, fin, code, ARGV[27], facts)
-  end
-  j.mac, j.user = nil, nil
-  steps(j.rid, #ARGV + 1, 'lease_over', code)
-  reports.apply_all(j.rid, waiting)
-  j.body = sent and reports.body_sent(nil, j.rid) or nil
-  ends(fin, code, 'lost')
-  return answer('ended')
+  return tell.over(ARGV[27], facts, reports, waiting)
 elseif what == 'over' then
   if ATTEMPT <= j.att then
     return answer('stale')
@@ -79,6 +72,8 @@ if again == 0 and j and j.rid then
   rid = j.rid -- a job keeps its request id over its attempts
 end
 j = {st = 'started', own = TOKEN, att = ATTEMPT, fp = FP, lease = NOW + LEASE_MS, rid = rid,
-     again = again, slot = slot, at = NOW, unsure = unsure, mac = mac, user = user}
+     again = again, slot = slot, at = NOW, unsure = unsure, mac = mac, user = user,
+     x = table.concat(ARGV, '\n', 7, 28)} -- for the reaper
 save()
+redis.call('ZADD', STARTED, j.lease, JOB)
 return answer('won')

@@ -2,23 +2,16 @@
 -- in one, for a code of otpq's.
 -- ARGV after the shared ones (request id '' when there is none of this number): 21 maker (o, a; l: the
 -- user answers a link, and the advertiser only says whether), 22 checks, 23 window ms of failures, 24
--- MAC of the code given (o), 25 integration whose advertiser would be called, 26 facts (msgpack) of
--- an MO, 27.. steps
+-- MAC of the code given (o), 25 integration whose advertiser would be called, 26 flags ('q': where its
+-- outcome is unknown the state is asked for), 27 facts (msgpack) of an MO, 28.. steps; the reaper reads
+-- them by these numbers, too
 number_known(RID)
 local what, said = known()
 if said then
   return said
 end
 if what == 'over' then
-  -- A report may have converted while it was at the advertiser: that is its end, too.
-  local s = redis.call('HMGET', key('s', j.rid), 'st', 'shared')
-  local converted = s[1] == 'verified' and s[2] == j.own
-  local code = converted and 'otp_verified' or 'outcome_unknown'
-  unlock(j.rid)
-  steps(j.rid, #ARGV + 1, 'lease_over', code)
-  tell_verify(j.rid, code)
-  ends(converted and 'done' or 'unknown', code, 'lost')
-  return answer('ended')
+  return verify_over(ARGV[26])
 end
 
 local checks_max, S = tonumber(ARGV[22]), key('s', RID)
@@ -37,7 +30,7 @@ local function verdict(fin, code, first, left, retry)
   if code == 'wrong_otp' then
     j.exp = seconds(s[5] - NOW)
   end
-  steps(RID, 27, 'session_written', code)
+  steps(RID, 28, 'session_written', code)
   if maker ~= 'l' or code ~= 'otp_verified' then -- that of a link was told when it became so
     tell_verify(RID, code)
   end
@@ -78,8 +71,10 @@ if maker ~= 'o' then
   end
   redis.call('HSET', S, 'lock', TOKEN, 'lock_until', NOW + LEASE_MS)
   j = {st = 'started', own = TOKEN, att = ATTEMPT, fp = FP, lease = NOW + LEASE_MS, rid = RID,
-       arid = s[8], left = left, exp = seconds(s[5] - NOW), eid = s[12] or nil}
+       arid = s[8], left = left, exp = seconds(s[5] - NOW), eid = s[12] or nil,
+       x = table.concat(ARGV, '\n', 7, 26)} -- for the reaper
   save()
+  redis.call('ZADD', STARTED, j.lease, JOB)
   return answer('won')
 end
 
@@ -90,7 +85,7 @@ for i = 1, #kept do
 end
 if differ == 0 and #given == #kept then
   redis.call('HDEL', v, 'failed', 'failed_until')
-  convert(RID, s[11], cmsgpack.unpack(ARGV[26]))
+  convert(RID, s[11], cmsgpack.unpack(ARGV[27]))
   return verdict('done', 'otp_verified', 'ended')
 end
 redis.call('HINCRBY', S, 'checks', 1)

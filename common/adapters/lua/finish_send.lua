@@ -19,7 +19,8 @@ if j.unsure then
     fin, code, mac, j.at = 'unknown', 'outcome_unknown', j.mac or '', j.unsure
   end
 end
-j.mac, j.user = nil, nil
+j.mac, j.user, j.x, j.asked = nil, nil, nil, nil
+redis.call('ZREM', STARTED, JOB)
 local went = fin == 'done' or fin == 'unknown'
 local body, link = ARGV[26], went and string.find(flags, 'l', 1, true)
 local reported = went and redis.call('EXISTS', key('rp', RID)) == 1
@@ -39,8 +40,8 @@ if whose ~= 'late' then
   if tell then
     tell.send(RID, fin, code, flags, facts)
   end
-elseif fin == 'done' and j.code ~= code and tell and tell.starts(facts.lane, 'account:') and
-       not string.find(flags, 'r', 1, true) then
+elseif fin ~= 'unknown' and j.code ~= code and tell and tell.starts(facts.lane, 'account:') and
+       not (fin == 'done' and string.find(flags, 'r', 1, true)) then
   tell.better('status', facts.lane, tell.told(RID, code))
 end
 if reports then
@@ -48,6 +49,15 @@ if reports then
 end
 if whose == 'late' then
   j.corrected = 1
+  if not went and redis.call('HGET', key('s', RID), 'st') == 'unknown' and
+     redis.call('HGET', key('s', RID), 'job') == JOB then
+    redis.call('HSET', key('s', RID), 'st', 'failed', 'dlr', code)
+  end
+  if j.fin == 'unknown' and fin ~= 'unknown' then -- it was told so, and is known now
+    j.fin, j.code, j.body, j.arid = fin, code, body, ARGV[23]
+    j.exp = fin == 'done' and seconds(VALID_MS) or nil
+    redis.call('ZREM', P .. 'uk:{' .. T .. '}', JOB)
+  end
   save()
   return answer('lost')
 end

@@ -1,7 +1,7 @@
 -- started -> done, refused, unknown or expired, for a verify that the advertiser checked: result,
 -- session, conversion, counters and time-line at once; the session's lock is given up.
 -- ARGV after the shared ones: 21 end, 22 code, 23 user id, 24 checks, 25 result body, 26 maker (a, l),
--- 27 facts (msgpack) of what the user sent, 28.. steps
+-- 27 flags as claim_verify.lua has them, 28 facts (msgpack) of what the user sent, 29.. steps
 number_known(RID)
 local whose = ours()
 if whose == 'again' then
@@ -10,8 +10,10 @@ elseif whose == 'lost' then
   return answer('lost')
 end
 local fin, code, body, left, expires = ARGV[21], ARGV[22], ARGV[25], nil, nil
-local link, facts = ARGV[26] == 'l', cmsgpack.unpack(ARGV[27])
+local link, facts = ARGV[26] == 'l', cmsgpack.unpack(ARGV[28])
 j = j or {att = ATTEMPT, fp = FP, own = TOKEN}
+j.x = nil
+redis.call('ZREM', STARTED, JOB)
 local s = redis.call('HMGET', key('s', RID), 'st', 'exp', 'user', 'eid', 'shared', 'pushed')
 if s[1] then
   unlock(RID)
@@ -42,14 +44,23 @@ if s[1] then
 elseif code == 'otp_verified' then
   event('conversion', RID, ARGV[23]) -- the session's time to live ended during the call
 end
-steps(RID, 28, 'session_written', code)
-local known = (whose == 'late' and j.code == code) or
+steps(RID, 29, 'session_written', code)
+local known = (whose == 'late' and (j.code == code or j.fin ~= 'unknown')) or
               (link and code == 'otp_verified' and s[1] == 'verified' and s[5] ~= j.own)
 if not known then
   tell_verify(RID, code, whose == 'late')
 end
+if fin == 'unknown' and code ~= 'pending' then
+  verify_unknown(RID, ARGV[27])
+elseif whose == 'late' and redis.call('HGET', key('s', RID), 'vjob') == JOB then
+  redis.call('HDEL', key('s', RID), 'vjob')
+end
 if whose == 'late' then
   j.corrected = 1
+  if j.fin == 'unknown' and fin ~= 'unknown' then -- it was told so, and is known now
+    j.fin, j.code, j.body, j.left, j.exp = fin, code, body, left, expires
+    redis.call('ZREM', P .. 'uk:{' .. T .. '}', JOB)
+  end
   save()
   return answer('lost')
 end

@@ -15,21 +15,45 @@ local function reporting()
     return known and (r.party == '0' or r.party == party)
   end
 
-  -- The result of a send that was unknown, now that it is known to have gone out.
-  local function body_sent(body, rid)
+  -- The result of a job that was unknown, now that it is known.
+  local function body_known(body, fin, code, rid)
     local all = body and body ~= '' and cmsgpack.unpack(body) or {}
-    all.error, all.detail, all.response, all.data = nil, nil, 'otp_sent', rid
+    all.error, all.detail, all.response, all.data = nil, nil, nil, nil
+    if fin == 'done' then
+      all.response, all.data = code, rid
+    else
+      all.error = code
+    end
     return cmsgpack.pack(all)
   end
 
-  local function job_sent(job, rid, exp)
-    local name = key('j', job or '')
+  local function body_sent(body, rid)
+    return body_known(body, 'done', 'otp_sent', rid)
+  end
+
+  -- Whoever asks for the job again hears what is true. rid: a send's; else nil.
+  local function job_known(job, fin, code, rid, exp)
+    local name = key('j', job)
     local was = redis.call('GET', name)
     was = was and cmsgpack.unpack(was)
-    if was and was.st == 'ended' and was.fin == 'unknown' then
-      was.fin, was.code, was.body = 'done', 'otp_sent', body_sent(was.body, rid)
-      was.exp = seconds(exp - NOW)
+    if was and was.st == 'ended' and was.fin == 'unknown' and was.code ~= 'pending' then
+      was.fin, was.code, was.body = fin, code, body_known(was.body, fin, code, rid)
+      was.exp = exp and seconds(exp - NOW) or was.exp
       redis.call('SET', name, cmsgpack.pack(was), 'KEEPTTL')
+      redis.call('ZREM', P .. 'uk:{' .. T .. '}', job)
+    end
+  end
+
+  local function send_known(s, fin, code, rid)
+    if s.job then
+      job_known(s.job, fin, code, fin == 'done' and rid or nil, fin == 'done' and s.exp or nil)
+    end
+  end
+
+  local function verify_known(rid, s, fin, code)
+    if s.vjob then
+      job_known(s.vjob, fin, code)
+      redis.call('HDEL', key('s', rid), 'vjob')
     end
   end
 
@@ -45,6 +69,8 @@ local function reporting()
   local function session_failed(rid, s, code)
     redis.call('HSET', key('s', rid), 'st', 'failed', 'dlr', code)
     status_told(rid, s, code)
+    send_known(s, 'refused', code, rid)
+    verify_known(rid, s, 'refused', code)
     hasten('expiry', s.job or '', rid, {code = code, err = code})
   end
 
@@ -52,9 +78,10 @@ local function reporting()
   -- itself, and its user is not told that somebody was faster.
   local function report_converts(rid, s, r)
     if s.st == 'unknown' then
-      job_sent(s.job, rid, s.exp)
+      send_known(s, 'done', 'otp_sent', rid)
       status_told(rid, s, 'otp_sent')
     end
+    verify_known(rid, s, 'done', 'otp_verified')
     if r.msisdn ~= '' and MSISDN == '' then
       redis.call('HSET', key('s', rid), 'msisdn', r.msisdn, 'masked', r.masked, 'hash', r.hash)
     end
@@ -83,7 +110,7 @@ local function reporting()
         if s.click ~= '1' then
           event('click', rid, s.user)
         end
-        job_sent(s.job, rid, s.exp)
+        send_known(s, 'done', 'otp_sent', rid)
       end
     elseif r.code == 'pending' or r.code == '' then
       return 'nothing decided'
@@ -126,7 +153,7 @@ local function reporting()
 
   local function report_session(rid)
     local names = {'st', 'aid', 'route', 'via', 'exp', 'user', 'lane', 'job', 'msisdn', 'masked',
-                   'hash', 'click', 'dlr', 'ctx', 'rep', 'lock', 'lock_until', 'arid'}
+                   'hash', 'click', 'dlr', 'ctx', 'rep', 'lock', 'lock_until', 'arid', 'vjob'}
     local s = {}
     for i, value in ipairs(redis.call('HMGET', key('s', rid), unpack(names))) do
       s[names[i]] = value or nil
@@ -227,7 +254,8 @@ local function reporting()
   end
 
   return {body_sent = body_sent, fits = report_fits, session = report_session,
+          ground = report_ground,
           apply = report_apply, wait = report_waits, waiting = reports_waiting,
-          say_sent = reports_say_sent, apply_all = reports_apply}
+          say_sent = reports_say_sent, apply_all = reports_apply, job_known = job_known}
 end
 

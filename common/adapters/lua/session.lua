@@ -6,7 +6,9 @@
 local function session_sent(rid, state, arid, user, mac, facts)
   local s, n = key('s', rid), key('n', AID .. ':' .. ROUTE .. ':' .. MSISDN)
   local ttl = VALID_MS + SESSION_KEEP_MS
-  local was = redis.call('HMGET', s, 'st', 'click', 'at')
+  -- A first run's own request id has no session yet.
+  local fresh = j.st == 'started' and j.again == 0 and not j.unsure
+  local was = fresh and {} or redis.call('HMGET', s, 'st', 'click', 'at')
   if was[1] == 'verified' then
     return
   end
@@ -30,10 +32,10 @@ local function session_sent(rid, state, arid, user, mac, facts)
     redis.call('PEXPIRE', s, ttl)
   end
   if MSISDN ~= '' then
-    local newest = redis.call('GET', n)
-    if not newest or newest == rid or
-       tonumber(redis.call('HGET', key('s', newest), 'at') or 0) <= at then
-      redis.call('SET', n, rid, 'PX', ttl)
+    local newest = redis.call('SET', n, rid, 'PX', ttl, 'GET')
+    if newest and newest ~= rid and
+       tonumber(redis.call('HGET', key('s', newest), 'at') or 0) > at then
+      redis.call('SET', n, newest, 'PX', ttl) -- it was, and stays so
     end
   end
   if state == 'sent' and not clicked then

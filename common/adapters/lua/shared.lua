@@ -9,7 +9,7 @@ local MASKED, HASH, DAY, EVENTS_KEEP_S = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 local VALID_MS, SESSION_KEEP_MS = tonumber(ARGV[16]), tonumber(ARGV[17])
 -- POSTBACK '1': whose affiliate wants to hear of conversions
 local OP, POSTBACK, RID = ARGV[18], ARGV[19], ARGV[20]
-local EVENTS_MAX, STEPS_MAX = 10000, 100
+local EVENTS_MAX, STEPS_MAX, UNKNOWN_MAX = 10000, 100, 4096
 
 local clock = redis.call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -30,6 +30,9 @@ end
 local function seconds(ms)
   return math.max(0, math.ceil(ms / 1000))
 end
+
+-- Jobs that are started, by the end of their lease: what nobody ends until then, the reaper does.
+local STARTED = P .. 'st:{' .. T .. '}'
 
 local function save()
   redis.call('SET', KEYS[1], cmsgpack.pack(j), 'PX', KEEP_MS)
@@ -79,6 +82,16 @@ end
 
 local function ends(fin, code, first)
   j.st, j.fin, j.code, j.first = 'ended', fin, code, first
+  if fin == 'unknown' and code ~= 'pending' then -- for people, and for whoever comes to know it
+    local all = P .. 'uk:{' .. T .. '}'
+    redis.call('ZADD', all, NOW, JOB)
+    redis.call('ZREMRANGEBYSCORE', all, '-inf', NOW - KEEP_MS)
+    if redis.call('ZCARD', all) > UNKNOWN_MAX then
+      redis.call('ZPOPMIN', all)
+    end
+    redis.call('PEXPIRE', all, KEEP_MS)
+    j.op, j.aid, j.route, j.masked = OP, AID, ROUTE, MASKED
+  end
   save()
   count(code)
   return answer(first)
@@ -107,6 +120,7 @@ local function known()
       end
       j.lease = NOW + LEASE_MS -- the first answer was lost: the call begins only now
       save()
+      redis.call('ZADD', STARTED, j.lease, JOB)
       return nil, answer('won')
     end
     if NOW < j.lease then

@@ -80,6 +80,19 @@ local function tell_verify(rid, code, better)
   end
 end
 
+-- Nobody knows how this verify ended. What comes to be known of its session later corrects its
+-- result; flags: 'q' the advertiser is asked.
+local function verify_unknown(rid, flags)
+  local s = redis.call('HMGET', key('s', rid), 'st', 'job', 'via', 'route')
+  if not s[1] or s[1] == 'verified' then
+    return
+  end
+  redis.call('HSET', key('s', rid), 'vjob', JOB)
+  if string.find(flags, 'q', 1, true) and not hasten('poll', s[2] or '', rid, {}) then
+    emit('poll', s[3] or s[4], NOW, told(rid, 'pending'))
+  end
+end
+
 -- name, value, … of these facts.
 local function flat(facts)
   local list = {}
