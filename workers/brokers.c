@@ -278,6 +278,11 @@ void brokers_freeze(struct brokers *b)
     give_back_waiting(b, INT64_MAX);
 }
 
+uint32_t brokers_jobs(const struct brokers *b)
+{
+    return b->here;
+}
+
 void brokers_quit(struct brokers *b)
 {
     for (size_t i = 0; i < b->count; i++) {

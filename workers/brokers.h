@@ -42,6 +42,8 @@ void brokers_found(struct brokers *b, const struct broker_line *lines, size_t co
 void brokers_able(struct brokers *b, bool able);
 /* The worker leaves: no more credit, for good, and what did not begin goes back. */
 void brokers_freeze(struct brokers *b);
+/* Jobs of all brokers that are here: begun, or waiting in the backlog. */
+uint32_t brokers_jobs(const struct brokers *b);
 /* Everything in the batches, then goodbye. */
 void brokers_quit(struct brokers *b);
 

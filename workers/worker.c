@@ -159,7 +159,8 @@ static void on_signal(evutil_socket_t number, short events, void *context)
         on_drain_over(-1, 0, w);
         return;
     }
-    log_info("draining", "signal", log_num(number), "jobs", log_num((long long)jobs_here(w)), NULL);
+    log_info("draining", "signal", log_num(number), "jobs", log_num(brokers_jobs(w->brokers)),
+             NULL);
     w->draining = true;
     const long drain_ms = (long)w->config->worker_drain_ms;
     const struct timeval bound = {.tv_sec = drain_ms / 1000, .tv_usec = (drain_ms % 1000) * 1000};
