@@ -167,7 +167,7 @@ include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk tests/fu
 install: all install-libotpq ## programs, library and systemd units into DESTDIR/PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 deploy/systemd/*.service $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 644 deploy/systemd/*.service deploy/systemd/*.socket $(DESTDIR)$(PREFIX)/lib/systemd/system
 
 clean: ## remove build/
 	rm -rf build

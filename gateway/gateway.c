@@ -43,6 +43,7 @@ struct gateway {
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
     struct event *look;             /* timer: boot, later drain */
     int64_t look_until_ms;          /* end of patience with either */
+    char listen[64];                /* where, as it is bound */
     bool passed;                    /* the listening socket came from whoever started us */
     bool loaded;                    /* records were read once */
     bool draining;                  /* a signal came */
@@ -155,8 +156,7 @@ static void look_after_boot(struct gateway *g)
         log_warn("not healthy yet, requests get 503", "reasons", reasons, NULL);
     }
     httpd_start_listening(g->httpd);
-    log_info("ready", "listen", g->config->gateway_listen, "socket", g->passed ? "passed" : "own",
-             NULL);
+    log_info("ready", "listen", g->listen, "socket", g->passed ? "passed" : "own", NULL);
     (void)sd_notify(0, "READY=1");
 }
 
@@ -283,6 +283,10 @@ static bool open_httpd(struct gateway *g, char error[512])
         return false;
     }
     g->passed = passed > 0;
+    (void)snprintf(g->listen, sizeof(g->listen), "%.60s", g->config->gateway_listen);
+    if (g->passed) {
+        listen_fd_name(passed, g->listen);
+    }
     const struct httpd_options o = {.listen = g->config->gateway_listen,
                                     .listen_key = "gateway.listen",
                                     .passed_fd = passed,

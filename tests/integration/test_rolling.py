@@ -1,10 +1,11 @@
 """Every process of a node is restarted under load, one after the other, and no request fails."""
 import signal
+import socket
 
 import pytest
 
 from load import Load
-from node import Node, wait_for
+from node import Node, free_ports, wait_for
 
 LASTING = {"redis", "sandbox"}
 
@@ -45,3 +46,18 @@ def test_the_only_broker_worker_and_gateway_are_waited_for():
         with Load(node) as load:
             restart_all(node, load, 1)
         load.check()
+
+
+def test_another_address_for_the_gateways_takes_effect_with_a_restart():
+    with Node() as node:
+        old, new = node.ports["gateway"], free_ports(1)[0]
+        with open(node.config, encoding="utf-8") as f:
+            text = f.read()
+        with open(node.config, "w", encoding="utf-8") as f:
+            f.write(text.replace("listen: 127.0.0.1:%d" % old, "listen: 127.0.0.1:%d" % new))
+        node.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "all processes were restarted" in node.output(), 60, "all are restarted")
+        node.ports["gateway"] = new
+        assert node.gen("66843000001")[0] == 200
+        with socket.socket() as s:
+            assert s.connect_ex(("127.0.0.1", old)) != 0
