@@ -42,6 +42,10 @@ void outcome_read(const struct otpq_answer *from, struct outcome *out)
         out->detail = out->code == RESULT_INTERNAL_ERROR ? "" : from->detail;
         out->retry_after_s = (from->retry_after_ms + 999) / 1000;
         break;
+    case OTPQ_STORED: /* the gateway waits for results */
+    case OTPQ_QUEUED:
+        out->code = RESULT_INTERNAL_ERROR;
+        break;
     case OTPQ_TIMED_OUT:
         out->code = RESULT_OUTCOME_UNKNOWN;
         out->detail = "no broker told the result in time";

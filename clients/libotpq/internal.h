@@ -33,11 +33,13 @@ struct pending {
     struct wire_submit submit; /* slices point into bytes */
     struct slice body;         /* into bytes */
     otpq_callback *done;       /* the caller's */
+    otpq_callback *accepted;   /* the caller's, or NULL: told, or not wanted */
     void *context;             /* the caller's */
     int64_t deadline_ms;       /* moment the ttl ends */
     int64_t ready_ms;          /* moment the delay ends */
     size_t heap_at;            /* index in the heap */
     int link;                  /* where it was sent, or NO_LINK */
+    bool ends_stored;          /* it ends for the caller when it is stored */
     bool again;                /* a broker that went away had it: it may have started */
     char bytes[];              /* id, route, tenant, trace, body */
 };
@@ -139,6 +141,9 @@ bool otpq_owes(const otpq *q, const struct link *l);
 void otpq_sweep(otpq *q);
 /* receive.c: everything one broker has sent. */
 void otpq_receive(otpq *q, struct link *l, int64_t now_ms);
+/* A broker has accepted the job as its ack asks: tells the caller, and ends it for him when that is
+ * all he wants to know. */
+void otpq_accepted(otpq *q, struct pending *p, struct slice state);
 /* Ends a job: takes it out, runs its callback, frees it. */
 void otpq_end(otpq *q, struct pending *p, struct otpq_answer *answer);
 /* call.c: keeps a copy of an answer for the blocking call. */

@@ -120,6 +120,7 @@ struct pending *jobs_add(struct jobs *j, const struct wire_submit *s, struct sli
     p->ready_ms = now_ms + s->delay_ms;
     p->link = NO_LINK;
     p->again = false;
+    p->accepted = NULL;
     void *old;
     must(map_set(j->by_id, s->id, p, &old));
     list_init(&p->where);

@@ -101,6 +101,23 @@ static bool fill_op(struct wire_submit *s, const char *op)
     return false;
 }
 
+static bool fill_ack(struct wire_submit *s, enum otpq_ack ack)
+{
+    switch (ack) {
+    case OTPQ_ACK_RESULT:
+        s->ack = WIRE_ACK_RESULT;
+        return true;
+    case OTPQ_ACK_QUEUED:
+        s->ack = WIRE_ACK_QUEUED;
+        return true;
+    case OTPQ_ACK_STORED:
+        s->ack = WIRE_ACK_STORED;
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* What the broker would refuse is refused here, where the caller still stands. */
 static const char *fill_submit(struct wire_submit *s, const struct otpq_job *job)
 {
@@ -130,6 +147,9 @@ static const char *fill_submit(struct wire_submit *s, const struct otpq_job *job
     }
     if (job->pri > WIRE_PRI_MAX) {
         return "pri: 0 to 9, or -1 for the op's own";
+    }
+    if (!fill_ack(s, job->ack)) {
+        return "ack: one of OTPQ_ACK_RESULT, OTPQ_ACK_QUEUED, OTPQ_ACK_STORED";
     }
     s->pri = job->pri >= 0 ? (uint8_t)job->pri : wire_ops[s->op].pri;
     return NULL;
@@ -170,6 +190,8 @@ int otpq_submit(otpq *q, const struct otpq_job *job, otpq_callback *done, void *
         return -1;
     }
     p->done = done;
+    p->accepted = job->accepted;
+    p->ends_stored = job->ack == OTPQ_ACK_STORED && job->accepted == NULL;
     p->context = context;
     otpq_wake(q);
     return 0;
@@ -180,6 +202,27 @@ void otpq_end(otpq *q, struct pending *p, struct otpq_answer *answer)
     jobs_remove(&q->jobs, p);
     p->done(p->context, answer);
     free(p);
+}
+
+void otpq_accepted(otpq *q, struct pending *p, struct slice state)
+{
+    bool stored = slice_is(state, "stored");
+    char *id = slice_dup(p->submit.id);
+    struct otpq_answer answer = {.outcome = stored ? OTPQ_STORED : OTPQ_QUEUED,
+                                 .id = id,
+                                 .state = stored                      ? "stored"
+                                          : slice_is(state, "queued") ? "queued"
+                                                                      : "duplicate",
+                                 .code = "",
+                                 .detail = ""};
+    otpq_callback *tell = p->accepted;
+    p->accepted = NULL; /* the next broker that gets it says so again */
+    if (stored && p->ends_stored) {
+        otpq_end(q, p, &answer);
+    } else if (tell != NULL) {
+        tell(p->context, &answer);
+    }
+    free(id);
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */

@@ -8,6 +8,10 @@
  * A handle belongs to one thread; use one handle a thread. Nothing here blocks except otpq_wait,
  * otpq_call, otpq_get, otpq_cancel and otpq_info, which must not be called from a callback (nor
  * otpq_destroy). Bodies are msgpack maps (docs/job-protocol.md). All times are milliseconds.
+ *
+ * Structs that the caller fills in grow at their ends, and 0 is the default of every member: begin
+ * with {0} or designated initialisers. Before version 1.0 a program is to be compiled with the
+ * header of the library that it runs with; from then on a struct that grows changes the soname.
  */
 #ifndef OTPQ_H
 #define OTPQ_H
@@ -29,8 +33,21 @@ enum otpq_outcome {
     OTPQ_RESULT,    /* the broker's result: state, code and body are set */
     OTPQ_NOT_TAKEN, /* the broker said no, and no other one had the job before: code and detail are
                        set, retry_after_ms may be */
-    OTPQ_TIMED_OUT  /* no broker answered within the job's time: ask later with otpq_get */
+    OTPQ_TIMED_OUT, /* no broker answered within the job's time: ask later with otpq_get */
+    OTPQ_STORED,    /* accepted: it goes on whatever dies. state is "stored" */
+    OTPQ_QUEUED     /* to `accepted` only: a broker has it in memory. state is "queued", or
+                       "duplicate" when it was there before */
 };
+
+/* What a broker is to say before it ends the job. */
+enum otpq_ack {
+    OTPQ_ACK_RESULT, /* nothing */
+    OTPQ_ACK_QUEUED, /* that it has the job */
+    OTPQ_ACK_STORED /* that the job is stored: should the broker die, another one goes on with it */
+};
+
+struct otpq_answer;
+typedef void otpq_callback(void *context, const struct otpq_answer *answer);
 
 struct otpq_job {
     const char *id;     /* [A-Za-z0-9_.:-]{1,64}; NULL: a random one is made */
@@ -43,6 +60,12 @@ struct otpq_job {
     uint32_t ttl_ms;    /* 0: 30000 */
     uint32_t delay_ms;
     int pri; /* 0..9, -1: by op */
+    enum otpq_ack ack;
+    /* With OTPQ_ACK_QUEUED and OTPQ_ACK_STORED: runs at most once, before the job's own callback
+     * and with its context (otpq_call: the handle), when a broker has said so; NULL: nobody wants
+     * to know. A job with OTPQ_ACK_STORED and without this ends for the caller as soon as it is
+     * stored (OTPQ_STORED): its result is had with otpq_get. */
+    otpq_callback *accepted;
 };
 
 struct otpq_answer {
@@ -55,7 +78,6 @@ struct otpq_answer {
     size_t body_bytes;
     uint32_t queued_ms, run_ms, attempts, retry_after_ms;
 };
-typedef void otpq_callback(void *context, const struct otpq_answer *answer);
 
 struct otpq_options {
     const char *const *brokers; /* "tcp://127.0.0.1:5560", … */
@@ -77,10 +99,10 @@ OTPQ_API int otpq_set_brokers(otpq *q, const char *const *brokers, size_t count,
                               const char **error);
 
 /* Queues a job for sending; 0, or -1 with *error (static text: "id: …", "body: …", "full: …"). The
- * callback runs exactly once, from otpq_process (or a call that blocks), at the latest 3 seconds
- * after ttl_ms: the broker itself tells of a job that came too late, and is given the time to. Jobs
- * submitted in one turn leave in one message (a batch) at the next otpq_flush or otpq_process. An
- * id that is still unanswered on this handle is refused. */
+ * callback `done` runs exactly once, from otpq_process (or a call that blocks), at the latest 3
+ * seconds after ttl_ms: the broker itself tells of a job that came too late, and is given the time
+ * to. Jobs submitted in one turn leave in one message (a batch) at the next otpq_flush or
+ * otpq_process. An id that is still unanswered on this handle is refused. */
 OTPQ_API int otpq_submit(otpq *q, const struct otpq_job *job, otpq_callback *done, void *context,
                          const char **error);
 OTPQ_API void otpq_flush(otpq *q);
@@ -97,8 +119,9 @@ OTPQ_API size_t otpq_wait(otpq *q, uint32_t timeout_ms);
 OTPQ_API enum otpq_outcome otpq_call(otpq *q, const struct otpq_job *job, uint32_t timeout_ms,
                                      struct otpq_answer *answer);
 /* Blocking: state or result of an id (verb G), cancel (X), information (I: body is a msgpack map,
- * docs/job-protocol.md). otpq_get of a live job gives its state at once ("delayed", "queued",
- * "dispatched" or "started") with code "". "not_found" is said when no broker knows the id. */
+ * docs/job-protocol.md). otpq_get of a live job gives its state at once ("storing", "delayed",
+ * "queued", "dispatched" or "started") with code "". "not_found" is said when no broker knows the
+ * id. */
 OTPQ_API enum otpq_outcome otpq_get(otpq *q, const char *id, uint32_t timeout_ms,
                                     struct otpq_answer *answer);
 OTPQ_API enum otpq_outcome otpq_cancel(otpq *q, const char *id, uint32_t timeout_ms,

@@ -74,13 +74,20 @@ static bool ask_elsewhere(otpq *q, const struct link *l, const struct wire_nack 
     return false;
 }
 
-/* A broker that drains has kept nothing of the job: it waits for another one, or for this one's
- * successor. And no broker's refusal is the last word about a job that another one had: it may have
- * started there, so it is sent again until somebody knows or its time is over. */
+/* Another broker goes on with a job that has moved: any of the others tells how it ends, sooner
+ * than this one. A broker that drains has kept nothing of the job: it waits for another one, or for
+ * this one's successor. And no broker's refusal is the last word about a job that another one had:
+ * it may have started there, so it is sent again until somebody knows or its time is over. */
 static bool submit_again(otpq *q, struct link *l, struct pending *p, const struct wire_nack *n)
 {
     if (slice_is(n->error, "draining")) {
         l->leaving = true;
+        jobs_send_elsewhere(&q->jobs, p);
+        return true;
+    }
+    if (slice_is(n->error, "moved")) { /* by now that other broker may have started it */
+        p->again = true;
+        q->current = (l->index + 1) % q->link_count;
         jobs_send_elsewhere(&q->jobs, p);
         return true;
     }
@@ -117,20 +124,41 @@ static void take_nacks(otpq *q, struct link *l, struct wire_reader *r)
     }
 }
 
-/* Only a question gets A: jobs are submitted for their result alone. */
+static void take_state(otpq *q, struct slice state)
+{
+    struct text64 word;
+    struct otpq_answer answer = {.outcome = OTPQ_RESULT,
+                                 .id = q->ask.id,
+                                 .state = text_of(&word, state),
+                                 .code = "",
+                                 .detail = ""};
+    q->ask.verb = 0;
+    otpq_keep(q, &answer);
+}
+
+/* The words of an accepted submit; of a question only when nothing was submitted under its id. */
+static bool is_acceptance(const struct pending *p, struct slice state)
+{
+    switch (p->submit.ack) {
+    case WIRE_ACK_STORED:
+        return slice_is(state, "stored");
+    case WIRE_ACK_QUEUED:
+        return slice_is(state, "stored") || slice_is(state, "queued") ||
+               slice_is(state, "duplicate");
+    default:
+        return false;
+    }
+}
+
 static void take_states(otpq *q, struct link *l, struct wire_reader *r)
 {
     struct slice id, state;
     while (wire_next_accepted(r, &id, &state) == WIRE_NEXT_PAIR) {
-        if (is_asked(q, l, id)) {
-            struct text64 word;
-            struct otpq_answer answer = {.outcome = OTPQ_RESULT,
-                                         .id = q->ask.id,
-                                         .state = text_of(&word, state),
-                                         .code = "",
-                                         .detail = ""};
-            q->ask.verb = 0;
-            otpq_keep(q, &answer);
+        struct pending *p = jobs_find(&q->jobs, id);
+        if (p != NULL && is_acceptance(p, state)) {
+            otpq_accepted(q, p, state);
+        } else if (is_asked(q, l, id)) {
+            take_state(q, state);
         }
     }
 }

@@ -140,8 +140,11 @@ static bool has_ended(const struct otpq_answer *a)
 /* A result without a code is the state of a live job. */
 static const char *outcome_of(const struct otpq_answer *a)
 {
-    static const char *const outcomes[] = {
-        [OTPQ_RESULT] = "result", [OTPQ_NOT_TAKEN] = "not_taken", [OTPQ_TIMED_OUT] = "timed_out"};
+    static const char *const outcomes[] = {[OTPQ_RESULT] = "result",
+                                           [OTPQ_NOT_TAKEN] = "not_taken",
+                                           [OTPQ_TIMED_OUT] = "timed_out",
+                                           [OTPQ_STORED] = "stored",
+                                           [OTPQ_QUEUED] = "queued"};
     return a->outcome == OTPQ_RESULT && !has_ended(a) ? "live" : outcomes[a->outcome];
 }
 
@@ -225,6 +228,9 @@ int client_exit(const struct otpq_answer *answer, const char *good)
     }
     if (answer->outcome == OTPQ_NOT_TAKEN) {
         return OTPQ_EXIT_REFUSED;
+    }
+    if (answer->outcome == OTPQ_STORED || answer->outcome == OTPQ_QUEUED) {
+        return OTPQ_EXIT_DONE;
     }
     return good == NULL || strcmp(answer->state, good) == 0 ? OTPQ_EXIT_DONE : OTPQ_EXIT_REFUSED;
 }

@@ -14,7 +14,7 @@ static const char usage[] =
     "Pushes one job, waits for its result and prints it; or every line of FILE (- is standard\n"
     "input), a JSON object like\n"
     "  {\"route\":\"demo\",\"op\":\"send\",\"body\":{\"msisdn\":\"66812340000\"}}\n"
-    "and, as it needs them, id, tenant, trace, ttl_ms, delay_ms and pri.\n\n"
+    "and, as it needs them, id, tenant, trace, ttl_ms, delay_ms, pri and ack.\n\n"
     "  --op send|verify   what to do (send)\n"
     "  --otp -            verify: the code, a line of standard input\n"
     "  --otp-file FILE    verify: the code, first line of FILE\n"
@@ -28,7 +28,11 @@ static const char usage[] =
     "  --tenant T         whose job it is, for fair sharing inside the route\n"
     "  --ttl-ms N         the job is never sent later than this (30000)\n"
     "  --delay-ms N       nor earlier than this (0)\n"
-    "  --pri N            0 to 9, higher first (send 5, verify 7)\n" CLIENT_USAGE;
+    "  --pri N            0 to 9, higher first (send 5, verify 7)\n"
+    "  --ack A            what is told before the result: result (nothing), queued (a broker has\n"
+    "                     the job) or stored (it is stored: no broker's death loses it)\n"
+    "  --no-wait          with --ack stored: not for the result, which otpq get "
+    "tells\n" CLIENT_USAGE;
 
 enum {
     OPT_OP = CLIENT_NEXT,
@@ -43,7 +47,9 @@ enum {
     OPT_TENANT,
     OPT_TTL,
     OPT_DELAY,
-    OPT_PRI
+    OPT_PRI,
+    OPT_ACK,
+    OPT_NO_WAIT
 };
 
 static const struct option options[] = {
@@ -60,6 +66,8 @@ static const struct option options[] = {
     {"ttl-ms", required_argument, NULL, OPT_TTL},
     {"delay-ms", required_argument, NULL, OPT_DELAY},
     {"pri", required_argument, NULL, OPT_PRI},
+    {"ack", required_argument, NULL, OPT_ACK},
+    {"no-wait", no_argument, NULL, OPT_NO_WAIT},
     CLIENT_OPTIONS,
 };
 
@@ -69,6 +77,7 @@ struct push {
     struct job_body body;
     char otp[80];      /* read from a file or standard input */
     const char *lines; /* -f */
+    bool no_wait;
 };
 
 /* The first line of a file or, for "-", of standard input. */
@@ -172,10 +181,31 @@ static int take_option(struct push *p, int option, const char *value)
     if (option == OPT_AID || option == OPT_TTL || option == OPT_DELAY || option == OPT_PRI) {
         return take_number(p, option, value) ? -1 : OTPQ_EXIT_USAGE;
     }
+    if (option == OPT_ACK && !push_ack(value, &p->job.ack)) {
+        return client_usage(&p->args, "--ack is result, queued or stored");
+    }
+    if (option == OPT_NO_WAIT) {
+        p->no_wait = true;
+    }
+    if (option == OPT_ACK || option == OPT_NO_WAIT) {
+        return -1;
+    }
     if (option >= CLIENT_NEXT || option == 'f') {
         return take_text(p, option, value) ? -1 : OTPQ_EXIT_USAGE;
     }
     return client_option(&p->args, option, value);
+}
+
+static void accepted_text(void *context, const struct otpq_answer *answer)
+{
+    (void)context;
+    (void)printf("%-14s %s\n", "accepted", answer->state);
+}
+
+static void accepted_json(void *context, const struct otpq_answer *answer)
+{
+    (void)context;
+    client_print(answer, true);
 }
 
 static int push_one(struct push *p, otpq *q)
@@ -190,6 +220,7 @@ static int push_one(struct push *p, otpq *q)
     }
     p->job.body = body.p;
     p->job.body_bytes = body.n;
+    p->job.accepted = p->no_wait ? NULL : p->args.json ? accepted_json : accepted_text;
     (void)otpq_call(q, &p->job, p->args.timeout_ms, &answer);
     client_print(&answer, p->args.json);
     buf_free(&body);
@@ -199,6 +230,9 @@ static int push_one(struct push *p, otpq *q)
 static int check(const struct push *p, int given)
 {
     bool verify = strcmp(p->job.op, "verify") == 0;
+    if (p->no_wait && p->lines == NULL && p->job.ack != OTPQ_ACK_STORED) {
+        return client_usage(&p->args, "--no-wait needs --ack stored");
+    }
     if (p->lines != NULL) {
         return given == 0 ? -1 : client_usage(&p->args, "-f takes everything from the file");
     }
@@ -229,7 +263,11 @@ int cmd_push(int argc, char **argv)
         return code;
     }
     if (p.lines != NULL) {
-        code = push_lines(q, p.lines, p.args.timeout_ms, p.args.json);
+        code = push_lines(q, p.lines,
+                          &(struct push_options){.timeout_ms = p.args.timeout_ms,
+                                                 .ack = p.job.ack,
+                                                 .no_wait = p.no_wait,
+                                                 .json = p.args.json});
     } else {
         p.job.route = argv[optind];
         p.body.msisdn = slice_of(argv[optind + 1]);

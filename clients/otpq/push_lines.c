@@ -11,12 +11,11 @@
 
 struct lines {
     otpq *q;
-    bool json;
-    uint32_t timeout_ms;
-    unsigned line;    /* number of the line read last */
-    size_t submitted; /* jobs taken by the library so far */
-    size_t answered;  /* results so far */
-    int code;         /* the worst so far */
+    const struct push_options *o; /* as given */
+    unsigned line;                /* number of the line read last */
+    size_t submitted;             /* jobs taken by the library so far */
+    size_t answered;              /* results so far */
+    int code;                     /* the worst so far */
 };
 
 static void worse(struct lines *l, int code)
@@ -29,13 +28,36 @@ static void on_answer(void *context, const struct otpq_answer *answer)
     struct lines *l = context;
     l->answered++;
     worse(l, client_exit(answer, "done"));
-    if (l->json) {
+    if (l->o->json) {
         client_print(answer, true);
     } else {
         (void)printf("%s %s %s %s\n", answer->id,
-                     answer->outcome == OTPQ_RESULT ? answer->state : "not_taken", answer->code,
+                     answer->state[0] != '\0' ? answer->state : "not_taken", answer->code,
                      answer->detail);
     }
+}
+
+static void on_accepted(void *context, const struct otpq_answer *answer)
+{
+    struct lines *l = context;
+    if (l->o->json) {
+        client_print(answer, true);
+    } else {
+        (void)printf("%s %s\n", answer->id, answer->state);
+    }
+}
+
+bool push_ack(const char *word, enum otpq_ack *out)
+{
+    static const char *const words[] = {
+        [OTPQ_ACK_RESULT] = "result", [OTPQ_ACK_QUEUED] = "queued", [OTPQ_ACK_STORED] = "stored"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(word, words[i]) == 0) {
+            *out = (enum otpq_ack)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Runs the handle until fewer than `most` jobs are unanswered, or nothing came for too long. */
@@ -47,8 +69,8 @@ static void drain(struct lines *l, size_t most)
         if (l->answered != answered) {
             answered = l->answered;
             heard_ms = clock_mono_ms();
-        } else if (clock_mono_ms() - heard_ms > (int64_t)l->timeout_ms) {
-            (void)fprintf(stderr, "otpq: no broker answered for %u ms\n", l->timeout_ms);
+        } else if (clock_mono_ms() - heard_ms > (int64_t)l->o->timeout_ms) {
+            (void)fprintf(stderr, "otpq: no broker answered for %u ms\n", l->o->timeout_ms);
             worse(l, OTPQ_EXIT_NO_BROKER);
             return;
         }
@@ -70,6 +92,7 @@ static int submit(struct lines *l, struct otpq_job *job, const json_t *body)
     bool packed = client_pack_json(&bytes, body);
     job->body = bytes.p;
     job->body_bytes = bytes.n;
+    job->accepted = l->o->no_wait && job->ack == OTPQ_ACK_STORED ? NULL : on_accepted;
     if (!packed || otpq_submit(l->q, job, on_answer, l, &error) != 0) {
         code = wrong_line(l, error);
     } else {
@@ -83,7 +106,7 @@ static int submit(struct lines *l, struct otpq_job *job, const json_t *body)
 static const char *wrong_key(const json_t *o, char why[128])
 {
     static const char *const keys[] = {"id",     "op",       "route", "tenant", "trace",
-                                       "ttl_ms", "delay_ms", "pri",   "body"};
+                                       "ttl_ms", "delay_ms", "pri",   "ack",    "body"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)o, key, value)
@@ -93,8 +116,7 @@ static const char *wrong_key(const json_t *o, char why[128])
             i++;
         }
         if (i == ARRAY_LEN(keys)) {
-            (void)snprintf(why, 128, "unknown key \"%.64s\"%s", key,
-                           strcmp(key, "ack") == 0 ? ": push always waits for the result" : "");
+            (void)snprintf(why, 128, "unknown key \"%.64s\"", key);
             return why;
         }
     }
@@ -108,7 +130,8 @@ static const char *wrong_key(const json_t *o, char why[128])
 
 static int push_line(struct lines *l, const char *text)
 {
-    struct otpq_job job = {.op = "send", .pri = -1};
+    struct otpq_job job = {.op = "send", .pri = -1, .ack = l->o->ack};
+    const char *ack = NULL;
     json_error_t error;
     json_t *body = NULL;
     json_int_t ttl_ms = 0;
@@ -119,11 +142,13 @@ static int push_line(struct lines *l, const char *text)
     const char *wrong = o != NULL ? wrong_key(o, why) : error.text;
     if (wrong != NULL) {
         code = wrong_line(l, wrong);
-    } else if (json_unpack_ex(o, &error, 0, "{s?s,s?s,s:s,s?s,s?s,s?I,s?I,s?i,s:o!}", "id", &job.id,
-                              "op", &job.op, "route", &job.route, "tenant", &job.tenant, "trace",
-                              &job.trace, "ttl_ms", &ttl_ms, "delay_ms", &delay_ms, "pri", &job.pri,
-                              "body", &body) != 0) {
+    } else if (json_unpack_ex(o, &error, 0, "{s?s,s?s,s:s,s?s,s?s,s?I,s?I,s?i,s?s,s:o!}", "id",
+                              &job.id, "op", &job.op, "route", &job.route, "tenant", &job.tenant,
+                              "trace", &job.trace, "ttl_ms", &ttl_ms, "delay_ms", &delay_ms, "pri",
+                              &job.pri, "ack", &ack, "body", &body) != 0) {
         code = wrong_line(l, error.text);
+    } else if (ack != NULL && !push_ack(ack, &job.ack)) {
+        code = wrong_line(l, "ack: one of result, queued, stored");
     } else if (ttl_ms < 0 || ttl_ms > WIRE_TTL_MAX_MS || delay_ms < 0 ||
                delay_ms > WIRE_TTL_MAX_MS) {
         code = wrong_line(l, "ttl_ms, delay_ms: from 0 to 86400000");
@@ -136,9 +161,9 @@ static int push_line(struct lines *l, const char *text)
     return code;
 }
 
-int push_lines(otpq *q, const char *path, uint32_t timeout_ms, bool json)
+int push_lines(otpq *q, const char *path, const struct push_options *o)
 {
-    struct lines l = {.q = q, .json = json, .timeout_ms = timeout_ms};
+    struct lines l = {.q = q, .o = o};
     FILE *from = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
     char *text = NULL;
     size_t cap = 0;

@@ -80,7 +80,7 @@ struct wire_result {
 /* N: not accepted. */
 struct wire_nack {
     struct slice id;         /* empty for a malformed message */
-    struct slice error;      /* "malformed", "queue_full", "conflict", "not_supported", … */
+    struct slice error;      /* "malformed", "queue_full", "conflict", "moved", … */
     struct slice detail;     /* what, where, how to mend */
     uint32_t retry_after_ms; /* 0: none */
 };

@@ -24,15 +24,20 @@ struct fake {
     char last_id[65];
     uint8_t peer[16]; /* who sent last */
     size_t peer_bytes;
-    bool deaf;      /* reads nothing */
-    bool quiet;     /* reads and says nothing */
-    bool drains;    /* takes nothing new */
-    bool full;      /* … for want of room */
-    unsigned again; /* jobs that came marked as sent before */
+    bool deaf;              /* reads nothing */
+    bool quiet;             /* reads and says nothing */
+    bool drains;            /* takes nothing new */
+    bool full;              /* … for want of room */
+    unsigned again;         /* jobs that came marked as sent before */
+    const char *accepts;    /* says this, and no result */
+    enum wire_ack last_ack; /* of the latest job */
 };
 
 struct seen {
     unsigned calls;
+    unsigned accepted; /* calls of on_accepted */
+    enum otpq_outcome accepted_as;
+    char accepted_state[16];
     struct otpq_answer last;
     char code[64];
     char id[65];
@@ -74,7 +79,8 @@ static void answer_submits(struct fake *f, struct wire_reader *r, struct buf *ou
 {
     struct wire_submit_read s;
     bool refuses = f->drains || f->full;
-    wire_begin(out, WIRE_CLIENT_MAGIC, refuses ? WIRE_NACK : WIRE_RESULT);
+    bool accepts = f->accepts != NULL && !refuses;
+    wire_begin(out, WIRE_CLIENT_MAGIC, refuses ? WIRE_NACK : accepts ? WIRE_ACCEPTED : WIRE_RESULT);
     f->messages++;
     while (wire_next_submit(r, &s) == WIRE_NEXT_PAIR) {
         assert_false(s.invalid);
@@ -84,6 +90,11 @@ static void answer_submits(struct fake *f, struct wire_reader *r, struct buf *ou
         struct wire_result result = {
             .id = s.submit.id, .end = JOB_END_DONE, .code = RESULT_OTP_SENT, .attempts = 1};
         f->again += s.submit.again;
+        f->last_ack = s.submit.ack;
+        if (accepts) {
+            wire_put_accepted(out, s.submit.id, f->accepts);
+            continue;
+        }
         if (f->full || f->drains) {
             struct slice word = f->full ? SLICE("queue_full") : SLICE("draining");
             wire_put_nack(out, &(struct wire_nack){.id = s.submit.id, .error = word});
@@ -157,6 +168,37 @@ static void on_done(void *context, const struct otpq_answer *answer)
     (void)snprintf(s->id, sizeof(s->id), "%s", answer->id);
 }
 
+static void on_accepted(void *context, const struct otpq_answer *answer)
+{
+    struct seen *s = context;
+    s->accepted++;
+    assert_int_equal(s->calls, 0); /* before the end */
+    s->accepted_as = answer->outcome;
+    (void)snprintf(s->accepted_state, sizeof(s->accepted_state), "%s", answer->state);
+}
+
+/* One more word of the broker about a job. */
+static void fake_result(struct fake *f, const char *id)
+{
+    struct buf out;
+    struct wire_result r = {.id = slice_of(id), .end = JOB_END_DONE, .code = RESULT_OTP_SENT};
+    buf_init(&out, 4096);
+    wire_begin(&out, WIRE_CLIENT_MAGIC, WIRE_RESULT);
+    wire_put_result(&out, &r, (struct slice){0});
+    fake_send(f, &out);
+    buf_free(&out);
+}
+
+static void fake_nack(struct fake *f, const char *id, const char *error)
+{
+    struct buf out;
+    buf_init(&out, 4096);
+    wire_begin(&out, WIRE_CLIENT_MAGIC, WIRE_NACK);
+    wire_put_nack(&out, &(struct wire_nack){.id = slice_of(id), .error = slice_of(error)});
+    fake_send(f, &out);
+    buf_free(&out);
+}
+
 static const uint8_t body_bytes[] = {0x81, 0xa6, 'm', 's', 'i', 's', 'd', 'n', 0xa2, '6', '6'};
 
 static struct otpq_job job_of(const char *id)
@@ -188,6 +230,16 @@ static void submit(otpq *q, const char *id, struct seen *seen)
 {
     const char *error = NULL;
     struct otpq_job job = job_of(id);
+    assert_int_equal(otpq_submit(q, &job, on_done, seen, &error), 0);
+}
+
+static void submit_acked(otpq *q, const char *id, enum otpq_ack ack, otpq_callback *accepted,
+                         struct seen *seen)
+{
+    const char *error = NULL;
+    struct otpq_job job = job_of(id);
+    job.ack = ack;
+    job.accepted = accepted;
     assert_int_equal(otpq_submit(q, &job, on_done, seen, &error), 0);
 }
 
@@ -449,10 +501,156 @@ static void test_refused_before_it_leaves(void **state)
     }
     submit(q, "twin", &seen);
     const char *error = "";
+    struct otpq_job strange = job_of("strange");
+    strange.ack = (enum otpq_ack)(OTPQ_ACK_STORED + 1);
+    assert_int_equal(otpq_submit(q, &strange, on_done, &seen, &error), -1);
+    assert_memory_equal(error, "ack:", 4);
     struct otpq_job twin = job_of("twin");
     assert_int_equal(otpq_submit(q, &twin, on_done, &seen, &error), -1);
     otpq_destroy(&q);
     assert_int_equal(seen.calls, 0);
+    fake_close(&f);
+}
+
+/* Who asks for no more has his answer when the job is stored; what comes later finds nobody. */
+static void test_stored_is_enough(void **state)
+{
+    (void)state;
+    struct fake f;
+    struct seen seen = {0};
+    fake_open(&f, "tcp://127.0.0.1:*");
+    f.accepts = "stored";
+    otpq *q = open_to(&f, 1, 0);
+    submit_acked(q, "one", OTPQ_ACK_STORED, NULL, &seen);
+    run_until(q, &f, 1, &seen.calls, 1);
+    assert_int_equal(f.last_ack, WIRE_ACK_STORED);
+    assert_int_equal(seen.last.outcome, OTPQ_STORED);
+    assert_string_equal(seen.id, "one");
+    assert_string_equal(seen.code, "");
+    fake_result(&f, "one");
+    submit_acked(q, "two", OTPQ_ACK_STORED, NULL, &seen);
+    run_until(q, &f, 1, &seen.calls, 2);
+    assert_int_equal(otpq_wait(q, 20), 0);
+    assert_int_equal(seen.calls, 2);
+    f.accepts = NULL; /* its result is known already: that says more */
+    submit_acked(q, "three", OTPQ_ACK_STORED, NULL, &seen);
+    run_until(q, &f, 1, &seen.calls, 3);
+    assert_int_equal(seen.last.outcome, OTPQ_RESULT);
+    f.full = true;
+    submit_acked(q, "four", OTPQ_ACK_STORED, NULL, &seen);
+    run_until(q, &f, 1, &seen.calls, 4);
+    assert_int_equal(seen.last.outcome, OTPQ_NOT_TAKEN);
+    otpq_destroy(&q);
+    fake_close(&f);
+}
+
+static void test_accepted_and_then_the_result(void **state)
+{
+    (void)state;
+    static const struct {
+        enum otpq_ack ack;
+        enum wire_ack wire;
+        const char *word;
+        enum otpq_outcome outcome;
+    } rows[] = {{OTPQ_ACK_STORED, WIRE_ACK_STORED, "stored", OTPQ_STORED},
+                {OTPQ_ACK_QUEUED, WIRE_ACK_QUEUED, "queued", OTPQ_QUEUED},
+                {OTPQ_ACK_QUEUED, WIRE_ACK_QUEUED, "duplicate", OTPQ_QUEUED},
+                {OTPQ_ACK_QUEUED, WIRE_ACK_QUEUED, "stored", OTPQ_STORED}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fake f;
+        struct seen seen = {0};
+        fake_open(&f, "tcp://127.0.0.1:*");
+        f.accepts = rows[i].word;
+        otpq *q = open_to(&f, 1, 0);
+        submit_acked(q, "job", rows[i].ack, on_accepted, &seen);
+        run_until(q, &f, 1, &seen.accepted, 1);
+        assert_int_equal(f.last_ack, rows[i].wire);
+        assert_int_equal(seen.accepted_as, rows[i].outcome);
+        assert_string_equal(seen.accepted_state, rows[i].word);
+        assert_int_equal(otpq_wait(q, 20), 1);
+        assert_int_equal(seen.calls, 0);
+        fake_result(&f, "job");
+        run_until(q, &f, 1, &seen.calls, 1);
+        assert_string_equal(seen.code, "otp_sent");
+        assert_int_equal(seen.accepted, 1);
+        otpq_destroy(&q);
+        fake_close(&f);
+    }
+}
+
+/* A stored job whose broker dies is told as stored once, and its result is had from another. */
+static void test_a_stored_job_outlives_its_broker(void **state)
+{
+    (void)state;
+    struct fake f;
+    struct seen seen = {0};
+    fake_open(&f, "tcp://127.0.0.1:*");
+    f.accepts = "stored";
+    otpq *q = open_to(&f, 1, 2000);
+    submit_acked(q, "job", OTPQ_ACK_STORED, on_accepted, &seen);
+    run_until(q, &f, 1, &seen.accepted, 1);
+    char address[64];
+    (void)snprintf(address, sizeof(address), "%s", f.address);
+    fake_close(&f);
+    fake_open(&f, address);
+    f.accepts = "stored";
+    run_until(q, &f, 1, &f.again, 1);
+    assert_int_equal(f.last_ack, WIRE_ACK_STORED);
+    fake_result(&f, "job");
+    run_until(q, &f, 1, &seen.calls, 1);
+    assert_int_equal(seen.accepted, 1);
+    otpq_destroy(&q);
+    fake_close(&f);
+}
+
+/* Another broker goes on with it: there it is submitted again, as one that may have started. */
+static void test_moved(void **state)
+{
+    (void)state;
+    struct fake f[2];
+    struct seen seen = {0};
+    fake_open(&f[0], "tcp://127.0.0.1:*");
+    fake_open(&f[1], "tcp://127.0.0.1:*");
+    f[0].accepts = f[1].accepts = "stored";
+    otpq *q = open_to(f, 2, 0);
+    submit_acked(q, "job", OTPQ_ACK_STORED, on_accepted, &seen);
+    run_until(q, f, 2, &seen.accepted, 1);
+    struct fake *used = f[0].jobs > 0 ? &f[0] : &f[1];
+    struct fake *other = used == &f[0] ? &f[1] : &f[0];
+    for (int64_t until = clock_mono_ms() + WAIT_MS; otpq_brokers_up(q) < 2;) {
+        assert_true(clock_mono_ms() < until);
+        (void)otpq_wait(q, 5);
+    }
+    fake_nack(used, "job", "moved");
+    other->accepts = NULL;
+    run_until(q, f, 2, &seen.calls, 1);
+    assert_int_equal(other->again, 1);
+    assert_int_equal(used->jobs, 1);
+    assert_string_equal(seen.code, "otp_sent");
+    submit(q, "next", &seen); /* that one is in use now */
+    run_until(q, f, 2, &seen.calls, 2);
+    assert_string_equal(other->last_id, "next");
+    otpq_destroy(&q);
+    fake_close(&f[0]);
+    fake_close(&f[1]);
+}
+
+static void test_moved_from_the_only_broker(void **state)
+{
+    (void)state;
+    struct fake f;
+    struct seen seen = {0};
+    fake_open(&f, "tcp://127.0.0.1:*");
+    f.accepts = "stored";
+    otpq *q = open_to(&f, 1, 0);
+    submit_acked(q, "job", OTPQ_ACK_STORED, on_accepted, &seen);
+    run_until(q, &f, 1, &seen.accepted, 1);
+    f.accepts = NULL;
+    fake_nack(&f, "job", "moved");
+    run_until(q, &f, 1, &seen.calls, 1);
+    assert_int_equal(f.again, 1);
+    assert_int_equal(seen.last.outcome, OTPQ_RESULT);
+    otpq_destroy(&q);
     fake_close(&f);
 }
 
@@ -543,6 +741,11 @@ int main(void)
         cmocka_unit_test(test_restart_of_the_only_broker),
         cmocka_unit_test(test_second_result_finds_nobody),
         cmocka_unit_test(test_refused_before_it_leaves),
+        cmocka_unit_test(test_stored_is_enough),
+        cmocka_unit_test(test_accepted_and_then_the_result),
+        cmocka_unit_test(test_a_stored_job_outlives_its_broker),
+        cmocka_unit_test(test_moved),
+        cmocka_unit_test(test_moved_from_the_only_broker),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_blocking),
     };
