@@ -30,6 +30,8 @@ int cmd_drain(int argc, char **argv);
 int cmd_purge(int argc, char **argv); /* purge.c: ends what waits */
 /* callbacks.c: what others are to be told */
 int cmd_callbacks(int argc, char **argv);
+/* unknown.c: jobs whose outcome nobody knows */
+int cmd_unknown(int argc, char **argv);
 /* demo.c: a first OTP, sent and verified through a running node */
 int cmd_demo(int argc, char **argv);
 /* keys.c: who may use the brokers' sockets */

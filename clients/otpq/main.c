@@ -29,6 +29,7 @@ static const struct command commands[] = {
     {"sandbox", "play an advertiser to try things with", cmd_sandbox},
     {"trace", "the time-line of a request", cmd_trace},
     {"callbacks", "what others are to be told: list, show, replay", cmd_callbacks},
+    {"unknown", "jobs whose outcome nobody knows: list, resolve", cmd_unknown},
     {"keys", "who may use the brokers' sockets: new, list, revoke", cmd_keys},
     {"hash-password", "the hash of a password, for an account", cmd_hash_password},
 };

@@ -16,7 +16,7 @@ const char *const unknown_fates[4] = {
     [UNKNOWN_NOT_VERIFIED] = "not_verified",
 };
 
-enum { KEY_BYTES = 320, PIPELINE = 64 };
+enum { KEY_BYTES = 320, WHO_BYTES = 80 };
 
 struct unknown_store {
     struct store *store;
@@ -124,19 +124,14 @@ void unknown_reap(struct unknown_store *s, unsigned tag, struct slice job,
 /* ---- blocking -------------------------------------------------------------------------------- */
 
 /* An answer of this type, or NULL and error filled. */
-static redisReply *checked(redisContext *c, redisReply *r, int type, char error[512])
+static redisReply *checked(redisReply *r, int type, char error[512])
 {
-    if (r != NULL && r->type == type) {
-        return r;
-    }
-    (void)snprintf(error, 512, "Redis: %s",
-                   r == NULL                      ? c->errstr
-                   : r->type == REDIS_REPLY_ERROR ? r->str
-                                                  : "odd answer");
-    if (r != NULL) {
+    if (r != NULL && r->type != type) {
+        (void)snprintf(error, 512, "Redis: odd answer");
         freeReplyObject(r);
+        r = NULL;
     }
-    return NULL;
+    return r;
 }
 
 static void text_at(const redisReply *reply, size_t i, char *out, size_t size)
@@ -159,20 +154,28 @@ static void read_row(const redisReply *r, size_t at, struct unknown_row *row)
     row->since_ms = strtoll(since, NULL, 10);
 }
 
-bool unknown_list(redisContext *c, const char *prefix, unsigned tag,
+static redisReply *list_part(struct asker *a, const char *prefix, unsigned tag, long long seen,
+                             char error[512])
+{
+    char key[KEY_BYTES], text[12], from[24];
+    put_key(key, prefix, "uk", tag, "", slice_of(""));
+    (void)snprintf(text, sizeof text, "%02x", tag);
+    (void)snprintf(from, sizeof from, "%lld", seen);
+    const struct slice argv[] = {slice_of(key), slice_of(prefix), slice_of(text), slice_of(""),
+                                 slice_of(from)};
+    return checked(store_ask_script(a, STORE_UNKNOWN_LIST, 1, ARRAY_LEN(argv), argv, error),
+                   REDIS_REPLY_ARRAY, error);
+}
+
+bool unknown_list(struct asker *a, const char *prefix, unsigned tag,
                   bool (*row)(void *context, const struct unknown_row *row), void *context,
                   char error[512])
 {
-    struct slice lua = store_script_source(STORE_UNKNOWN_LIST);
-    char key[KEY_BYTES];
     long long seen = 0;
     bool more = true;
-    put_key(key, prefix, "uk", tag, "", slice_of(""));
+    must(tag < UNKNOWN_TAGS);
     do {
-        redisReply *r = checked(c,
-                                redisCommand(c, "EVAL %b 1 %s %s %02x %s %lld", lua.p, lua.n, key,
-                                             prefix, tag, "", seen),
-                                REDIS_REPLY_ARRAY, error);
+        redisReply *r = list_part(a, prefix, tag, seen, error);
         if (r == NULL) {
             return false;
         }
@@ -189,27 +192,24 @@ bool unknown_list(redisContext *c, const char *prefix, unsigned tag,
 
 /* A claim's key has the tag of a number, which nobody has at hand: asks for all of them.
  * UNKNOWN_TAGS: there is none; -1: error filled. */
-static int tag_of_job(redisContext *c, const char *prefix, const char *job, char error[512])
+static int tag_of_job(struct asker *a, const char *prefix, const char *job, char error[512])
 {
-    int found = UNKNOWN_TAGS;
-    for (unsigned from = 0; from < UNKNOWN_TAGS; from += PIPELINE) {
+    for (unsigned tag = 0; tag < UNKNOWN_TAGS; tag++) {
         char key[KEY_BYTES];
-        for (unsigned tag = from; tag < from + PIPELINE; tag++) {
-            put_key(key, prefix, "j", tag, ":", slice_of(job));
-            (void)redisAppendCommand(c, "EXISTS %s", key);
+        put_key(key, prefix, "j", tag, ":", slice_of(job));
+        const struct slice argv[] = {SLICE("EXISTS"), slice_of(key)};
+        redisReply *r =
+            checked(store_ask(a, ARRAY_LEN(argv), argv, error), REDIS_REPLY_INTEGER, error);
+        if (r == NULL) {
+            return -1;
         }
-        for (unsigned tag = from; tag < from + PIPELINE; tag++) {
-            void *reply = NULL;
-            redisReply *r = redisGetReply(c, &reply) == REDIS_OK ? reply : NULL;
-            r = checked(c, r, REDIS_REPLY_INTEGER, error);
-            if (r == NULL) {
-                return -1;
-            }
-            found = r->integer == 1 ? (int)tag : found;
-            freeReplyObject(r);
+        bool there = r->integer == 1;
+        freeReplyObject(r);
+        if (there) {
+            return (int)tag;
         }
     }
-    return found;
+    return UNKNOWN_TAGS;
 }
 
 static void put_day(char out[16])
@@ -220,38 +220,48 @@ static void put_day(char out[16])
     must(strftime(out, 16, "%Y%m%d", &t) == 8);
 }
 
-/* As shared.lua numbers its arguments; those that stand in no text are empty. */
-static redisReply *eval_resolve(redisContext *c, const char *prefix, unsigned tag,
-                                const struct unknown_word *w)
+/* It stands in the JSON of a time-line. */
+static void put_who(char out[WHO_BYTES], const char *who)
 {
-    enum { EVAL = 3, P = 1, T, JOB, DAY = 14, EVENTS_KEEP = 15, SESSION_KEEP = 17, FATE = 21, WHO };
-    char key[KEY_BYTES], text[12], day[16], keep[24];
-    struct slice lua = store_script_source(STORE_UNKNOWN_RESOLVE);
-    const char *argv[EVAL + 1 + WHO];
-    size_t bytes[ARRAY_LEN(argv)];
+    size_t n = 0;
+    for (; who[n] != '\0' && n + 1 < WHO_BYTES; n++) {
+        char c = who[n];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     strchr("._@-", c) != NULL;
+        out[n] = c;
+        if (!plain) {
+            out[n] = '_';
+        }
+    }
+    out[n] = '\0';
+}
+
+/* As shared.lua numbers its arguments, the key before them; those that nobody reads are empty. */
+static redisReply *ask_resolve(struct asker *a, const char *prefix, unsigned tag,
+                               const struct unknown_word *w, char error[512])
+{
+    enum { P = 1, T, JOB, DAY = 14, EVENTS_KEEP = 15, SESSION_KEEP = 17, FATE = 21, WHO };
+    char key[KEY_BYTES], text[12], day[16], keep[24], who[WHO_BYTES];
+    struct slice argv[1 + WHO];
     put_key(key, prefix, "j", tag, ":", slice_of(w->job));
     (void)snprintf(text, sizeof text, "%02x", tag);
     (void)snprintf(keep, sizeof keep, "%" PRIu64, w->events_keep_s);
     put_day(day);
+    put_who(who, w->who);
     for (size_t i = 0; i < ARRAY_LEN(argv); i++) {
-        argv[i] = "";
+        argv[i] = slice_of("");
     }
-    argv[0] = "EVAL";
-    argv[1] = lua.p;
-    argv[2] = "1";
-    argv[EVAL] = key;
-    argv[EVAL + P] = prefix;
-    argv[EVAL + T] = text;
-    argv[EVAL + JOB] = w->job;
-    argv[EVAL + DAY] = day;
-    argv[EVAL + EVENTS_KEEP] = keep;
-    argv[EVAL + SESSION_KEEP] = "0";
-    argv[EVAL + FATE] = unknown_fates[w->fate];
-    argv[EVAL + WHO] = w->who;
-    for (size_t i = 0; i < ARRAY_LEN(argv); i++) {
-        bytes[i] = i == 1 ? lua.n : strlen(argv[i]);
-    }
-    return redisCommandArgv(c, (int)ARRAY_LEN(argv), argv, bytes);
+    argv[0] = slice_of(key);
+    argv[P] = slice_of(prefix);
+    argv[T] = slice_of(text);
+    argv[JOB] = slice_of(w->job);
+    argv[DAY] = slice_of(day);
+    argv[EVENTS_KEEP] = slice_of(keep);
+    argv[SESSION_KEEP] = slice_of("0");
+    argv[FATE] = slice_of(unknown_fates[w->fate]);
+    argv[WHO] = slice_of(who);
+    return checked(store_ask_script(a, STORE_UNKNOWN_RESOLVE, 1, ARRAY_LEN(argv), argv, error),
+                   REDIS_REPLY_ARRAY, error);
 }
 
 static enum unknown_resolved resolved_of(struct slice word)
@@ -262,18 +272,17 @@ static enum unknown_resolved resolved_of(struct slice word)
                                       : UNKNOWN_GONE;
 }
 
-enum unknown_resolved unknown_resolve(redisContext *c, const char *prefix,
+enum unknown_resolved unknown_resolve(struct asker *a, const char *prefix,
                                       const struct unknown_word *word, struct unknown_outcome *out,
                                       char error[512])
 {
     char what[16];
-    int tag = tag_of_job(c, prefix, word->job, error);
+    int tag = tag_of_job(a, prefix, word->job, error);
     *out = (struct unknown_outcome){.end = ""};
     if (tag < 0 || tag == UNKNOWN_TAGS) {
         return tag < 0 ? UNKNOWN_ERROR : UNKNOWN_GONE;
     }
-    redisReply *r =
-        checked(c, eval_resolve(c, prefix, (unsigned)tag, word), REDIS_REPLY_ARRAY, error);
+    redisReply *r = ask_resolve(a, prefix, (unsigned)tag, word, error);
     if (r == NULL) {
         return UNKNOWN_ERROR;
     }

@@ -9,7 +9,7 @@
 #ifndef OTPQ_ADAPTERS_UNKNOWN_STORE_H
 #define OTPQ_ADAPTERS_UNKNOWN_STORE_H
 
-#include "common/adapters/store.h"
+#include "common/adapters/store_ask.h"
 
 enum { UNKNOWN_TAGS = 256, UNKNOWN_ID_BYTES = 64 };
 
@@ -46,7 +46,7 @@ struct unknown_row {
 };
 /* Calls `row` for each unknown job of a tag, the newest first, until it says false. False: error
  * filled. */
-MUST_CHECK bool unknown_list(redisContext *c, const char *prefix, unsigned tag,
+MUST_CHECK bool unknown_list(struct asker *a, const char *prefix, unsigned tag,
                              bool (*row)(void *context, const struct unknown_row *row),
                              void *context, char error[512]);
 
@@ -56,7 +56,7 @@ extern const char *const unknown_fates[4]; /* "sent", "not_sent", … */
 struct unknown_word {
     const char *job;
     enum unknown_fate fate;
-    const char *who; /* letters, digits, ".", "-", "_": who says so */
+    const char *who; /* who says so */
     uint64_t events_keep_s;
 };
 enum unknown_resolved {
@@ -71,7 +71,7 @@ struct unknown_outcome {
     char code[40];
 };
 /* What became of an unknown job: result, session, click or conversion, callbacks, once. */
-MUST_CHECK enum unknown_resolved unknown_resolve(redisContext *c, const char *prefix,
+MUST_CHECK enum unknown_resolved unknown_resolve(struct asker *a, const char *prefix,
                                                  const struct unknown_word *word,
                                                  struct unknown_outcome *out, char error[512]);
 

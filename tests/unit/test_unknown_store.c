@@ -25,7 +25,8 @@ struct world {
     struct flash_store *flash;
     struct outbox_store *outbox;
     struct unknown_store *unknown;
-    redisContext *c; /* to look and to tamper */
+    redisContext *c;     /* to look and to tamper */
+    struct asker *asker; /* a person's */
     bool up;
     struct integration theirs; /* the advertiser makes the code */
     struct integration ours;   /* otpq does */
@@ -74,6 +75,8 @@ static int setup(void **state)
     w->unknown = unknown_store_new(w->store, "otpq:");
     w->c = store_blocking(w->redis.address, NULL, 5000, error);
     assert_non_null(w->c);
+    w->asker = asker_open(w->redis.address, NULL, 5000, error);
+    assert_non_null(w->asker);
     *state = w;
     return 0;
 }
@@ -82,6 +85,7 @@ static int teardown(void **state)
 {
     struct world *w = *state;
     redisFree(w->c);
+    asker_close(&w->asker);
     unknown_store_destroy(&w->unknown);
     outbox_store_destroy(&w->outbox);
     flash_store_destroy(&w->flash);
@@ -549,7 +553,7 @@ static struct rows rows(struct world *w)
 {
     struct rows r = {.count = 0};
     char error[512];
-    assert_true(unknown_list(w->c, "otpq:", tag_number(w), on_row, &r, error));
+    assert_true(unknown_list(w->asker, "otpq:", tag_number(w), on_row, &r, error));
     return r;
 }
 
@@ -559,7 +563,7 @@ static enum unknown_resolved resolve(struct world *w, const char *job, enum unkn
     char error[512] = "";
     const struct unknown_word word = {
         .job = job, .fate = fate, .who = "somchai", .events_keep_s = 7200};
-    enum unknown_resolved r = unknown_resolve(w->c, "otpq:", &word, out, error);
+    enum unknown_resolved r = unknown_resolve(w->asker, "otpq:", &word, out, error);
     assert_string_equal(error, "");
     return r;
 }
