@@ -437,7 +437,6 @@ static void on_auth(void *context, enum store_outcome outcome, const redisReply 
     (void)greeting_goes_on(s, outcome, reply, s->plain);
 }
 
-/* A replica would take no write, and what it holds may be old. */
 static void on_info(void *context, enum store_outcome outcome, const redisReply *reply)
 {
     struct store *s = context;
@@ -445,8 +444,9 @@ static void on_info(void *context, enum store_outcome outcome, const redisReply 
         return;
     }
     store_server_read_info(&s->greeting, reply);
-    if (!s->greeting.is_primary && !s->guarded) { /* of a cluster's, it says MOVED by itself */
-        store_drop(s, "it is not a primary");
+    const char *unfit = store_server_unfit(&s->greeting, s->guarded);
+    if (unfit != NULL) {
+        store_drop(s, unfit);
     }
 }
 

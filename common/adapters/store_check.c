@@ -6,8 +6,6 @@
 #include "common/adapters/store_server.h"
 #include "common/base/log.h"
 
-enum { REDIS_VERSION_LEAST = 7 /* major: claims ask with SET … NX GET */ };
-
 /* words: separated by single spaces. */
 static redisReply *ask_words(struct asker *a, const char *words, char error[512])
 {
@@ -44,25 +42,6 @@ static bool read_server(struct asker *a, const char *address, struct store_serve
     return true;
 }
 
-static bool judge(const struct store_server *server, const char *address, char error[512])
-{
-    if (strcmp(server->eviction, "noeviction") != 0) {
-        (void)snprintf(
-            error, 512,
-            "Redis at %.100s has maxmemory-policy \"%s\": it may drop claims, and an OTP "
-            "would be sent twice. Set `maxmemory-policy noeviction` in redis.conf, or "
-            "run `redis-cli CONFIG SET maxmemory-policy noeviction`",
-            address, server->eviction);
-        return false;
-    }
-    if (server->version_major < REDIS_VERSION_LEAST) {
-        (void)snprintf(error, 512, "Redis at %.100s is of version %ld; otpq needs 7.0 or newer",
-                       address, server->version_major);
-        return false;
-    }
-    return true;
-}
-
 /* Warnings only: who replicates may have reasons. */
 static void warn_of_forgetting(const struct store_server *server, const char *address)
 {
@@ -90,8 +69,7 @@ bool store_check(const char *address, const char *password, uint32_t timeout_ms,
 {
     struct store_server server;
     struct asker *a = asker_open(address, password, timeout_ms, error);
-    bool ok =
-        a != NULL && read_server(a, address, &server, error) && judge(&server, address, error);
+    bool ok = a != NULL && read_server(a, address, &server, error);
     if (ok) {
         warn_of_forgetting(&server, address);
     }

@@ -7,6 +7,8 @@
 
 #include "common/base/slice.h"
 
+enum { VERSION_LEAST = 7 /* major: claims ask with SET … NX GET */ };
+
 /* The value of a line "key:value", "" when there is none. */
 static void info_value(const char *info, const char *key, char *value, size_t size)
 {
@@ -67,6 +69,22 @@ void store_server_read_config(struct store_server *out, const redisReply *config
             out->min_replicas = (int64_t)count;
         }
     }
+}
+
+const char *store_server_unfit(const struct store_server *s, bool is_node)
+{
+    if (!s->is_primary && !is_node) {
+        return "it is not a primary";
+    }
+    if (s->version_major < VERSION_LEAST) {
+        return "it is older than Redis 7.0";
+    }
+    if (strcmp(s->eviction, "noeviction") != 0) {
+        return "it may evict claims, and an OTP would be sent twice: set `maxmemory-policy "
+               "noeviction` "
+               "in redis.conf";
+    }
+    return NULL;
 }
 
 const char *store_durability_name(enum store_durability d)

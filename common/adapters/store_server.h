@@ -42,6 +42,10 @@ struct store_server {
  * bytes are taken; what is not there stays empty. */
 void store_server_read_info(struct store_server *out, const redisReply *info);
 void store_server_read_config(struct store_server *out, const redisReply *config);
+/* Why it must not be used, or NULL: it is a replica (takes no write, and what it holds may be old),
+ * may evict keys, or is too old. is_node: it is of a cluster, where a replica says MOVED by itself.
+ * A static text. */
+const char *store_server_unfit(const struct store_server *s, bool is_node);
 /* "always", "everysec", "no", "off", "unknown". */
 const char *store_durability_name(enum store_durability d);
 /* True when what the one acknowledged is there in the other: the same process with the same

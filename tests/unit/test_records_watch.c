@@ -40,6 +40,7 @@ static void connect_blocking(struct world *w)
     char error[512];
     w->c = store_blocking(w->redis.address, NULL, 5000, error);
     assert_non_null(w->c);
+    asker_close(&w->ask);
     w->ask = asker_open(w->redis.address, NULL, 5000, error);
     assert_non_null(w->ask);
 }

@@ -343,15 +343,15 @@ static void test_a_replica_is_not_used(void **state)
     struct world *w = *state;
     struct slice set[3] = {SLICE("SET"), SLICE("k"), SLICE("v")};
     redis_fixture_start(&w->redis, NULL, NULL);
-    world_connect(w, NULL, 300, 10);
+    world_connect(w, NULL, 2000, 10);
     assert_string_equal(store_durability(w->store), "off");
     ask_one(w, "REPLICAOF 127.0.0.1 1");
     struct answer a = ask(w, 3, set);
     assert_int_equal(a.type, REDIS_REPLY_ERROR);
     assert_false(w->up);
     assert_false(loop_until(w->base, &w->up, 400));
-    ask_one(w, "REPLICAOF NO ONE");
     ask_one(w, "CONFIG SET appendonly yes appendfsync always");
+    ask_one(w, "REPLICAOF NO ONE");
     assert_true(loop_until(w->base, &w->up, 5000));
     assert_int_equal(ask(w, 3, set).outcome, STORE_OK);
     assert_string_equal(store_durability(w->store), "always");

@@ -75,8 +75,12 @@ static void fake_command(struct fake *f, struct evbuffer *out, int argc, char **
     if (strcmp(argv[0], "PING") == 0) {
         (void)evbuffer_add_printf(out, "+PONG\r\n");
     } else if (strcmp(argv[0], "INFO") == 0) {
-        (void)evbuffer_add_printf(out, "$%zu\r\nrole:master\r\nrun_id:%s\r\n\r\n",
-                                  22 + strlen(f->run_id), f->run_id);
+        char info[256];
+        int n = snprintf(info, sizeof info,
+                         "redis_version:7.0.15\r\nrole:master\r\nrun_id:%s\r\n"
+                         "maxmemory_policy:noeviction\r\n",
+                         f->run_id);
+        (void)evbuffer_add_printf(out, "$%d\r\n%s\r\n", n, info);
     } else if (strcmp(argv[0], "CONFIG") == 0) {
         (void)evbuffer_add_printf(out, "*0\r\n");
     } else if (strcmp(argv[0], "CLUSTER") == 0) {
