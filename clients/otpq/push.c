@@ -200,12 +200,14 @@ static void accepted_text(void *context, const struct otpq_answer *answer)
 {
     (void)context;
     (void)printf("%-14s %s\n", "accepted", answer->state);
+    (void)fflush(stdout); /* whoever reads the pipe need not wait for the result */
 }
 
 static void accepted_json(void *context, const struct otpq_answer *answer)
 {
     (void)context;
     client_print(answer, true);
+    (void)fflush(stdout);
 }
 
 static int push_one(struct push *p, otpq *q)

@@ -66,6 +66,7 @@ static void drain(struct lines *l, size_t most)
     int64_t heard_ms = clock_mono_ms();
     size_t answered = l->answered;
     while (otpq_wait(l->q, most == 0 ? 100 : 1) > most) {
+        (void)fflush(stdout); /* what was accepted is of use before the results */
         if (l->answered != answered) {
             answered = l->answered;
             heard_ms = clock_mono_ms();

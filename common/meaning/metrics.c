@@ -9,10 +9,9 @@ const struct metric_row metric_rows[METRICS] = {
                            "Always 1; the labels say what runs."},
     [METRIC_BROKER_JOBS] = {"otpq_broker_jobs", METRIC_GAUGE, {"state"},
                             "Live jobs by state: queued, delayed, in_flight, storing (not accepted "
-"yet), unshelving (ended, once the store knows)."},
+                            "yet), unshelving (ended, once the store knows)."},
     [METRIC_BROKER_STORED] = {"otpq_broker_stored", METRIC_GAUGE, {NULL},
-                              "Live jobs that stand in the store as well, for other brokers to go on "
-"with."},
+                              "Live jobs that stand in the store too, where others find them."},
     [METRIC_BROKER_OLDEST_SECONDS] = {"otpq_broker_oldest_seconds", METRIC_GAUGE, {NULL},
                                       "Age of the oldest queued job."},
     [METRIC_BROKER_BYTES] = {"otpq_broker_bytes", METRIC_GAUGE, {NULL}, "Memory of live jobs."},
@@ -52,7 +51,7 @@ const struct metric_row metric_rows[METRICS] = {
                                        "available under their ids."},
     [METRIC_ROUTE_JOBS] = {"otpq_route_jobs", METRIC_GAUGE, {"route", "state"},
                            "Live jobs of a route by state: queued, delayed, in_flight, storing, "
-"unshelving."},
+                            "unshelving."},
     [METRIC_ROUTE_OLDEST_SECONDS] = {"otpq_route_oldest_seconds", METRIC_GAUGE, {"route"},
                                      "Age of the route's oldest queued job."},
     [METRIC_ROUTE_ACCEPTED] = {"otpq_route_accepted_total", METRIC_COUNTER, {"route"},
