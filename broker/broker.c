@@ -15,6 +15,7 @@
 #include "broker/report.h"
 #include "broker/routes.h"
 #include "broker/self.h"
+#include "broker/shelves.h"
 #include "broker/timeline.h"
 #include "common/base/clock.h"
 #include "common/adapters/store_access.h"
@@ -41,7 +42,8 @@ struct broker {
     struct operate *operate;            /* what they ask of this broker */
     struct outbox *outbox;              /* feeds callbacks that are due */
     struct broker_line self;            /* what others are told about us */
-    struct peers *peers;                /* the other brokers */
+    struct peers *peers;                /* the other brokers; NULL until clients are let in */
+    struct shelves *shelves;            /* stored jobs; as peers */
     struct http *http;
     struct event *turn;             /* the end of a turn */
     struct event *wake;             /* timer: the core asked for it */
@@ -50,6 +52,7 @@ struct broker {
     struct event *open_late;        /* timer: records or not, let clients in */
     int64_t wake_ms;                /* what wake is set to, INT64_MAX: not set */
     int64_t started_ms;
+    bool forgot;    /* the store that comes back may have lost what was written last */
     bool open;      /* clients are let in */
     bool draining;  /* SIGTERM came */
     bool held;      /* an operator lets it drain */
@@ -78,13 +81,17 @@ static bool drained(const struct broker *b, int64_t now_ms)
 {
     struct core_stats s;
     core_stats(b->core, now_ms, &s);
-    return s.in_flight == 0 && (s.queued == 0 || s.credit_free == 0);
+    return s.in_flight == 0 && (s.queued == 0 || s.credit_free == 0) &&
+           (b->shelves == NULL || shelves_drained(b->shelves));
 }
 
 static void end_turn(struct broker *b)
 {
     int64_t now_ms = clock_mono_ms();
     int64_t next_ms = core_step(b->core, now_ms, DISPATCH_MAX);
+    if (b->shelves != NULL) {
+        shelves_flush(b->shelves);
+    }
     bool lost = pool_flush(b->pool);
     clients_flush(b->clients);
     wake_at(b, lost ? now_ms : next_ms, now_ms);
@@ -139,6 +146,27 @@ static void on_answer(void *context, uint64_t client, const struct wire_result *
     clients_put_result(b->clients, client, result, body);
 }
 
+static void on_shelve(void *context, uint32_t shelf, uint32_t job, const struct wire_submit *submit,
+                      struct slice body)
+{
+    struct broker *b = context;
+    shelves_put(b->shelves, shelf, job, submit, body);
+}
+
+static void on_unshelve(void *context, uint32_t shelf, uint32_t job,
+                        const struct wire_submit *submit, struct slice body,
+                        const struct wire_result *result, bool dead)
+{
+    struct broker *b = context;
+    shelves_remove(b->shelves, shelf, job, submit, body, result, dead);
+}
+
+static void on_stored(void *context, uint64_t client, struct slice id, enum core_stored what)
+{
+    struct broker *b = context;
+    clients_put_stored(b->clients, client, id, what);
+}
+
 static void on_answered(void *context, struct slice job, struct slice rid)
 {
     struct broker *b = context;
@@ -163,6 +191,8 @@ static struct report report_of(const struct broker *b)
                            .clients = b->clients,
                            .pool = b->pool,
                            .outbox = b->outbox,
+                           .peers = b->peers,
+                           .shelves = b->shelves,
                            .store_up = store_up(b->store),
                            .draining = b->draining || b->held,
                            .started_ms = b->started_ms,
@@ -199,9 +229,21 @@ static const char *unready(void *context)
     return NULL;
 }
 
+static void on_store_forgot(void *context)
+{
+    struct broker *b = context;
+    log_warn("the store may have lost what was written last: what workers have is looked up", NULL);
+    b->forgot = true;
+    core_store_forgot(b->core, clock_mono_ms());
+}
+
 static void on_store_state(void *context, bool up)
 {
-    (void)context;
+    struct broker *b = context;
+    if (b->shelves != NULL) {
+        shelves_store(b->shelves, up, up && b->forgot);
+    }
+    b->forgot = b->forgot && !up;
     if (!up) { /* the rest stands in the log of the store */
         log_warn("store is away: routes keep their limits, workers give jobs back", NULL);
     }
@@ -210,12 +252,8 @@ static void on_store_state(void *context, bool up)
 static void on_peers(void *context, const struct broker_line *live, size_t live_count,
                      const char (*died)[BROKER_TOKEN_BYTES + 1], size_t died_count)
 {
-    const struct broker *b = context;
-    (void)live;
-    (void)live_count;
-    for (size_t i = 0; i < died_count; i++) { /* nothing of it is left to be seen to */
-        peers_buried(b->peers, died[i]);
-    }
+    struct broker *b = context;
+    shelves_look(b->shelves, live, live_count, died, died_count);
 }
 
 /* ---- letting clients in ---------------------------------------------------------------------- */
@@ -236,6 +274,17 @@ static void let_in(struct broker *b)
                                         .context = b};
     b->open = true;
     b->peers = peers_new(&peers); /* both sockets are bound: whoever finds us can connect */
+    const struct shelves_options shelves = {.base = b->base,
+                                            .store = b->store,
+                                            .prefix = c->redis_prefix,
+                                            .token = b->self.token,
+                                            .dead_keep_s = c->dead_keep_s,
+                                            .core = b->core,
+                                            .peers = b->peers,
+                                            .ready = routes_known,
+                                            .on_turn = want_turn,
+                                            .context = b};
+    b->shelves = shelves_new(&shelves);
     must(event_del(b->open_late) == 0);
     clients_open(b->clients);
     log_info("ready", "clients", c->broker_clients, "workers", c->broker_workers, "metrics",
@@ -302,6 +351,7 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     outbox_drain(b->outbox);
     if (b->peers != NULL) {
         peers_leave(b->peers);
+        shelves_drain(b->shelves);
     }
     must(event_add(b->drain_over, &bound) == 0);
     want_turn(b);
@@ -320,8 +370,12 @@ static void cannot_bind(const char *key, const char *address, const char *why, c
 static struct core *open_core(struct broker *b)
 {
     const struct config *c = b->config;
-    const struct core_effects effects = {
-        .context = b, .dispatch = on_dispatch, .answer = on_answer};
+    const struct core_effects effects = {.context = b,
+                                         .dispatch = on_dispatch,
+                                         .answer = on_answer,
+                                         .shelve = on_shelve,
+                                         .unshelve = on_unshelve,
+                                         .stored = on_stored};
     struct core_limits limits = {
         .jobs_max = (uint32_t)c->broker_jobs_max,
         .bytes_max = c->broker_bytes_max,
@@ -442,6 +496,7 @@ static bool open_store(struct broker *b, char error[512])
                                     .timeout_ms = redis.timeout_ms,
                                     .pending_max = STORE_PENDING_MAX,
                                     .on_state = on_store_state,
+                                    .on_forgot = on_store_forgot,
                                     .context = b};
     b->store = store_new(b->base, &o);
     store_access_end(&redis);
@@ -500,10 +555,10 @@ int broker_run(struct broker *b)
     const struct timeval at_once = {0, 0}, patience = {BROKER_OPEN_MS / 1000, 0};
     must(event_add(b->open_late, routes_known(b) ? &at_once : &patience) == 0);
     must(event_base_loop(b->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
-    peers_destroy(&b->peers);
-    brokers_leave(b->store, b->config->redis_prefix, b->self.token);
-    must(event_base_loop(b->base, EVLOOP_NONBLOCK) >=
-         0); /* that leaves, an answer is not awaited */
+    if (b->peers != NULL) {
+        peers_end(b->peers);
+        must(event_base_loop(b->base, EVLOOP_NONBLOCK) >= 0); /* an answer is not awaited */
+    }
     return b->cut_short ? 1 : 0;
 }
 
@@ -527,6 +582,7 @@ void broker_destroy(struct broker **broker)
     pool_destroy(&b->pool);
     outbox_destroy(&b->outbox);
     controls_follower_destroy(&b->controls);
+    shelves_destroy(&b->shelves);
     peers_destroy(&b->peers);
     routes_destroy(&b->routes);
     store_destroy(&b->store);

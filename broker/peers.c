@@ -217,6 +217,12 @@ void peers_leave(struct peers *p)
     must(event_add(p->look, &at_once) == 0);
 }
 
+void peers_end(struct peers *p)
+{
+    must(event_del(p->look) == 0);
+    brokers_leave(p->o.store, p->prefix, p->own.token);
+}
+
 size_t peers_count(const struct peers *p)
 {
     return p->live;

@@ -28,6 +28,8 @@ struct peers *peers_new(const struct peers_options *o);
 void peers_destroy(struct peers **p);
 /* From now on others see us leaving. */
 void peers_leave(struct peers *p);
+/* Our line goes, and no beat follows. */
+void peers_end(struct peers *p);
 /* Brokers that live, ourselves included; at least 1. */
 size_t peers_count(const struct peers *p);
 /* The store's clock now, by the last answer; false: it has not answered yet. */

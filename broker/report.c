@@ -212,6 +212,22 @@ static void put_outbox(struct buf *out, const struct outbox *o)
     put_one(out, METRIC_REAPED, (double)s.reaped);
 }
 
+static void put_shelves(struct buf *out, const struct peers *peers, const struct shelves *shelves)
+{
+    const struct shelves_stats none = {.shelves = 0};
+    const struct shelves_stats s = shelves != NULL ? shelves_stats(shelves) : none;
+    put_one(out, METRIC_BROKERS, peers != NULL ? (double)peers_count(peers) : 1);
+    put_one(out, METRIC_SHELVES, (double)s.shelves);
+    put_one(out, METRIC_SHELVES_TO_ADOPT, (double)s.to_adopt);
+    put_one(out, METRIC_SHELF_PENDING, (double)s.pending);
+    put_one(out, METRIC_SHELF_STORED, (double)s.stored);
+    put_one(out, METRIC_SHELF_REMOVED, (double)s.removed);
+    put_one(out, METRIC_SHELF_COMMITS, (double)s.commits);
+    put_one(out, METRIC_SHELF_ADOPTED, (double)s.adopted);
+    put_one(out, METRIC_SHELF_DEPOSED, (double)s.deposed);
+    put_one(out, METRIC_SHELF_UNREADABLE, (double)s.unreadable);
+}
+
 void report_metrics(const struct report *r, struct buf *out)
 {
     struct core_stats s;
@@ -224,5 +240,6 @@ void report_metrics(const struct report *r, struct buf *out)
     put_sockets(out, &c, &p);
     put_routes(r, out);
     put_outbox(out, r->outbox);
+    put_shelves(out, r->peers, r->shelves);
     put_one(out, METRIC_STORE_UP, r->store_up ? 1 : 0);
 }

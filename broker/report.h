@@ -7,7 +7,9 @@
 #include "broker/clients.h"
 #include "broker/core/core.h"
 #include "broker/outbox.h"
+#include "broker/peers.h"
 #include "broker/pool.h"
+#include "broker/shelves.h"
 #include "common/base/buf.h"
 
 /* Where the numbers come from; borrowed. */
@@ -16,9 +18,11 @@ struct report {
     const struct clients *clients;
     const struct pool *pool;
     const struct outbox *outbox;
-    bool store_up;      /* Redis can be used */
-    bool draining;      /* takes nothing new */
-    int64_t started_ms; /* of the process, monotonic */
+    const struct peers *peers;     /* NULL: not yet */
+    const struct shelves *shelves; /* NULL: not yet */
+    bool store_up;                 /* Redis can be used */
+    bool draining;                 /* takes nothing new */
+    int64_t started_ms;            /* of the process, monotonic */
     int64_t now_ms;
 };
 

@@ -21,8 +21,9 @@ struct shelves_options {
     struct store *store;            /* outlives it */
     const char *prefix;             /* copied */
     const char *token;              /* ours, as in peers; copied */
+    uint64_t dead_keep_s;           /* how long a dead letter waits for a person */
     struct core *core;              /* told of shelves and of how commits went */
-    const struct peers *peers;      /* the store's clock; set before the first look */
+    struct peers *peers;            /* the store's clock; told who is buried */
     bool (*ready)(void *context);   /* lanes are known: nothing is adopted before */
     void (*on_turn)(void *context); /* the core wants a step */
     void *context;
@@ -32,7 +33,7 @@ struct shelves *shelves_new(const struct shelves_options *o);
 /* Takes NULL, nulls the pointer. Before the store. */
 void shelves_destroy(struct shelves **s);
 
-/* effects.shelve and effects.unshelve of the core. */
+/* effects.shelve and effects.unshelve of the core. A dead one is written as a dead letter first. */
 void shelves_put(struct shelves *s, uint32_t shelf, uint32_t job, const struct wire_submit *submit,
                  struct slice body);
 void shelves_remove(struct shelves *s, uint32_t shelf, uint32_t job,
@@ -43,11 +44,12 @@ void shelves_flush(struct shelves *s);
 /* Who lives and who died, of peers: shelves without a living owner are adopted. */
 void shelves_look(struct shelves *s, const struct broker_line *live, size_t live_count,
                   const char (*died)[BROKER_TOKEN_BYTES + 1], size_t died_count);
-/* The store came or went; forgot: it may have lost what was written last. */
+/* The store came or went; forgot: it may have lost what was written last. The core was told so. */
 void shelves_store(struct shelves *s, bool up, bool forgot);
-/* The broker leaves: nothing is adopted any more, and once what is with workers has ended its
- * shelves are given away, for others to adopt at once. True when that is done. */
+/* The broker leaves: nothing is stored or adopted any more, and its shelves are given away, for
+ * others to adopt at once. What is with workers goes on here: claims decide. */
 void shelves_drain(struct shelves *s);
+/* That is done. */
 MUST_CHECK bool shelves_drained(const struct shelves *s);
 
 struct shelves_stats {

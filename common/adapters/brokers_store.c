@@ -182,6 +182,9 @@ void brokers_leave(struct store *store, const char *prefix, const char *token)
 {
     char key[KEY_BYTES_MAX];
     const struct slice name = name_key(key, prefix);
-    const struct slice argv[3] = {name, name, slice_of(token)};
-    store_eval(store, STORE_BROKERS_LEAVE, on_left, NULL, 1, 3, argv);
+    const struct slice del[3] = {SLICE("HDEL"), name, slice_of(token)};
+    const struct slice news[3] = {SLICE("PUBLISH"), name, SLICE("")};
+    store_command(store, on_left, NULL, 3,
+                  del); /* no script: the server might have to be sent it */
+    store_command(store, on_left, NULL, 3, news);
 }

@@ -76,6 +76,18 @@ void shelf_store_destroy(struct shelf_store **sp)
     free(s);
 }
 
+void shelf_forget(struct shelf_store *s, const void *context)
+{
+    list_each(node, &s->calls)
+    {
+        struct call *c = list_owner(node, struct call, node);
+        if (c->context == context) {
+            c->s = NULL;
+            list_remove(&c->node);
+        }
+    }
+}
+
 static struct call *call_new(struct shelf_store *s, enum call_kind kind, void *context)
 {
     struct call *c = xcalloc(1, sizeof *c);

@@ -35,6 +35,9 @@ struct shelf_store *shelf_store_new(struct store *store, const char *prefix);
 /* Calls that still wait end without a callback. */
 void shelf_store_destroy(struct shelf_store **s);
 
+/* Calls with this context end without a callback. */
+void shelf_forget(struct shelf_store *s, const void *context);
+
 typedef void shelf_callback(void *context, enum shelf_outcome outcome);
 /* A new shelf, or the same again for the same owner; and on the list it is, should it have got lost
  * there. */

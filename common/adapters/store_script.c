@@ -35,7 +35,6 @@ ASSET(lua_control, "common/adapters/lua/control.lua");
 ASSET(lua_apply, "common/adapters/lua/apply.lua");
 ASSET(lua_records, "common/adapters/lua/records.lua");
 ASSET(lua_brokers_beat, "common/adapters/lua/brokers_beat.lua");
-ASSET(lua_brokers_leave, "common/adapters/lua/brokers_leave.lua");
 ASSET(lua_shelf_open, "common/adapters/lua/shelf_open.lua");
 ASSET(lua_shelf_commit, "common/adapters/lua/shelf_commit.lua");
 ASSET(lua_shelf_take, "common/adapters/lua/shelf_take.lua");
@@ -109,7 +108,6 @@ static const struct {
     [STORE_APPLY] = {lua_apply, {PARTS_END}},
     [STORE_RECORDS] = {lua_records, {PARTS_END}},
     [STORE_BROKERS_BEAT] = {lua_brokers_beat, {PARTS_END}},
-    [STORE_BROKERS_LEAVE] = {lua_brokers_leave, {PARTS_END}},
     [STORE_SHELF_OPEN] = {lua_shelf_open, {PARTS_END}},
     [STORE_SHELF_COMMIT] = {lua_shelf_commit, {PARTS_END}},
     [STORE_SHELF_TAKE] = {lua_shelf_take, {PARTS_END}},

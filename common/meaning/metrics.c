@@ -79,6 +79,28 @@ const struct metric_row metric_rows[METRICS] = {
     [METRIC_REAPED] = {"otpq_reaped_total", METRIC_COUNTER, {NULL},
                        "Jobs that this broker ended as unknown: their workers did not within "
                        "the lease."},
+    [METRIC_BROKERS] = {"otpq_brokers", METRIC_GAUGE, {NULL},
+                        "Brokers that live, this one included."},
+    [METRIC_SHELVES] = {"otpq_shelves", METRIC_GAUGE, {NULL},
+                        "Shelves of stored jobs that are this broker's, adopted ones included."},
+    [METRIC_SHELVES_TO_ADOPT] = {"otpq_shelves_to_adopt", METRIC_GAUGE, {NULL},
+                                 "Shelves of dead brokers that are being read."},
+    [METRIC_SHELF_PENDING] = {"otpq_shelf_pending", METRIC_GAUGE, {NULL},
+                              "Entries on their way onto a shelf or off it, dead letters "
+                              "included."},
+    [METRIC_SHELF_STORED] = {"otpq_shelf_stored_total", METRIC_COUNTER, {NULL},
+                             "Jobs put on a shelf."},
+    [METRIC_SHELF_REMOVED] = {"otpq_shelf_removed_total", METRIC_COUNTER, {NULL},
+                              "Entries taken off a shelf."},
+    [METRIC_SHELF_COMMITS] = {"otpq_shelf_commits_total", METRIC_COUNTER, {NULL},
+                              "Round trips that put or removed entries; each carries all that "
+                              "there is."},
+    [METRIC_SHELF_ADOPTED] = {"otpq_shelf_adopted_total", METRIC_COUNTER, {NULL},
+                              "Entries of other brokers' shelves that this one went on with."},
+    [METRIC_SHELF_DEPOSED] = {"otpq_shelf_deposed_total", METRIC_COUNTER, {NULL},
+                              "Shelves that another broker took because this one seemed dead."},
+    [METRIC_SHELF_UNREADABLE] = {"otpq_shelf_unreadable_total", METRIC_COUNTER, {NULL},
+                                 "Entries of shelves that are none; they stay where they are."},
     [METRIC_STORE_UP] = {"otpq_store_up", METRIC_GAUGE, {NULL}, "1 while Redis can be used."},
 };
 /* clang-format on */
