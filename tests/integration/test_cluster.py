@@ -7,10 +7,11 @@ import threading
 import time
 
 import pytest
+import redis
 
 from client import Client, send_job
 from cluster import Cluster, ClusterNode, Watched, slot_of, tag_of_number
-from node import SLOW, wait_for
+from node import ROOT, SLOW, wait_for
 
 NUMBERS = ("6684%03d%04d" % (i // 9000, i % 9000) for i in itertools.count())
 LOCK = threading.Lock()
@@ -130,7 +131,9 @@ def test_a_whole_node(cluster, tmp_path):
     places = cluster.keys()
     assert all(len(ports) == 1 for ports in places.values())
     assert len({slot_of(key) for key in places}) > 100
-    assert not [key for key in places if "{" not in key]
+    assert "otpq:brokers" in places
+    for port in cluster.alive():
+        assert "errorstat_ERR" not in cluster.client(port).info("errorstats")
 
 
 def test_slots_move_under_load(cluster):
@@ -190,6 +193,37 @@ def test_a_send_ends_while_its_slot_moves(cluster):
             assert node.verify(msisdn, otp, request_id=answer["data"])[1]["response"] == "otp_verified"
             assert node.ledger(msisdn) == {"sends": 1, "verifies": 1}
         assert "script failed" not in node.logs()
+
+
+@pytest.mark.parametrize("key", ["guarded:j:{t1}:job", "guarded:plain"])
+def test_the_guard_refuses_before_the_first_write(cluster, key):
+    """As in front of every script: on each side of a moving slot, and when all is quiet."""
+    with open(os.path.join(ROOT, "common/adapters/lua/cluster_guard.lua"), encoding="utf-8") as f:
+        guard = f.read()
+    write = "redis.call('SET', KEYS[1], ARGV[1]) redis.call('SET', ARGV[2], '2') return 'written'"
+    slot, other = slot_of(key), (key if "{" in key else "{%s}" % key) + ":2"
+    source = cluster.owner(slot)
+    target = next(p for p in cluster.primaries() if p != source)
+
+    def run(port, value, text=guard + write):
+        try:
+            return cluster.do(port, "EVAL", text, 1, key, value, other).decode()
+        except redis.exceptions.RedisError as error:
+            return str(error).split()[0]
+
+    assert (run(source, "a"), run(target, "a")) == ("written", "MOVED")
+    cluster.do(source, "DEL", other)
+    for step in cluster.moving(slot, target):
+        if step == "begun":
+            assert (run(source, "b"), run(target, "b")) == ("TRYAGAIN", "MOVED")
+            assert cluster.do(source, "GET", key) == b"a"
+            assert run(source, "torn", write) == "Script"  # what it is there against
+            assert cluster.do(source, "GET", key) == b"torn"
+        elif step == "all":
+            assert (run(source, "c"), run(target, "c")) == ("ASK", "MOVED")
+    assert (run(source, "d"), run(target, "d")) == ("MOVED", "written")
+    cluster.do(target, "DEL", key)
+    cluster.do(target, "DEL", other)
 
 
 def test_the_records_slot_moves(cluster, tmp_path):

@@ -4,7 +4,8 @@
 -- where it is simply missing, the whole slot is here, and stays here while the script runs; on a
 -- moving slot it is said to be elsewhere, and nothing was written yet.
 if KEYS[1] then
-  local here = redis.pcall('EXISTS', string.match(KEYS[1], '^[^}]*}') .. '?')
+  local slot = string.match(KEYS[1], '^[^{]*{[^}]+}') or '{' .. KEYS[1] .. '}'
+  local here = redis.pcall('EXISTS', slot .. '?')
   if type(here) == 'table' and here.err then
     if string.find(here.err, 'non local key', 1, true) then
       return redis.error_reply('TRYAGAIN the slot is being moved to another node')
