@@ -10,6 +10,7 @@
 #include "broker/http.h"
 #include "broker/operate.h"
 #include "broker/outbox.h"
+#include "broker/permits.h"
 #include "broker/peers.h"
 #include "broker/pool.h"
 #include "broker/report.h"
@@ -17,6 +18,7 @@
 #include "broker/self.h"
 #include "broker/shelves.h"
 #include "broker/timeline.h"
+#include "common/adapters/curve.h"
 #include "common/base/clock.h"
 #include "common/adapters/store_access.h"
 #include "common/base/log.h"
@@ -34,6 +36,8 @@ struct broker {
     struct event_base *base;     /* the loop */
     void *zmq;                   /* ZeroMQ context */
     struct core *core;           /* who is next */
+    struct curve_pair pair;      /* of broker.curve_secret_file; wiped at the end */
+    struct permits *permits;     /* who may what; NULL: there is no such file */
     struct clients *clients;
     struct pool *pool;
     struct store *store; /* Redis: records and time-lines; the broker works without it */
@@ -190,6 +194,7 @@ static struct report report_of(const struct broker *b)
     return (struct report){.core = b->core,
                            .clients = b->clients,
                            .pool = b->pool,
+                           .permits = b->permits,
                            .outbox = b->outbox,
                            .peers = b->peers,
                            .shelves = b->shelves,
@@ -295,6 +300,9 @@ static void let_in(struct broker *b)
 static void on_routes(void *context)
 {
     struct broker *b = context;
+    if (b->permits != NULL) {
+        permits_records(b->permits, routes_records(b->routes));
+    }
     let_in(b);
     want_turn(b);
 }
@@ -394,6 +402,24 @@ static struct core *open_core(struct broker *b)
     return core_new(&limits, &effects, b->started_ms);
 }
 
+/* Before the sockets: ZeroMQ lets everybody in while nobody judges keys. */
+static bool open_permits(struct broker *b, char error[512])
+{
+    char wrong[256];
+    const char *why = wrong;
+    const char *file = b->config->broker_curve_secret_file;
+    bool ok = curve_pair_read(file, &b->pair, wrong);
+    if (ok && file[0] != '\0') {
+        (void)snprintf(b->self.key, sizeof(b->self.key), "%s", b->pair.public_key);
+        b->permits = permits_new(b->base, b->zmq, &b->pair, &why);
+        ok = b->permits != NULL;
+    }
+    if (!ok) {
+        (void)snprintf(error, 512, "broker.curve_secret_file: %.200s: %.250s", file, why);
+    }
+    return ok;
+}
+
 static bool open_pool(struct broker *b, char error[512])
 {
     const char *address = b->config->broker_workers;
@@ -404,6 +430,7 @@ static bool open_pool(struct broker *b, char error[512])
                                    .workers_max = (uint32_t)b->config->broker_workers_max,
                                    .silence_ms = (uint32_t)b->config->broker_worker_silence_ms,
                                    .core = b->core,
+                                   .permits = b->permits,
                                    .on_answered = on_answered,
                                    .on_turn = want_turn,
                                    .on_many = end_turn_early,
@@ -435,6 +462,7 @@ static bool open_clients(struct broker *b, char error[512])
                                       .address = address,
                                       .clients_max = (uint32_t)b->config->broker_clients_max,
                                       .core = b->core,
+                                      .permits = b->permits,
                                       .put_info = put_info,
                                       .routes_known = routes_known,
                                       .purge = on_purge,
@@ -542,8 +570,8 @@ struct broker *broker_new(const struct config *config, char error[512])
     must(b->zmq != NULL);
     b->core = open_core(b);
     open_operate(b);
-    if (open_store(b, error) && open_pool(b, error) && open_clients(b, error) &&
-        open_http(b, error)) {
+    if (open_permits(b, error) && open_store(b, error) && open_pool(b, error) &&
+        open_clients(b, error) && open_http(b, error)) {
         return b;
     }
     broker_destroy(&b);
@@ -580,6 +608,8 @@ void broker_destroy(struct broker **broker)
     operate_destroy(&b->operate);
     clients_destroy(&b->clients);
     pool_destroy(&b->pool);
+    permits_destroy(&b->permits);
+    curve_pair_wipe(&b->pair);
     outbox_destroy(&b->outbox);
     controls_follower_destroy(&b->controls);
     shelves_destroy(&b->shelves);

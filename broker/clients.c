@@ -40,12 +40,13 @@ struct clients {
     struct client **at;       /* by index */
     uint32_t *unused;         /* indices free for new clients, a stack */
     uint32_t unused_count;
-    uint64_t serial;     /* of the next client */
-    struct client *last; /* who spoke last: mostly speaks again */
-    struct list by_age;  /* longest silent first */
-    struct list dirty;   /* clients with something in out */
-    uint32_t taken;      /* jobs taken since the last step */
-    bool draining;       /* submits are refused */
+    uint64_t serial;             /* of the next client */
+    struct client *last;         /* who spoke last: mostly speaks again */
+    const struct curve_key *who; /* whose message is being taken; else stale */
+    struct list by_age;          /* longest silent first */
+    struct list dirty;           /* clients with something in out */
+    uint32_t taken;              /* jobs taken since the last step */
+    bool draining;               /* submits are refused */
     struct clients_stats stats;
 };
 
@@ -289,6 +290,36 @@ static void remember_question(struct client *c, struct slice id)
     }
 }
 
+static void put_forbidden(struct clients *cs, struct client *c, struct slice id, const char *detail)
+{
+    cs->stats.forbidden++;
+    put_error(cs, c, id, "forbidden", detail);
+}
+
+/* Whether the id is of a job that the sender may know of, or of none. */
+static bool may_ask(struct clients *cs, struct client *c, struct slice id, int64_t now_ms)
+{
+    struct slice route, tenant;
+    const char *detail;
+    if (!permits_bound(cs->who) || !core_whose(cs->o.core, id, now_ms, &route, &tenant) ||
+        permits_job(cs->who, route, tenant, &detail)) {
+        return true;
+    }
+    put_forbidden(cs, c, id, "id: it is of a job that this key is not for");
+    return false;
+}
+
+static bool may_submit(struct clients *cs, struct client *c, const struct wire_submit *job,
+                       int64_t now_ms)
+{
+    const char *detail;
+    if (!permits_job(cs->who, job->route, job->tenant, &detail)) {
+        put_forbidden(cs, c, job->id, detail);
+        return false;
+    }
+    return may_ask(cs, c, job->id, now_ms);
+}
+
 static void submit(struct clients *cs, struct client *c, const struct wire_submit_read *s,
                    int64_t now_ms)
 {
@@ -299,6 +330,9 @@ static void submit(struct clients *cs, struct client *c, const struct wire_submi
         nack.detail = SLICE("this broker takes nothing new: ask another, or again later");
         nack.retry_after_ms = DRAIN_RETRY_MS;
         put_nack(cs, c, &nack);
+        return;
+    }
+    if (!may_submit(cs, c, job, now_ms)) {
         return;
     }
     remember_question(c, job->id);
@@ -422,6 +456,8 @@ static void take_ids(struct clients *cs, struct client *c, struct wire_reader *r
         remember_question(c, id);
         if (id.n == 0) {
             put_error(cs, c, id, WIRE_ERROR_INVALID, "id: 1 to 64 bytes of A-Z a-z 0-9 _ . : -");
+        } else if (!may_ask(cs, c, id, now_ms)) {
+            continue;
         } else if (r->verb == WIRE_GET) {
             get(cs, c, id, now_ms);
         } else {
@@ -441,6 +477,11 @@ static void take_info(struct clients *cs, struct client *c, struct wire_reader *
     if (r->p.at != r->p.end) {
         r->p.error = "one pair is enough for I";
         put_malformed(cs, c, r);
+        return;
+    }
+    if (permits_bound(cs->who)) {
+        put_forbidden(cs, c, id,
+                      "I tells of all routes: it is for keys without tenants and routes");
         return;
     }
     if (open_batch(cs, c, WIRE_INFO, WIRE_INFO_BYTES_MAX)) {
@@ -466,6 +507,8 @@ static void take_operate(struct clients *cs, struct client *c, struct wire_reade
     remember_question(c, p.id);
     if (rule != NULL) {
         put_error(cs, c, p.id, WIRE_ERROR_INVALID, rule);
+    } else if (!permits_operator(cs->who)) {
+        put_forbidden(cs, c, p.id, "M is for keys of kind operator");
     } else if (!cs->o.purge(cs->o.context, c->handle, &p)) {
         put_nack(cs, c,
                  &(struct wire_nack){.id = p.id,
@@ -515,6 +558,10 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
                        bool malformed_frames)
 {
     struct clients *cs = context;
+    cs->who = permits_sender(cs->o.permits, PERMITS_CLIENTS, cs->zio, peer);
+    if (cs->who == NULL) {
+        return;
+    }
     struct client *c = client_of(cs, peer);
     struct wire_reader r;
     cs->stats.messages++;
@@ -556,11 +603,13 @@ struct clients *clients_new(const struct clients_options *o, const char **error)
                             .bind = true,
                             .message_bytes_max = 2 * (int64_t)WIRE_MESSAGE_BYTES_MAX,
                             .receive_hwm = RECEIVE_HWM,
+                            .curve = permits_curve(o->permits, PERMITS_CLIENTS),
                             .on_message = on_message,
                             .on_turn = on_turn,
                             .context = cs};
     cs->zio = zio_new(o->base, o->zmq, &z, error);
-    if (cs->zio == NULL) {
+    if (cs->zio == NULL || !permits_watch(o->permits, cs->zio, error)) {
+        zio_destroy(&cs->zio);
         free(cs);
         return NULL;
     }

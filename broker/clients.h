@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "broker/core/core.h"
+#include "broker/permits.h"
 #include "common/base/buf.h"
 
 struct clients;
@@ -21,6 +22,7 @@ struct clients_options {
     const char *address;  /* bound */
     uint32_t clients_max; /* remembered; one more: the longest silent is forgotten */
     struct core *core;
+    struct permits *permits; /* who may what; NULL: everybody everything */
     /* writes the pair that answers I */
     void (*put_info)(void *context, struct buf *out, struct slice id);
     bool (*routes_known)(
@@ -59,6 +61,7 @@ struct clients_stats {
     uint64_t known;        /* gauge */
     uint64_t messages;     /* received */
     uint64_t malformed;    /* of them, not readable to their end */
+    uint64_t forbidden;    /* submits and questions that the key is not for */
     uint64_t dropped;      /* clients forgotten to make room */
     uint64_t answers_gone; /* messages to clients that had left */
     uint64_t answers_full; /* messages to clients that do not read */

@@ -283,6 +283,9 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
     struct wire_reader r;
     int64_t now_ms = clock_mono_ms();
     (void)req;
+    if (permits_sender(p->o.permits, PERMITS_WORKERS, p->zio, peer) == NULL) {
+        return;
+    }
     p->stats.messages++;
     bool open = wire_open(&r, payload, WIRE_WORKER_MAGIC);
     if (open && r.verb == WIRE_W_HELLO) {
@@ -371,11 +374,13 @@ struct pool *pool_new(const struct pool_options *o, const char **error)
                             .bind = true,
                             .message_bytes_max = 2 * (int64_t)WIRE_MESSAGE_BYTES_MAX,
                             .receive_hwm = 0, /* credit bounds what a worker may say */
+                            .curve = permits_curve(o->permits, PERMITS_WORKERS),
                             .on_message = on_message,
                             .on_turn = on_turn,
                             .context = p};
     p->zio = zio_new(o->base, o->zmq, &z, error);
-    if (p->zio == NULL) {
+    if (p->zio == NULL || !permits_watch(o->permits, p->zio, error)) {
+        zio_destroy(&p->zio);
         free(p);
         return NULL;
     }

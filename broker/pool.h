@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "broker/core/core.h"
+#include "broker/permits.h"
 
 struct pool;
 
@@ -21,6 +22,7 @@ struct pool_options {
     uint32_t workers_max; /* as the core's */
     uint32_t silence_ms;
     struct core *core;
+    struct permits *permits; /* who is let in; NULL: everybody */
     /* a result was handed on; rid names the time-line it belongs to */
     void (*on_answered)(void *context, struct slice job, struct slice rid);
     void (*on_turn)(void *context); /* something changed: the core wants a step */

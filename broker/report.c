@@ -190,6 +190,19 @@ static void put_route(struct buf *out, enum metric m, const struct core_route_st
     }
 }
 
+/* Without keys all of it is 0. */
+static void put_permits(struct buf *out, const struct permits *p, const struct clients_stats *c)
+{
+    const struct permits_stats s = p != NULL ? permits_stats(p) : (struct permits_stats){.cut = 0};
+    metrics_head(out, METRIC_BROKER_HANDSHAKES);
+    for (int v = 0; v < ZAP_VERDICTS; v++) {
+        metrics_value(out, METRIC_BROKER_HANDSHAKES, s.handshakes[v],
+                      slice_of(zap_verdict_names[v]));
+    }
+    put_one(out, METRIC_BROKER_CONNECTIONS_CUT, (double)s.cut);
+    put_one(out, METRIC_BROKER_FORBIDDEN, (double)c->forbidden);
+}
+
 /* The format wants all samples of a metric together, so the routes are walked once for each. */
 static void put_routes(const struct report *r, struct buf *out)
 {
@@ -238,6 +251,7 @@ void report_metrics(const struct report *r, struct buf *out)
     metrics_value(out, METRIC_BUILD_INFO, 1, SLICE("otpq-broker"), SLICE(OTPQ_VERSION));
     put_core(out, &s);
     put_sockets(out, &c, &p);
+    put_permits(out, r->permits, &c);
     put_routes(r, out);
     put_outbox(out, r->outbox);
     put_shelves(out, r->peers, r->shelves);

@@ -8,6 +8,7 @@
 #include "broker/core/core.h"
 #include "broker/outbox.h"
 #include "broker/peers.h"
+#include "broker/permits.h"
 #include "broker/pool.h"
 #include "broker/shelves.h"
 #include "common/base/buf.h"
@@ -17,6 +18,7 @@ struct report {
     const struct core *core;
     const struct clients *clients;
     const struct pool *pool;
+    const struct permits *permits; /* NULL: there are no keys */
     const struct outbox *outbox;
     const struct peers *peers;     /* NULL: not yet */
     const struct shelves *shelves; /* NULL: not yet */

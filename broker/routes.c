@@ -270,3 +270,8 @@ bool routes_loaded(const struct routes *r)
 {
     return r->told != NULL;
 }
+
+struct records *routes_records(const struct routes *r)
+{
+    return r->told;
+}

@@ -13,6 +13,7 @@
 #include "common/adapters/controls_store.h"
 
 struct routes;
+struct records; /* common/meaning/record.h */
 
 /* on_change: policies or weights changed, the core wants a step. The store must outlive it. */
 struct routes *routes_new(struct event_base *base, struct store *store, const char *prefix,
@@ -24,5 +25,7 @@ void routes_destroy(struct routes **r);
 void routes_follow(struct routes *r, const struct controls *now);
 /* True once records and controls were read: before that every route is unknown. */
 bool routes_loaded(const struct routes *r);
+/* The records as they are now, borrowed; NULL before. */
+struct records *routes_records(const struct routes *r);
 
 #endif

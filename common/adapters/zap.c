@@ -29,9 +29,8 @@ struct zap {
 };
 
 const char *const zap_verdict_names[ZAP_VERDICTS] = {
-    [ZAP_ALLOWED] = "allowed", [ZAP_NOT_READY] = "not_ready",   [ZAP_UNKNOWN] = "unknown",
-    [ZAP_REVOKED] = "revoked", [ZAP_WRONG_KIND] = "wrong_kind", [ZAP_MALFORMED] = "malformed",
-    [ZAP_NO_KEY] = "no_key",
+    [ZAP_ALLOWED] = "allowed",       [ZAP_UNKNOWN] = "unknown",     [ZAP_REVOKED] = "revoked",
+    [ZAP_WRONG_KIND] = "wrong_kind", [ZAP_MALFORMED] = "malformed", [ZAP_NO_KEY] = "no_key",
 };
 
 /* Public keys are no secrets, and tell an operator whose program it is that knocks. */
@@ -64,14 +63,14 @@ static enum zap_verdict judge(struct zap *z, const struct slice *q, size_t count
     return z->judge(z->context, q[Q_DOMAIN], key);
 }
 
-/* 300 makes the peer come again by itself; after 400 libzmq's clients give up on the connection,
- * and those that want to must ask for it anew. */
+/* After a 400 libzmq's clients give up, and those that want to must connect anew. (After a 300 they
+ * would come again by themselves, but not before the handshake's time is over.) */
 static void on_question(void *context, const struct slice *q, size_t count)
 {
     struct zap *z = context;
     char key[CURVE_KEY_CHARS + 1];
     enum zap_verdict verdict = judge(z, q, count, key);
-    const char *status = verdict == ZAP_ALLOWED ? "200" : verdict == ZAP_NOT_READY ? "300" : "400";
+    const char *status = verdict == ZAP_ALLOWED ? "200" : "400";
     const struct slice answer[] = {SLICE("1.0"),
                                    count > Q_ID ? q[Q_ID] : (struct slice){NULL, 0},
                                    slice_of(status),
@@ -117,6 +116,11 @@ struct zap *zap_new(struct event_base *base, void *zmq_context, zap_judge *judge
         return NULL;
     }
     return z;
+}
+
+void zap_pause(struct zap *z, bool paused)
+{
+    zio_pause(z->zio, paused);
 }
 
 void zap_destroy(struct zap **zp)

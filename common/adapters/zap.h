@@ -16,7 +16,6 @@ struct zap;
 
 enum zap_verdict {
     ZAP_ALLOWED,
-    ZAP_NOT_READY,  /* nobody is known yet: it is to come again */
     ZAP_UNKNOWN,    /* a key that is nobody's */
     ZAP_REVOKED,    /* a key that was somebody's */
     ZAP_WRONG_KIND, /* a key that does not open this socket */
@@ -24,7 +23,7 @@ enum zap_verdict {
     ZAP_NO_KEY,     /* it came to no key: no CURVE, another server's key, silence */
     ZAP_VERDICTS
 };
-extern const char *const zap_verdict_names[ZAP_VERDICTS]; /* "allowed", "not_ready", … */
+extern const char *const zap_verdict_names[ZAP_VERDICTS]; /* "allowed", "unknown", … */
 
 /* Whether the bearer of this key (Z85) may come in at this domain's socket. */
 typedef enum zap_verdict zap_judge(void *context, struct slice domain, const char *public_key);
@@ -32,6 +31,9 @@ typedef enum zap_verdict zap_judge(void *context, struct slice domain, const cha
 /* NULL: *error says why. One for a ZeroMQ context. */
 MUST_CHECK struct zap *zap_new(struct event_base *base, void *zmq_context, zap_judge *judge,
                                void *context, const char **error);
+/* Stops (and resumes) answering: handshakes wait. For a process that does not know anybody yet: to
+ * say no now would keep its peers away for seconds, or for good. */
+void zap_pause(struct zap *z, bool paused);
 /* Takes NULL, nulls the pointer. Behind all sockets that are watched. */
 void zap_destroy(struct zap **z);
 /* Counts handshakes at this socket that came to no key, too. At most ZAP_WATCHED_MAX sockets. */

@@ -529,6 +529,14 @@ char *config_path(const struct config *c, const char *value, const char *name)
     return buf_take(&b);
 }
 
+const char *config_broker_key(const struct config_list *keys, size_t at)
+{
+    if (keys->count == 0) {
+        return NULL;
+    }
+    return keys->at[keys->count == 1 ? 0 : at];
+}
+
 char *config_redis_address(const struct config *c)
 {
     struct buf b;

@@ -25,16 +25,16 @@ enum config_type {
 
 /* What a CONFIG_TEXT, or each text of a CONFIG_LIST, must look like; judged at load. */
 enum config_shape {
-    CONFIG_ANY,      /* whatever it is */
-    CONFIG_LISTEN,   /* host:port */
-    CONFIG_ENDPOINT, /* ZeroMQ's: tcp://host:port, ipc://path */
-    CONFIG_LOCAL,    /* the same, out of reach for other hosts */
-    CONFIG_REDIS,    /* what netaddr_redis reads, or empty */
-    CONFIG_ALLOW,    /* entry of an allow list */
-    CONFIG_PROXY,    /* http://host:port, or empty */
-    CONFIG_URL,      /* http:// or https://, host, perhaps a path, no "/" at its end; or empty */
-    CONFIG_SECONDS,  /* 1 to 86400 */
-    CONFIG_TOLD,     /* ZeroMQ's, or empty */
+    CONFIG_ANY,       /* whatever it is */
+    CONFIG_LISTEN,    /* host:port */
+    CONFIG_ENDPOINT,  /* ZeroMQ's: tcp://host:port, ipc://path */
+    CONFIG_REDIS,     /* what netaddr_redis reads, or empty */
+    CONFIG_ALLOW,     /* entry of an allow list */
+    CONFIG_PROXY,     /* http://host:port, or empty */
+    CONFIG_URL,       /* http:// or https://, host, perhaps a path, no "/" at its end; or empty */
+    CONFIG_CURVE_KEY, /* a CURVE public key, 40 characters of Z85 */
+    CONFIG_SECONDS,   /* 1 to 86400 */
+    CONFIG_TOLD,      /* ZeroMQ's, or empty */
     CONFIG_SHAPES
 };
 
@@ -81,6 +81,7 @@ struct config {
     char *broker_workers;           /* bind address of the workers' ROUTER */
     char *broker_advertise_clients; /* what others connect to; "" = as broker_clients says */
     char *broker_advertise_workers; /* "" = as broker_workers says */
+    char *broker_curve_secret_file; /* "": no CURVE */
     char *broker_metrics;           /* host:port of /metrics, /livez, /readyz */
     uint64_t broker_jobs_max;       /* queued jobs, all together */
     uint64_t broker_bytes_max;      /* bytes of all live jobs */
@@ -97,7 +98,9 @@ struct config {
     uint64_t broker_attempts_max;      /* dispatches of one job */
     char *broker_unknown_routes;       /* refuse or accept */
 
-    struct config_list worker_brokers; /* workers' addresses of brokers */
+    struct config_list worker_brokers;     /* workers' addresses of brokers */
+    char *worker_curve_secret_file;        /* "": none */
+    struct config_list worker_broker_keys; /* of worker_brokers: as many, one for all, or none */
     char *worker_name;
     uint64_t worker_capacity;       /* calls at once, 5000 */
     uint64_t worker_multi_handles;  /* 64 */
@@ -105,15 +108,19 @@ struct config {
     uint64_t worker_drain_ms;
     struct config_list worker_callback_retry_s; /* between attempts at a callback */
 
-    char *gateway_listen;               /* host:port */
-    char *gateway_public_url;           /* "" = http://<gateway_listen> */
-    struct config_list gateway_brokers; /* clients' addresses of brokers */
-    uint64_t gateway_request_ms;        /* time a request may take to arrive, 10000 */
+    char *gateway_listen;                   /* host:port */
+    char *gateway_public_url;               /* "" = http://<gateway_listen> */
+    struct config_list gateway_brokers;     /* clients' addresses of brokers */
+    char *gateway_curve_secret_file;        /* "": none */
+    struct config_list gateway_broker_keys; /* of gateway_brokers, in the same way */
+    uint64_t gateway_request_ms;            /* time a request may take to arrive, 10000 */
     uint64_t gateway_inflight_max;
     uint64_t gateway_job_ttl_ms;
     uint64_t gateway_connections_max;
 
-    struct config_list client_brokers; /* what the otpq command talks to */
+    struct config_list client_brokers;     /* what the otpq command talks to */
+    char *client_curve_secret_file;        /* "": none */
+    struct config_list client_broker_keys; /* of client_brokers, in the same way */
 
     char *sandbox_listen; /* host:port */
 
@@ -149,6 +156,8 @@ MUST_CHECK bool config_is_default(const struct config *c, const char *key);
  * owner alone, whole. False: *error has the option's place and what is wrong. */
 MUST_CHECK bool config_check_files(const struct config *c, const char *program,
                                    struct yaml_error *error);
+/* The key of the broker at this place of a section's list; NULL: none. */
+const char *config_broker_key(const struct config_list *keys, size_t at);
 /* <dir>/<name> unless value is set; the caller frees. */
 char *config_path(const struct config *c, const char *value, const char *name);
 /* "unix:<dir>/redis.sock" unless redis.address is set; the caller frees. */

@@ -9,6 +9,7 @@
 #include "common/base/process.h"
 #include "common/meaning/code.h"
 #include "common/meaning/config_shape.h"
+#include "common/meaning/curve_key.h"
 #include "common/meaning/secrets.h"
 
 /* Which sections a program reads; a program that is not here reads them all. */
@@ -168,6 +169,40 @@ static bool check_values(const struct config *c, struct yaml_error *error)
     return ok;
 }
 
+static bool check_pair(const struct config *c, const char *key, const char *path,
+                       struct yaml_error *error)
+{
+    char why[256];
+    struct curve_pair pair;
+    bool ok = curve_file_read(path, &pair, why);
+    if (ok) {
+        curve_pair_wipe(&pair);
+    } else {
+        config_error(c, key, error, "%s: %s: %s", key, path, why);
+    }
+    return ok;
+}
+
+static bool check_pairs(const struct config *c, const char *program, struct yaml_error *error)
+{
+    const struct {
+        const char *key;
+        const char *path;
+    } files[] = {
+        {"broker.curve_secret_file", c->broker_curve_secret_file},
+        {"worker.curve_secret_file", c->worker_curve_secret_file},
+        {"gateway.curve_secret_file", c->gateway_curve_secret_file},
+        {"client.curve_secret_file", c->client_curve_secret_file},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (files[i].path[0] != '\0' && is_read_by(program, files[i].key) &&
+            !check_pair(c, files[i].key, files[i].path, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool config_check_files(const struct config *c, const char *program, struct yaml_error *error)
 {
     const struct {
@@ -183,6 +218,9 @@ bool config_check_files(const struct config *c, const char *program, struct yaml
             !check_file(c, files[i].key, files[i].path, files[i].bytes_min, error)) {
             return false;
         }
+    }
+    if (!check_pairs(c, program, error)) {
+        return false;
     }
     return !is_read_by(program, "secrets.file") || check_values(c, error);
 }

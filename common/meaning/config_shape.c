@@ -1,8 +1,10 @@
 #include "common/meaning/config_shape.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/meaning/curve_key.h"
 #include "common/meaning/netaddr.h"
 
 static const char *listen_wrong(const char *text)
@@ -19,17 +21,11 @@ static const char *endpoint_wrong(const char *text)
                : "must be an address like tcp://127.0.0.1:5560 or ipc:///PATH";
 }
 
-/* Nobody is authenticated on these sockets, so only this host may reach them. */
-static const char *local_wrong(const char *text)
+static const char *curve_key_wrong(const char *text)
 {
-    struct netaddr a;
-    if (!netaddr_endpoint(text, &a)) {
-        return endpoint_wrong(text);
-    }
-    return netaddr_stays_on_host(&a)
+    return curve_key_ok(slice_of(text))
                ? NULL
-               : "is reachable from other hosts, and this socket knows no passwords: use "
-                 "tcp://127.0.0.1:PORT or ipc:///PATH, and an encrypted tunnel between hosts";
+               : "must be a CURVE public key, 40 characters as `otpq keys new` prints them";
 }
 
 static const char *redis_wrong(const char *text)
@@ -78,11 +74,11 @@ const struct config_shape_row config_shapes[CONFIG_SHAPES] = {
     [CONFIG_ANY] = {"", true, NULL},
     [CONFIG_LISTEN] = {"host:port", false, listen_wrong},
     [CONFIG_ENDPOINT] = {"tcp://host:port or ipc:///path", false, endpoint_wrong},
-    [CONFIG_LOCAL] = {"tcp://host:port of this host, or ipc:///path", false, local_wrong},
     [CONFIG_REDIS] = {"unix:/path, tcp://…, sentinel://… or cluster://…", true, redis_wrong},
     [CONFIG_ALLOW] = {"host, host:port, address or network", false, allow_wrong},
     [CONFIG_PROXY] = {"http://host:port", true, proxy_wrong},
     [CONFIG_URL] = {"http:// or https:// URL", true, url_wrong},
+    [CONFIG_CURVE_KEY] = {"CURVE public keys", false, curve_key_wrong},
     [CONFIG_SECONDS] = {"seconds, 1 to 86400", false, seconds_wrong},
     [CONFIG_TOLD] = {"tcp://host:port or ipc:///path", true, endpoint_wrong},
 };
@@ -132,6 +128,71 @@ static bool redis_reachable(const struct config *c, struct yaml_error *error)
     return ok;
 }
 
+/* Without keys nobody is authenticated on these sockets, so only this host may reach them. */
+static bool reached_by_keys(const struct config *c, const char *key, const char *address,
+                            struct yaml_error *error)
+{
+    struct netaddr at;
+    if (c->broker_curve_secret_file[0] != '\0' || address[0] == '\0') {
+        return true;
+    }
+    must(netaddr_endpoint(address, &at));
+    if (netaddr_stays_on_host(&at)) {
+        return true;
+    }
+    config_error(c, key, error,
+                 "%s is reachable from other hosts, and without keys anybody there may send: set "
+                 "broker.curve_secret_file (`otpq keys new NAME --kind broker` makes one), or use "
+                 "tcp://127.0.0.1:PORT or ipc:///PATH",
+                 key);
+    return false;
+}
+
+/* The broker's addresses, where it listens and where it says that it does. */
+static bool broker_guarded(const struct config *c, struct yaml_error *error)
+{
+    return reached_by_keys(c, "broker.clients", c->broker_clients, error) &&
+           reached_by_keys(c, "broker.workers", c->broker_workers, error) &&
+           reached_by_keys(c, "broker.advertise_clients", c->broker_advertise_clients, error) &&
+           reached_by_keys(c, "broker.advertise_workers", c->broker_advertise_workers, error);
+}
+
+/* Both or none: a pair of its own and the keys of whom it talks to. */
+static bool keys_match(const struct config *c, const char *section, const char *secret_file,
+                       const struct config_list *keys, const struct config_list *brokers,
+                       struct yaml_error *error)
+{
+    char files[64], lists[64];
+    (void)snprintf(files, sizeof(files), "%s.curve_secret_file", section);
+    (void)snprintf(lists, sizeof(lists), "%s.broker_keys", section);
+    if (secret_file[0] == '\0' && keys->count > 0) {
+        config_error(c, lists, error, "%s without %s: brokers with keys let only keys in", lists,
+                     files);
+    } else if (secret_file[0] != '\0' && keys->count == 0) {
+        config_error(
+            c, files, error,
+            "%s without %s: it must know the public keys of its brokers (`otpq keys list`)", files,
+            lists);
+    } else if (keys->count > 1 && keys->count != brokers->count) {
+        config_error(c, lists, error,
+                     "%s has %zu keys for %zu brokers: one for each, or one for all", lists,
+                     keys->count, brokers->count);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool all_keys_match(const struct config *c, struct yaml_error *error)
+{
+    return keys_match(c, "worker", c->worker_curve_secret_file, &c->worker_broker_keys,
+                      &c->worker_brokers, error) &&
+           keys_match(c, "gateway", c->gateway_curve_secret_file, &c->gateway_broker_keys,
+                      &c->gateway_brokers, error) &&
+           keys_match(c, "client", c->client_curve_secret_file, &c->client_broker_keys,
+                      &c->client_brokers, error);
+}
+
 bool config_judge_whole(const struct config *c, struct yaml_error *error)
 {
     struct opened clients = {.key = "broker.clients"};
@@ -141,5 +202,6 @@ bool config_judge_whole(const struct config *c, struct yaml_error *error)
          netaddr_endpoint(c->broker_workers, &workers.at) &&
          netaddr_listen(c->broker_metrics, &metrics.at));
     return apart(c, &clients, &workers, error) && apart(c, &clients, &metrics, error) &&
-           apart(c, &workers, &metrics, error) && redis_reachable(c, error);
+           apart(c, &workers, &metrics, error) && broker_guarded(c, error) &&
+           all_keys_match(c, error) && redis_reachable(c, error);
 }

@@ -45,10 +45,14 @@ const struct config_option config_options[] = {
     UINT("redis.timeout_ms", "1000", 10, 1500, "ms", redis_timeout_ms,
          "A command without an answer this long counts as unknown."),
 
-    TEXT("broker.clients", "tcp://127.0.0.1:5560", CONFIG_LOCAL, broker_clients,
-         "Where clients connect (OTPQ/1); loopback or ipc only."),
-    TEXT("broker.workers", "tcp://127.0.0.1:5561", CONFIG_LOCAL, broker_workers,
-         "Where workers connect; loopback or ipc only."),
+    TEXT("broker.clients", "tcp://127.0.0.1:5560", CONFIG_ENDPOINT, broker_clients,
+         "Where clients connect (OTPQ/1); loopback or ipc only, unless broker.curve_secret_file is "
+         "set."),
+    TEXT("broker.workers", "tcp://127.0.0.1:5561", CONFIG_ENDPOINT, broker_workers,
+         "Where workers connect; loopback or ipc only, unless broker.curve_secret_file is set."),
+    TEXT("broker.curve_secret_file", "", CONFIG_ANY, broker_curve_secret_file,
+         "File of the broker's CURVE pair: both sockets are encrypted, and only keys of the "
+         "records are let in; empty: anybody on this host is."),
     TEXT("broker.advertise_clients", "", CONFIG_TOLD, broker_advertise_clients,
          "Address by which clients find this broker; empty: broker.clients."),
     TEXT("broker.advertise_workers", "", CONFIG_TOLD, broker_advertise_workers,
@@ -86,6 +90,10 @@ const struct config_option config_options[] = {
 
     LIST("worker.brokers", "tcp://127.0.0.1:5561", 1, CONFIG_ENDPOINT, worker_brokers,
          "The broker.workers addresses of all brokers."),
+    TEXT("worker.curve_secret_file", "", CONFIG_ANY, worker_curve_secret_file,
+         "File of the worker's CURVE pair; empty: none, for brokers without."),
+    LIST("worker.broker_keys", "", 0, CONFIG_CURVE_KEY, worker_broker_keys,
+         "Public keys of the brokers in worker.brokers, in their order; one alone is that of all."),
     TEXT("worker.name", "", CONFIG_ANY, worker_name,
          "Name in logs, metrics and the broker's lists; empty: made of host and process id."),
     UINT("worker.capacity", "5000", 1, 20000, "calls", worker_capacity,
@@ -108,6 +116,11 @@ const struct config_option config_options[] = {
          "http:// and gateway.listen."),
     LIST("gateway.brokers", "tcp://127.0.0.1:5560", 1, CONFIG_ENDPOINT, gateway_brokers,
          "The broker.clients addresses of all brokers."),
+    TEXT("gateway.curve_secret_file", "", CONFIG_ANY, gateway_curve_secret_file,
+         "File of the gateway's CURVE pair; empty: none, for brokers without."),
+    LIST("gateway.broker_keys", "", 0, CONFIG_CURVE_KEY, gateway_broker_keys,
+         "Public keys of the brokers in gateway.brokers, in their order; one alone is that of "
+         "all."),
     UINT("gateway.request_ms", "10000", 100, 600000, "ms", gateway_request_ms,
          "Time a request may take to arrive, whole."),
     UINT("gateway.inflight_max", "10000", 1, 1000000, "requests", gateway_inflight_max,
@@ -119,6 +132,10 @@ const struct config_option config_options[] = {
 
     LIST("client.brokers", "tcp://127.0.0.1:5560", 1, CONFIG_ENDPOINT, client_brokers,
          "Brokers that the otpq command talks to."),
+    TEXT("client.curve_secret_file", "", CONFIG_ANY, client_curve_secret_file,
+         "File of the CURVE pair that the otpq command shows; empty: none, for brokers without."),
+    LIST("client.broker_keys", "", 0, CONFIG_CURVE_KEY, client_broker_keys,
+         "Public keys of the brokers in client.brokers, in their order; one alone is that of all."),
 
     TEXT("sandbox.listen", "127.0.0.1:8090", CONFIG_LISTEN, sandbox_listen,
          "Where the sandbox advertiser is served."),

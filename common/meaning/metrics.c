@@ -49,6 +49,15 @@ const struct metric_row metric_rows[METRICS] = {
     [METRIC_BROKER_ANSWERS_DROPPED] = {"otpq_broker_answers_dropped_total", METRIC_COUNTER, {"why"},
                                        "Answer messages not delivered: gone, full. Results stay "
                                        "available under their ids."},
+    [METRIC_BROKER_HANDSHAKES] = {"otpq_broker_handshakes_total", METRIC_COUNTER, {"verdict"},
+                                  "Handshakes at sockets with keys, by how they ended: allowed, "
+                                  "unknown, revoked, wrong_kind, malformed, no_key."},
+    [METRIC_BROKER_CONNECTIONS_CUT] = {"otpq_broker_connections_cut_total", METRIC_COUNTER, {NULL},
+                                       "Connections ended because their key may no longer be "
+                                       "there."},
+    [METRIC_BROKER_FORBIDDEN] = {"otpq_broker_forbidden_total", METRIC_COUNTER, {NULL},
+                                 "Submits and questions answered forbidden: the key is not for "
+                                 "that tenant or route."},
     [METRIC_ROUTE_JOBS] = {"otpq_route_jobs", METRIC_GAUGE, {"route", "state"},
                            "Live jobs of a route by state: queued, delayed, in_flight, storing, "
                             "unshelving."},

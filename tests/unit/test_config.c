@@ -174,9 +174,11 @@ static void the_prefix_of_keys_is_bounded(void **state)
 
 #define NOT_LISTEN   "must be host:port, as 127.0.0.1:8080 or [::1]:8080"
 #define NOT_ENDPOINT "must be an address like tcp://127.0.0.1:5560 or ipc:///PATH"
-#define NOT_LOCAL                                                                                  \
-    "is reachable from other hosts, and this socket knows no passwords: use tcp://127.0.0.1:PORT " \
-    "or ipc:///PATH, and an encrypted tunnel between hosts"
+#define KEY          "HelloWorldHelloWorldHelloWorldHelloWorld"
+#define NOT_GUARDED                                                                                \
+    " is reachable from other hosts, and without keys anybody there may send: set "                \
+    "broker.curve_secret_file (`otpq keys new NAME --kind broker` makes one), or use "             \
+    "tcp://127.0.0.1:PORT or ipc:///PATH"
 #define NOT_ALLOW "is neither a host, host:port, an address nor a network (10.0.0.0/8)"
 #define NOT_PROXY "must be http://host:port, without path or password"
 #define NOT_REDIS                                                                                  \
@@ -201,10 +203,8 @@ static void addresses_are_judged_at_load(void **state)
         {"sandbox:\n  listen: nope\n", ":2:11: sandbox.listen " NOT_LISTEN " (it is \"nope\")"},
         {"broker:\n  metrics: foo\n", ":2:12: broker.metrics " NOT_LISTEN " (it is \"foo\")"},
         {"broker:\n  clients: foo\n", ":2:12: broker.clients " NOT_ENDPOINT " (it is \"foo\")"},
-        {"broker:\n  clients: tcp://0.0.0.0:5560\n",
-         ":2:12: broker.clients " NOT_LOCAL " (it is \"tcp://0.0.0.0:5560\")"},
-        {"broker:\n  workers: tcp://127.example.com:5560\n",
-         ":2:12: broker.workers " NOT_LOCAL " (it is \"tcp://127.example.com:5560\")"},
+        {"broker:\n  clients: tcp://0.0.0.0:5560\n", ":2:12: broker.clients" NOT_GUARDED},
+        {"broker:\n  workers: tcp://127.example.com:5560\n", ":2:12: broker.workers" NOT_GUARDED},
         {"redis:\n  address: foo\n", ":2:12: redis.address " NOT_REDIS " (it is \"foo\")"},
         {"redis:\n  address: tcp://x\n", ":2:12: redis.address " NOT_TCP " (it is \"tcp://x\")"},
         {"redis:\n  address: 'unix:'\n",
@@ -222,6 +222,19 @@ static void addresses_are_judged_at_load(void **state)
         {"worker:\n  brokers: [tcp://a:1, foo]\n", ":2:24: worker.brokers: \"foo\" " NOT_ENDPOINT},
         {"worker:\n  brokers: []\n", ":2:12: worker.brokers wants at least 1 value"},
         {"gateway:\n  brokers: [foo]\n", ":2:13: gateway.brokers: \"foo\" " NOT_ENDPOINT},
+        {"broker:\n  advertise_clients: tcp://10.0.0.1:5560\n",
+         ":2:22: broker.advertise_clients" NOT_GUARDED},
+        {"worker:\n  broker_keys: [short]\n",
+         ":2:17: worker.broker_keys: \"short\" must be a CURVE public key, 40 characters as `otpq "
+         "keys new` prints them"},
+        {"worker:\n  broker_keys: " KEY "\n",
+         ":2:16: worker.broker_keys without worker.curve_secret_file: brokers with keys let only "
+         "keys in"},
+        {"gateway:\n  curve_secret_file: k\n",
+         ":2:22: gateway.curve_secret_file without gateway.broker_keys: it must know the public "
+         "keys of its brokers (`otpq keys list`)"},
+        {"client:\n  curve_secret_file: k\n  broker_keys: [" KEY ", " KEY "]\n",
+         ":3:16: client.broker_keys has 2 keys for 1 brokers: one for each, or one for all"},
         {"client:\n  brokers: nope\n",
          ":2:12: client.brokers: \"nope\" " NOT_ENDPOINT " (it is \"nope\")"},
         {"outgoing:\n  allow: ['10.0.0.0/99']\n",
@@ -240,6 +253,25 @@ static void addresses_are_judged_at_load(void **state)
                "redis:\n  address: tcp://[fd00::1]:6379\ngateway:\n  listen: a.example:0\n"
                "outgoing:\n  allow: [h, 'h:1', '[::1]:9', fd00::/8]\n  proxy: http://p:3128/\n",
                NULL);
+    config_free(&c);
+}
+
+static void with_keys_a_broker_may_listen_anywhere(void **state)
+{
+    (void)state;
+    struct config c;
+    struct yaml_error error;
+    check_file(&c,
+               "broker:\n  clients: tcp://*:5560\n  workers: tcp://10.0.0.1:5561\n"
+               "  advertise_clients: tcp://b.example:5560\n  curve_secret_file: /nonexistent/k\n"
+               "worker:\n  brokers: [tcp://a:1, tcp://b:2]\n  curve_secret_file: w\n"
+               "  broker_keys: " KEY "\n",
+               NULL);
+    assert_string_equal(config_broker_key(&c.worker_broker_keys, 1), KEY);
+    assert_null(config_broker_key(&c.gateway_broker_keys, 0));
+    assert_false(config_check_files(&c, "otpq-broker", &error));
+    assert_non_null(strstr(error.text, ":5:22: broker.curve_secret_file: /nonexistent/k: cannot"));
+    assert_true(config_check_files(&c, "otpq-gateway", &error));
     config_free(&c);
 }
 
@@ -448,6 +480,7 @@ int main(void)
         cmocka_unit_test(addresses_of_redis_are_taken_apart),
         cmocka_unit_test(the_prefix_of_keys_is_bounded),
         cmocka_unit_test(addresses_are_judged_at_load),
+        cmocka_unit_test(with_keys_a_broker_may_listen_anywhere),
         cmocka_unit_test(sockets_of_a_broker_are_apart),
         cmocka_unit_test(a_missing_secret_is_named_with_its_place),
         cmocka_unit_test(slips_in_variables_are_errors),
