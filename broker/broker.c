@@ -5,6 +5,7 @@
 #include <systemd/sd-daemon.h>
 #include <zmq.h>
 
+#include "broker/budgets.h"
 #include "broker/clients.h"
 #include "broker/controls.h"
 #include "broker/http.h"
@@ -48,6 +49,7 @@ struct broker {
     struct broker_line self;            /* what others are told about us */
     struct peers *peers;                /* the other brokers; NULL until clients are let in */
     struct shelves *shelves;            /* stored jobs; as peers */
+    struct budgets *budgets;            /* our parts of what routes bear */
     struct http *http;
     struct event *turn;             /* the end of a turn */
     struct event *wake;             /* timer: the core asked for it */
@@ -96,6 +98,7 @@ static void end_turn(struct broker *b)
     if (b->shelves != NULL) {
         shelves_flush(b->shelves);
     }
+    budgets_turn(b->budgets);
     bool lost = pool_flush(b->pool);
     clients_flush(b->clients);
     wake_at(b, lost ? now_ms : next_ms, now_ms);
@@ -259,6 +262,7 @@ static void on_peers(void *context, const struct broker_line *live, size_t live_
 {
     struct broker *b = context;
     shelves_look(b->shelves, live, live_count, died, died_count);
+    budgets_look(b->budgets, live_count);
 }
 
 /* ---- letting clients in ---------------------------------------------------------------------- */
@@ -538,6 +542,14 @@ static bool open_store(struct broker *b, char error[512])
                                        .on_turn = want_turn,
                                        .context = b};
     b->outbox = outbox_new(&due);
+    const struct budgets_options parts = {.base = b->base,
+                                          .store = b->store,
+                                          .prefix = b->config->redis_prefix,
+                                          .token = b->self.token,
+                                          .core = b->core,
+                                          .on_turn = want_turn,
+                                          .context = b};
+    b->budgets = budgets_new(&parts);
     return true;
 }
 
@@ -614,6 +626,7 @@ void broker_destroy(struct broker **broker)
     controls_follower_destroy(&b->controls);
     shelves_destroy(&b->shelves);
     peers_destroy(&b->peers);
+    budgets_destroy(&b->budgets);
     routes_destroy(&b->routes);
     store_destroy(&b->store);
     core_destroy(&b->core);

@@ -23,6 +23,7 @@ struct budget {
     int64_t until_ms;        /* of it */
     int64_t asked_ms;        /* when the last question was asked */
     bool asking;             /* one question at a time */
+    bool smaller;            /* the part became smaller: the rest is free once the store hears it */
 };
 
 struct budgets {
@@ -81,6 +82,8 @@ static void on_part(void *context, const struct budget_part *part)
     if (part == NULL || !bs->shared) {
         return; /* the part runs out, unless the next question is answered */
     }
+    b->smaller = part->calls_at_once < b->part.calls_at_once ||
+                 part->milli_calls_per_s < b->part.milli_calls_per_s;
     b->part = *part;
     b->until_ms = b->asked_ms + BUDGET_HOLD_MS;
     const struct core_route_share share = {.calls_at_once = part->calls_at_once,
@@ -96,18 +99,27 @@ static bool too_early(const struct budgets *bs, int64_t now_ms)
     return bs->joined && now_ms - bs->first_ms < BROKER_LEASE_MS;
 }
 
+/* Nothing begins with it any more; the store hears so with the next question. */
+static void give_up(struct budgets *bs, struct budget *b, int64_t now_ms)
+{
+    b->part = (struct budget_part){0};
+    core_route_share(bs->o.core, slice_of(b->route), &(struct core_route_share){0}, now_ms);
+}
+
 static void ask(struct budgets *bs, const struct core_route_demand *d, int64_t now_ms)
 {
     struct budget *b = budget_of(bs, d->name);
     if (b == NULL || b->asking || !store_up(bs->o.store) || too_early(bs, now_ms)) {
         return;
     }
-    bool holds = now_ms < b->until_ms;
+    if (now_ms >= b->until_ms || d->calls + d->waiting == 0) {
+        give_up(bs, b, now_ms);
+    }
     const struct budget_question q = {.token = bs->token,
                                       .route = slice_of(b->route),
                                       .all = {.calls_at_once = d->calls_at_once,
                                               .milli_calls_per_s = (uint64_t)d->calls_per_s * 1000},
-                                      .have = holds ? b->part : (struct budget_part){0},
+                                      .have = b->part,
                                       .calls = d->calls,
                                       .waiting = d->waiting};
     b->asking = true;
@@ -141,7 +153,7 @@ static bool due(struct budgets *bs, const struct core_route_demand *d, int64_t n
     if (!used && returned) {
         return false;
     }
-    return now_ms - b->asked_ms >= RENEW_MS || starves(b, d, now_ms);
+    return now_ms - b->asked_ms >= RENEW_MS || b->smaller || starves(b, d, now_ms);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *context)
@@ -183,7 +195,6 @@ static void set_shared(struct budgets *bs, bool shared, int64_t now_ms)
         return;
     }
     bs->shared = shared;
-    log_info(shared ? "limits are shared with other brokers" : "limits are ours alone", NULL);
     core_sharing(bs->o.core, shared, now_ms);
     if (shared) {
         must(event_add(bs->tick, &every) == 0);
@@ -203,8 +214,14 @@ void budgets_look(struct budgets *bs, size_t live_count)
         bs->first_ms = now_ms;
         bs->joined = company;
     }
+    if (company && bs->company_ms == 0) {
+        log_info("limits are shared with other brokers", NULL);
+    }
     bs->company_ms = company ? now_ms : bs->company_ms;
     bool lately = bs->company_ms != 0 && now_ms - bs->company_ms < ALONE_MS;
+    if (bs->shared && !company && !lately) {
+        bs->company_ms = 0;
+    }
     set_shared(bs, company || lately, now_ms);
 }
 
@@ -236,6 +253,7 @@ struct budgets *budgets_new(const struct budgets_options *options)
     bs->by_route = map_new(BUDGETS_MAX);
     bs->tick = event_new(options->base, -1, EV_PERSIST, on_tick, bs);
     must(bs->tick != NULL);
+    set_shared(bs, true, clock_mono_ms()); /* until the first look, there may be others */
     return bs;
 }
 
