@@ -14,7 +14,13 @@
 
 /* A claim whose answer did not come is asked again for this long before it is given up. Pauses are
  * short: the script knows a repetition, and the job's deadline runs. */
-enum { CLAIM_DOUBT_MS = 2500, AGAIN_MS = 50, DOUBTS_MAX = 20000, RESULT_BYTES_MAX = 16 * 1024 };
+enum {
+    CLAIM_DOUBT_MS = 2500,
+    AGAIN_MS = 50,
+    DOUBTS_MAX = 20000,
+    LINGER_MS = 60000,
+    RESULT_BYTES_MAX = 16 * 1024
+};
 
 struct session_store {
     struct store *store;
@@ -24,7 +30,7 @@ struct session_store {
     struct session_ground ground; /* what all scripts get; borrows the three above */
     struct list calls;            /* all that still wait for something */
     uint64_t tokens;              /* of claims, counted from 1 */
-    uint32_t doubts;              /* releases of claims that nobody waits for */
+    uint32_t doubts;              /* releases and outcomes that nobody waits for */
 };
 
 /* A claim goes through the first two on its way. */
@@ -279,6 +285,22 @@ static void call_becomes_doubt(struct call *c)
     call_send(c);
 }
 
+/* What the caller has given up to write may correct the job later: without it the reaper would
+ * leave it unknown, although it was told otherwise. */
+static void call_lingers(struct call *c)
+{
+    struct session_store *s = c->s;
+    if (s->doubts >= DOUBTS_MAX) {
+        call_free(c);
+        return;
+    }
+    s->doubts++;
+    c->kind = CALL_DOUBT;
+    c->over = false;
+    c->until_ms = clock_mono_ms() + LINGER_MS;
+    call_send(c);
+}
+
 /* a == NULL: no answer. Frees the call, or turns it into the release of a doubtful claim. */
 static void call_ends(struct call *c, const struct answer *a)
 {
@@ -296,6 +318,10 @@ static void call_ends(struct call *c, const struct answer *a)
         break;
     case CALL_FINISH:
         finish_tell(c, a);
+        if (a == NULL) {
+            call_lingers(c);
+            return;
+        }
         break;
     case CALL_RELEASE:
         c->done.release(c->context, a != NULL && slice_is(a->outcome, "released"));

@@ -162,7 +162,8 @@ enum finish_outcome {
     FINISH_LOST, /* the claim is no longer ours (lease over, ended by another): answer what is there
                   */
     FINISH_ELSEWHERE, /* the claim is another run's, which has not ended yet: nothing to answer */
-    FINISH_NO_STORE   /* outcome happened but is not on record: tried again until the lease's end */
+    FINISH_NO_STORE /* outcome happened but was not on record by the lease's end; it is tried for a
+                       minute more, to correct what the reaper made of the job */
 };
 struct finish {
     enum finish_outcome outcome;

@@ -57,7 +57,7 @@ static int setup(void **state)
     w->ours.maker = CODE_BY_OTPQ;
     w->tag = msisdn_tag(SLICE(NUMBER));
     const struct store_options o = {.address = w->redis.address,
-                                    .timeout_ms = 2000,
+                                    .timeout_ms = 500,
                                     .pending_max = 1000,
                                     .on_state = on_state,
                                     .context = w};
@@ -602,6 +602,28 @@ static void test_list_of_many(void **state)
     assert_int_equal(rows(w).count, MANY);
 }
 
+/* The oldest give way; who asks for one of them still hears of it. */
+static void test_the_list_is_bounded(void **state)
+{
+    struct world *w = *state;
+    enum { MOST = 4096 };
+    static const char fill[] = "for i = 1, 4096 do redis.call('ZADD', KEYS[1], ARGV[1] - 4096 + i, "
+                               "'old' .. i) end";
+    char key[32], now[32];
+    (void)snprintf(key, sizeof key, "otpq:uk:{%s}", w->tag.text);
+    (void)snprintf(now, sizeof now, "%lld", (long long)clock_wall_ms());
+    (void)ask(w, "EVAL %s 1 %s %s", fill, key, now);
+    struct session_job job;
+    char rid[CODE_REQUEST_ID_MAX];
+    make_rid(w, rid);
+    send_dies(w, &job, "j1", &w->theirs, rid);
+    (void)reap(w, "j1");
+    assert_int_equal(unknowns(w), MOST);
+    assert_true(ask(w, "ZRANK %s j1", key) >= 0);
+    assert_int_equal(ask(w, "ZRANK %s old1", key), -1);
+    assert_int_equal(rows(w).count, 1); /* the others are no jobs any more */
+}
+
 static void test_resolve_sends(void **state)
 {
     struct world *w = *state;
@@ -729,6 +751,30 @@ static void test_unknown_after_the_store_forgot(void **state)
     assert_int_equal(claim_send(w, &job, &w->theirs, rid).outcome, CLAIM_WON);
 }
 
+/* The store is away for longer than the lease: the worker has told what it knows, and goes on
+ * writing it. */
+static void test_an_outcome_that_comes_late_by_the_store(void **state)
+{
+    struct world *w = *state;
+    struct session_job job = a_job(w, "j1", &w->theirs);
+    char rid[CODE_REQUEST_ID_MAX];
+    make_rid(w, rid);
+    job.lease_ms = 100;
+    (void)claim_send(w, &job, &w->theirs, rid);
+    redis_fixture_freeze(&w->redis);
+    struct finish f = finish(w, &job, &w->theirs, rid, false, JOB_END_DONE, RESULT_OTP_SENT);
+    assert_int_equal(f.outcome, FINISH_NO_STORE);
+    redis_fixture_thaw(&w->redis);
+    int64_t until = clock_mono_ms() + 20000;
+    while (!field_is(w, rid, "st", "sent")) {
+        bool never = false;
+        assert_true(clock_mono_ms() < until);
+        (void)loop_until(w->base, &never, 5);
+    }
+    assert_int_equal(again(w, "j1", &w->theirs, false).code, RESULT_OTP_SENT);
+    assert_int_equal(unknowns(w), 0);
+}
+
 /* ---- how long ids are known ------------------------------------------------------------------ */
 
 static void test_a_long_life_is_remembered_longer(void **state)
@@ -772,11 +818,13 @@ int main(void)
         WITH_REDIS(test_a_query_polls),
         WITH_REDIS(test_list),
         WITH_REDIS(test_list_of_many),
+        WITH_REDIS(test_the_list_is_bounded),
         WITH_REDIS(test_resolve_sends),
         WITH_REDIS(test_resolve_gives_the_share_back),
         WITH_REDIS(test_resolve_verifies),
         WITH_REDIS(test_finish_after_the_store_forgot),
         WITH_REDIS(test_unknown_after_the_store_forgot),
+        WITH_REDIS(test_an_outcome_that_comes_late_by_the_store),
         WITH_REDIS(test_a_long_life_is_remembered_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
