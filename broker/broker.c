@@ -26,8 +26,10 @@
 #include "common/base/rng.h"
 
 enum {
-    DISPATCH_MAX = 2000, /* jobs a step may hand out before the sockets are polled again */
-    TURN_JOBS = 512,     /* jobs or results after which a long turn is cut */
+    DISPATCH_MAX = 2000,    /* jobs a step may hand out before the sockets are polled again */
+    HAND_OVER_MS = 1000,    /* after SIGTERM what could not go out by then goes to another broker */
+    HAND_OVER_COST = 20000, /* of a part of it, about as long as a turn */
+    TURN_JOBS = 512,        /* jobs or results after which a long turn is cut */
     STORE_PENDING_MAX = 10000,
     SIGNALS = 2
 };
@@ -47,6 +49,7 @@ struct broker {
     struct operate *operate;            /* what they ask of this broker */
     struct outbox *outbox;              /* feeds callbacks that are due */
     struct broker_line self;            /* what others are told about us */
+    uint32_t others;                    /* living, and not leaving */
     struct peers *peers;                /* the other brokers; NULL until clients are let in */
     struct shelves *shelves;            /* stored jobs; as peers */
     struct budgets *budgets;            /* our parts of what routes bear */
@@ -55,6 +58,8 @@ struct broker {
     struct event *wake;             /* timer: the core asked for it */
     struct event *signals[SIGNALS]; /* SIGTERM, SIGINT */
     struct event *drain_over;       /* timer: in flight or not, leave */
+    struct event *hand_over;        /* timer: what waits goes to others */
+    uint32_t handed_to;             /* how far that is */
     struct event *open_late;        /* timer: records or not, let clients in */
     int64_t wake_ms;                /* what wake is set to, INT64_MAX: not set */
     int64_t started_ms;
@@ -91,6 +96,28 @@ static bool drained(const struct broker *b, int64_t now_ms)
            (b->shelves == NULL || shelves_drained(b->shelves));
 }
 
+static bool hears(void *context, uint64_t client, struct slice id)
+{
+    const struct broker *b = context;
+    return clients_hear(b->clients, client, id);
+}
+
+/* What a limit holds back, or waits for its time, would wait here until this broker is gone; with
+ * another one it goes on. A part of it; false: that was all. */
+static bool hand_over(struct broker *b, int64_t now_ms)
+{
+    const struct core_leave leave = {.hears = hears, .context = b};
+    return b->others > 0 && core_hand_over(b->core, &leave, &b->handed_to, HAND_OVER_COST, now_ms);
+}
+
+static void leave_now(struct broker *b, int64_t now_ms)
+{
+    while (hand_over(b, now_ms)) {
+    }
+    clients_flush(b->clients);
+    (void)event_base_loopbreak(b->base);
+}
+
 static void end_turn(struct broker *b)
 {
     int64_t now_ms = clock_mono_ms();
@@ -103,7 +130,7 @@ static void end_turn(struct broker *b)
     clients_flush(b->clients);
     wake_at(b, lost ? now_ms : next_ms, now_ms);
     if (b->draining && drained(b, now_ms)) {
-        (void)event_base_loopbreak(b->base);
+        leave_now(b, now_ms);
     }
 }
 
@@ -261,6 +288,10 @@ static void on_peers(void *context, const struct broker_line *live, size_t live_
                      const char (*died)[BROKER_TOKEN_BYTES + 1], size_t died_count)
 {
     struct broker *b = context;
+    b->others = 0;
+    for (size_t i = 0; i < live_count; i++) {
+        b->others += !live[i].leaving && strcmp(live[i].token, b->self.token) != 0 ? 1 : 0;
+    }
     shelves_look(b->shelves, live, live_count, died, died_count);
     budgets_look(b->budgets, live_count);
 }
@@ -342,7 +373,21 @@ static void on_drain_over(evutil_socket_t fd, short what, void *context)
     struct broker *b = context;
     log_warn("leaving with jobs in flight: their clients ask another broker", NULL);
     b->cut_short = true;
-    (void)event_base_loopbreak(b->base);
+    leave_now(b, clock_mono_ms());
+}
+
+static void on_hand_over(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct broker *b = context;
+    const struct timeval soon = {0, 0};
+    if (hand_over(b, clock_mono_ms())) {
+        must(event_add(b->hand_over, &soon) == 0);
+    } else {
+        b->handed_to = 0; /* once more at the end, for what has come back from workers */
+    }
+    want_turn(b);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *context)
@@ -366,6 +411,8 @@ static void on_signal(evutil_socket_t number, short what, void *context)
         shelves_drain(b->shelves);
     }
     must(event_add(b->drain_over, &bound) == 0);
+    const struct timeval first = {HAND_OVER_MS / 1000, HAND_OVER_MS % 1000 * 1000};
+    must(event_add(b->hand_over, &first) == 0);
     want_turn(b);
 }
 
@@ -561,6 +608,7 @@ static void open_loop(struct broker *b)
     b->turn = event_new(b->base, -1, 0, on_end_turn, b);
     b->wake = event_new(b->base, -1, 0, on_wake, b);
     b->drain_over = event_new(b->base, -1, 0, on_drain_over, b);
+    b->hand_over = event_new(b->base, -1, 0, on_hand_over, b);
     b->open_late = event_new(b->base, -1, 0, on_open_late, b);
     must(b->turn != NULL && b->wake != NULL && b->drain_over != NULL && b->open_late != NULL);
     for (int i = 0; i < SIGNALS; i++) {
@@ -635,6 +683,7 @@ void broker_destroy(struct broker **broker)
     free_event(b->turn);
     free_event(b->wake);
     free_event(b->drain_over);
+    free_event(b->hand_over);
     for (int i = 0; i < SIGNALS; i++) {
         free_event(b->signals[i]);
     }

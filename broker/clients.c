@@ -108,7 +108,7 @@ static struct client *client_of(struct clients *cs, struct slice peer)
     return c;
 }
 
-static struct client *client_by_handle(struct clients *cs, uint64_t handle)
+static struct client *client_by_handle(const struct clients *cs, uint64_t handle)
 {
     uint32_t index = (uint32_t)(handle & ((1u << INDEX_BITS) - 1));
     struct client *c = index < cs->o.clients_max ? cs->at[index] : NULL;
@@ -211,6 +211,13 @@ void clients_put_result(struct clients *cs, uint64_t handle, const struct wire_r
     }
 }
 
+bool clients_hear(const struct clients *cs, uint64_t handle, struct slice id)
+{
+    const struct client *c = client_by_handle(cs, handle);
+    return c != NULL && !c->gone &&
+           (!c->req || (c->awaits && slice_eq(slice_make(c->asked, c->asked_bytes), id)));
+}
+
 void clients_put_stored(struct clients *cs, uint64_t handle, struct slice id, enum core_stored what)
 {
     struct client *c = client_by_handle(cs, handle);
@@ -231,6 +238,12 @@ void clients_put_stored(struct clients *cs, uint64_t handle, struct slice id, en
     case CORE_STORED_MOVED:
         nack.error = SLICE("moved");
         nack.detail = SLICE("another broker goes on with this job: submit it again, there");
+        put_nack(cs, c, &nack);
+        break;
+    case CORE_HANDED_OVER:
+        nack.error = SLICE("draining");
+        nack.detail = SLICE("this broker leaves and has not begun it: submit it to another one");
+        nack.retry_after_ms = DRAIN_RETRY_MS;
         put_nack(cs, c, &nack);
         break;
     }

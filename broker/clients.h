@@ -49,6 +49,8 @@ void clients_put_stored(struct clients *c, uint64_t client, struct slice id, enu
 /* Answers M. */
 void clients_put_purged(struct clients *c, uint64_t client, struct slice id,
                         const struct wire_purged *p);
+/* Whether the client of this handle is there to be told of the job. */
+MUST_CHECK bool clients_hear(const struct clients *c, uint64_t client, struct slice id);
 /* Sends every batch: the end of a turn. */
 void clients_flush(struct clients *c);
 /* Starts reading: until then clients wait in their own queues. */

@@ -90,7 +90,9 @@ enum { CORE_WAITERS_MAX = 4, CORE_BANDS = 3, CORE_WEIGHT_MAX = 100 };
 enum core_stored {
     CORE_STORED,       /* A "stored" */
     CORE_STORE_FAILED, /* N "store_unavailable": nothing of it was kept */
-    CORE_STORED_MOVED /* N "moved": its shelf is another broker's now, which goes on with the job */
+    CORE_STORED_MOVED, /* N "moved": its shelf is another broker's now, which goes on with the job
+                        */
+    CORE_HANDED_OVER   /* N "draining": it was in memory, and this broker leaves (core_hand_over) */
 };
 
 /* The core calls these while it works; they must not call back into the core. Slices live until the
@@ -220,6 +222,15 @@ void core_shelf_lost(struct core *core, uint32_t shelf, int64_t now_ms);
  * (0: the first); false at the end. For a store that may have forgotten some. Not those that are
  * under way to it or from it: they are sent again until there is an answer. */
 MUST_CHECK bool core_shelf_again(struct core *core, uint32_t shelf, uint32_t *at, uint32_t most);
+/* This broker leaves, and there is another one: jobs in memory that certainly have not begun are
+ * forgotten, when all who wait for them are told so (effects.stored, CORE_HANDED_OVER) and can
+ * submit them there. In parts: a look costs 1 of budget; *at is 0 at first; false at the end. */
+struct core_leave {
+    bool (*hears)(void *context, uint64_t client, struct slice id); /* it can be told of this job */
+    void *context;
+};
+MUST_CHECK bool core_hand_over(struct core *core, const struct core_leave *l, uint32_t *at,
+                               uint32_t budget, int64_t now_ms);
 /* The store lost what was written last (fail-over): markers of what had started may be gone. Jobs
  * that are with workers, or were, are settled should they come back; and so is what was with
  * another broker before: submits sent again and jobs adopted, CORE_FORGOT_MS before now and after.
@@ -323,7 +334,7 @@ struct core_stats {
     uint64_t unshelving;  /* gauge: jobs that will have ended when their entry is off the shelf */
     uint64_t stored;      /* gauge: of all live jobs, those that stand on a shelf */
     uint64_t adopted;     /* counter: jobs taken over from other brokers */
-    uint64_t handed_over; /* counter: jobs forgotten with a shelf that another broker took */
+    uint64_t handed_over; /* counter: jobs forgotten because another broker goes on with them */
     int64_t oldest_ms;
     uint64_t accepted, duplicates, conflicts, refused_full; /* counters */
     uint64_t ended[JOB_ENDS];                               /* counters */

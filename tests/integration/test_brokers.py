@@ -101,6 +101,22 @@ def test_a_killed_broker_is_missed_by_nobody_and_found_when_it_is_back():
         load.check()
 
 
+def test_a_broker_that_leaves_hands_on_what_it_has_not_begun():
+    with Node() as node:
+        with Broker(node) as other, Client(address(other.clients)) as client:
+            wait_for(lambda: ready(other.metrics), 20, "it is ready")
+            wait_for(lambda: len(node.redis().hgetall("otpq:brokers")) == 2, 10, "they know each other")
+            client.submit(*[send_job("d%d" % i, "6684400%04d" % i, ttl_ms=60000, delay_ms=50000)
+                            for i in range(300)])
+            client.send("G", ({"id": "d299"}, {}))
+            wait_for(lambda: any(e["id"] == "d299" for _, e, _ in client.receive(0.1)), 10, "it has them")
+            other.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: client.receive(0.1) is not None and
+                     len({e["id"] for verb, e, _ in client.answers if verb == "N"}) == 300, 10, "it says so")
+            assert {e["error"] for verb, e, _ in client.answers if verb == "N"} == {"draining"}
+            assert other.process.wait(20 * SLOW) == 0
+
+
 def test_one_port_that_two_brokers_of_a_node_would_need_is_named():
     with Node() as node:
         done = node.command("up", "--check-config", check=False)
