@@ -229,6 +229,7 @@ static struct report report_of(const struct broker *b)
                            .peers = b->peers,
                            .shelves = b->shelves,
                            .store_up = store_up(b->store),
+                           .durability = store_durability(b->store),
                            .draining = b->draining || b->held,
                            .started_ms = b->started_ms,
                            .now_ms = clock_mono_ms()};
@@ -328,7 +329,7 @@ static void let_in(struct broker *b)
     must(event_del(b->open_late) == 0);
     clients_open(b->clients);
     log_info("ready", "clients", c->broker_clients, "workers", c->broker_workers, "metrics",
-             c->broker_metrics, NULL);
+             c->broker_metrics, "durability", store_durability(b->store), NULL);
     (void)sd_notify(0, "READY=1");
 }
 

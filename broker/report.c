@@ -60,6 +60,7 @@ void report_info(const struct report *r, struct buf *out, struct slice id)
     core_stats(r->core, r->now_ms, &s);
     const struct wire_info info = {
         .version = SLICE(OTPQ_VERSION),
+        .durability = slice_of(r->durability),
         .draining = r->draining,
         .uptime_ms = (uint64_t)(r->now_ms - r->started_ms),
         .queued = s.queued,
@@ -256,4 +257,6 @@ void report_metrics(const struct report *r, struct buf *out)
     put_outbox(out, r->outbox);
     put_shelves(out, r->peers, r->shelves);
     put_one(out, METRIC_STORE_UP, r->store_up ? 1 : 0);
+    metrics_head(out, METRIC_STORE_DURABILITY);
+    metrics_value(out, METRIC_STORE_DURABILITY, 1, slice_of(r->durability));
 }

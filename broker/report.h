@@ -23,6 +23,7 @@ struct report {
     const struct peers *peers;     /* NULL: not yet */
     const struct shelves *shelves; /* NULL: not yet */
     bool store_up;                 /* Redis can be used */
+    const char *durability;        /* store_durability() of it */
     bool draining;                 /* takes nothing new */
     int64_t started_ms;            /* of the process, monotonic */
     int64_t now_ms;

@@ -97,6 +97,9 @@ static void put_totals(struct buf *b, const struct view *v, const struct view *b
                    rate(i->accepted, before->info.accepted, v, before),
                    rate(info_ended(i), info_ended(&before->info), v, before));
     }
+    if (i->durability.n > 0) {
+        buf_printf(b, ", redis durability %.*s", SLICE_ARG(i->durability));
+    }
     buf_puts(b, i->draining ? ", draining: takes nothing new" : "");
     buf_printf(b,
                "\nnow:   %" PRIu64 " queued, oldest %s, %" PRIu64 " delayed, %" PRIu64 " in flight",

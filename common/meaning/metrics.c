@@ -111,6 +111,9 @@ const struct metric_row metric_rows[METRICS] = {
     [METRIC_SHELF_UNREADABLE] = {"otpq_shelf_unreadable_total", METRIC_COUNTER, {NULL},
                                  "Entries of shelves that are none; they stay where they are."},
     [METRIC_STORE_UP] = {"otpq_store_up", METRIC_GAUGE, {NULL}, "1 while Redis can be used."},
+    [METRIC_STORE_DURABILITY] = {"otpq_store_durability", METRIC_GAUGE, {"level"},
+                                 "1 for what a stored job is worth: always, everysec, no "
+                                 "(appendfsync), off (appendonly no), unknown."},
 };
 /* clang-format on */
 

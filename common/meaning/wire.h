@@ -192,6 +192,8 @@ struct wire_info_route {
 
 struct wire_info {
     struct slice version; /* of otpq */
+    struct slice
+        durability; /* what the store's word is worth: always, everysec, no, off, unknown */
     uint64_t uptime_ms;
     uint64_t queued, delayed, in_flight; /* jobs, now */
     uint64_t oldest_ms;                  /* age of the oldest queued job, 0: none */

@@ -11,6 +11,8 @@
 #define INFO(member) ROW_U64(struct wire_info, member)
 static const struct field info_rows[] = {
     {FIELD(struct wire_info, version, "version", FIELD_TEXT, 0), 0, 64, "version: a string"},
+    {FIELD(struct wire_info, durability, "durability", FIELD_TEXT, 0), 0, 16,
+     "durability: a string"},
     INFO(uptime_ms),
     INFO(queued),
     INFO(delayed),

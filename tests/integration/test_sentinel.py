@@ -3,7 +3,7 @@ import signal
 import time
 
 from client import Client, send_job
-from node import SLOW, Node, wait_for
+from node import SLOW, Node, http, wait_for
 from sentinels import Sentinels
 
 TTL_MS = 15000 * SLOW
@@ -113,6 +113,8 @@ def test_commands_find_the_primary():
         records = node.command("export").stdout
         assert node.command("apply", "-f", "-", stdin=records).stdout.startswith(b"0 added, 0 changed")
         assert node.command("callbacks", "list").returncode == 0
+        assert b"durability everysec" in node.command("info").stdout
+        assert 'otpq_store_durability{level="everysec"} 1' in http(node.metrics + "/metrics")[1]
         s.client(s.sentinels[0]).execute_command("SENTINEL", "FAILOVER", "otpq-main")
         wait_for(lambda: s.failed_over(s.servers[0]), 30, "there is another primary")
         assert node.command("export").stdout == records
