@@ -3,6 +3,7 @@ import collections
 import itertools
 import json
 import os
+import signal
 import threading
 import time
 
@@ -136,6 +137,35 @@ def test_a_whole_node(cluster, tmp_path):
         assert "errorstat_ERR" not in cluster.client(port).info("errorstats")
 
 
+def stored(client, ids):
+    """The jobs among them that were acknowledged as stored."""
+    client.receive(0.05)
+    return {e["id"] for verb, e, _ in client.answers if verb == "A" and e["id"] in ids}
+
+
+def test_stored_jobs_outlive_their_broker(cluster):
+    """Shelves and what is on them have slots of their own; who adopts them reads one that moves meanwhile."""
+    with ClusterNode(cluster) as node:
+        with Client(node.clients) as client, Watched(cluster) as watched:
+            ids = ["stored-%d" % i for i in range(600)]
+            numbers = [fresh() for _ in ids]
+            jobs = [send_job(i, n, ttl_ms=60000, ack="stored") for i, n in zip(ids, numbers)]
+            client.submit(*jobs)
+            wait_for(lambda: len(stored(client, ids)) == len(ids), 20, "all are stored")
+            os.kill(node.children()["otpq-broker"], signal.SIGKILL)
+            shelf = next(k for k in cluster.keys() if k.startswith("otpq:sj:"))
+            target = next(p for p in cluster.primaries() if p != cluster.owner(slot_of(shelf)))
+            assert list(cluster.moving(slot_of(shelf), target))[-1] == "done"
+        with Client(node.clients) as client:
+            client.submit(*jobs)  # to whoever is there now; what they have become is answered
+            results = client.wait(ids, 40)
+        codes = [e["code"] for e, _ in results]
+        assert set(codes) <= {"otp_sent", "outcome_unknown"}, set(codes)
+        assert codes.count("otp_sent") > len(codes) // 2
+        assert [n for n in numbers if node.ledger(n)["sends"] > 1] == []
+    assert watched.strays()[0] == []
+
+
 def test_slots_move_under_load(cluster):
     """A request whose slot is between two nodes waits; none is answered wrongly, none is sent twice."""
     with ClusterNode(cluster, workers=2) as node:
@@ -244,16 +274,22 @@ def test_the_records_slot_moves(cluster, tmp_path):
 
 
 def test_a_primary_dies_under_load():
-    """Its replica takes its place; each request ends, each number was sent to at most once."""
-    with Cluster() as cluster, ClusterNode(cluster, workers=2) as node:
+    """Its replica takes its place; each request and each stored job ends, each number was sent to at most once."""
+    with Cluster() as cluster, ClusterNode(cluster, workers=2) as node, Client(node.clients) as client:
         with Load(node) as load:
             load.flow(20)
+            ids = ["over-%d" % i for i in range(400)]
+            numbers = [fresh() for _ in ids]
+            client.submit(*[send_job(i, n, ttl_ms=60000, ack="stored") for i, n in zip(ids, numbers)])
             victim = cluster.owner(slot_of("{rec}"))
             cluster.kill(victim)
             wait_for(lambda: cluster.owner(slot_of("{rec}")) not in (victim, None), 20, "a replica is promoted")
             msisdn = fresh()
             wait_for(lambda: node.gen(fresh())[0] == 200, 20, "work goes on")
             load.flow(40)
+        states = [e["code"] for e, _ in client.wait(ids, 60)]
+        assert set(states) <= {"otp_sent", "outcome_unknown"} and states.count("otp_sent") > 200, states
+        assert [n for n in numbers if node.ledger(n)["sends"] > 1] == []
         lost = {n: said for n, said in load.flows.items() if said != GOOD}
         known = {"store_unavailable", "outcome_unknown", "timeout", "expired", "request_not_found",
                  "too_many_attempts", *GOOD}
