@@ -59,7 +59,7 @@ struct store_cluster {
     unsigned depth;                           /* callbacks of ours on the stack */
     bool forgot;                              /* to be told as soon as it is up */
     bool up;                                  /* as on_state was told */
-    char why[160];                            /* of store_cluster_why */
+    char why[224];                            /* of store_cluster_why */
     bool odd_told;                            /* that a node gives no map stands in the log */
     bool quiet;                               /* nothing stands in the log */
     bool closing;                             /* store_cluster_destroy runs */
@@ -785,7 +785,7 @@ bool store_cluster_up(const struct store_cluster *c)
     return c->up;
 }
 
-const char *store_cluster_why(const struct store_cluster *c)
+const char *store_cluster_why(struct store_cluster *c)
 {
     static const char part[] = "not every slot has a node that is connected";
     const char *why = "";
@@ -798,7 +798,9 @@ const char *store_cluster_why(const struct store_cluster *c)
     for (const struct list *it = c->nodes.next; it != &c->nodes; it = it->next) {
         const struct node *n = list_owner(it, const struct node, list);
         if (n->store != NULL && store_why(n->store)[0] != '\0') {
-            why = store_why(n->store);
+            (void)snprintf(c->why, sizeof c->why, "%.130s (%.60s:%d)", store_why(n->store), n->host,
+                           n->port);
+            why = c->why;
         }
     }
     return why[0] != '\0' ? why : c->covered > 0 ? part : "";

@@ -35,7 +35,7 @@ struct store_cluster *store_cluster_new(struct event_base *base, const struct st
 void store_cluster_destroy(struct store_cluster **c);
 bool store_cluster_up(const struct store_cluster *c);
 /* As store_why, store_durability (the weakest of the owners') and store_quiet. */
-const char *store_cluster_why(const struct store_cluster *c);
+const char *store_cluster_why(struct store_cluster *c);
 const char *store_cluster_durability(const struct store_cluster *c);
 void store_cluster_quiet(struct store_cluster *c);
 /* Its nodes, as it learns of them. */

@@ -36,6 +36,8 @@ void store_server_read_info(struct store_server *out, const redisReply *info)
     info_value(info->str, "maxmemory_policy", out->eviction, sizeof out->eviction);
     info_value(info->str, "role", value, sizeof value);
     out->is_primary = strcmp(value, "master") == 0;
+    info_value(info->str, "redis_mode", value, sizeof value);
+    out->in_cluster = strcmp(value, "cluster") == 0;
     info_value(info->str, "redis_version", value, sizeof value);
     out->version_major = strtol(value, NULL, 10);
     info_value(info->str, "aof_enabled", value, sizeof value);
@@ -75,6 +77,9 @@ const char *store_server_unfit(const struct store_server *s, bool is_node)
 {
     if (!s->is_primary && !is_node) {
         return "it is not a primary";
+    }
+    if (s->in_cluster && !is_node) {
+        return "it is a node of a cluster: redis.address must be cluster:// with some of its nodes";
     }
     if (s->version_major < VERSION_LEAST) {
         return "it is older than Redis 7.0";

@@ -27,6 +27,7 @@ struct store_server {
     char run_id[STORE_ID_BYTES];      /* another one after each start of the process */
     char replid[STORE_ID_BYTES];      /* of the history of its data: another after a fail-over */
     bool is_primary;                  /* it takes writes */
+    bool in_cluster;                  /* it is a node of a cluster */
     long version_major;               /* 7 of 7.0.15; 0: it does not say */
     char eviction[32];                /* maxmemory_policy; "" it does not say */
     enum store_durability durability; /* of what it acknowledges */

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -12,7 +13,7 @@ import redis
 
 from client import Client, send_job
 from cluster import Cluster, ClusterNode, Watched, slot_of, tag_of_number
-from node import ROOT, SLOW, wait_for
+from node import BUILD, ROOT, SLOW, wait_for
 
 NUMBERS = ("6684%03d%04d" % (i // 9000, i % 9000) for i in itertools.count())
 LOCK = threading.Lock()
@@ -254,6 +255,28 @@ def test_the_guard_refuses_before_the_first_write(cluster, key):
     assert (run(source, "d"), run(target, "d")) == ("MOVED", "written")
     cluster.do(target, "DEL", key)
     cluster.do(target, "DEL", other)
+
+
+def test_what_is_wrong_with_a_node_is_said_at_start(cluster, tmp_path):
+    """Each owner of slots is looked at, and one of them alone is no address."""
+    pepper = tmp_path / "pepper"
+    pepper.write_text("0123456789abcdef0123456789abcdef\n")
+    pepper.chmod(0o600)
+
+    def worker(address):
+        done = subprocess.run([os.path.join(BUILD, "bin", "otpq-worker")], timeout=30 * SLOW,
+                              env=dict(os.environ, OTPQ_REDIS_ADDRESS=address,
+                                       OTPQ_SECRETS_PEPPER_FILE=str(pepper)),
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        assert done.returncode != 0
+        return done.stdout.decode()
+
+    last = cluster.primaries()[-1]
+    cluster.do(last, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    said = worker(cluster.env["OTPQ_REDIS_ADDRESS"])
+    cluster.do(last, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+    assert ":%d" % last in said and "noeviction" in said
+    assert "node of a cluster" in worker("tcp://127.0.0.1:%d" % last)
 
 
 def test_the_records_slot_moves(cluster, tmp_path):

@@ -27,6 +27,7 @@ struct peer {
     struct list list; /* in fake.peers */
     struct fake *fake;
     struct bufferevent *bev;
+    bool listens; /* it subscribed */
 };
 
 struct fake {
@@ -40,6 +41,7 @@ struct fake {
     const char *run_id;           /* of INFO */
     bool mute;                    /* answers nothing */
     bool forever;                 /* the last of answers is repeated */
+    int listeners;                /* times somebody subscribed */
     int maps;                     /* times asked for the map */
     int commands;                 /* that are not of the greeting, nor for the map */
     struct buf seen;              /* they, a line each */
@@ -67,8 +69,9 @@ static void fake_answer(struct fake *f, struct evbuffer *out)
     }
 }
 
-static void fake_command(struct fake *f, struct evbuffer *out, int argc, char **argv)
+static void fake_command(struct peer *p, struct evbuffer *out, int argc, char **argv)
 {
+    struct fake *f = p->fake;
     if (f->mute) {
         return;
     }
@@ -83,6 +86,10 @@ static void fake_command(struct fake *f, struct evbuffer *out, int argc, char **
         (void)evbuffer_add_printf(out, "$%d\r\n%s\r\n", n, info);
     } else if (strcmp(argv[0], "CONFIG") == 0) {
         (void)evbuffer_add_printf(out, "*0\r\n");
+    } else if (strcmp(argv[0], "SUBSCRIBE") == 0) {
+        f->listeners++;
+        p->listens = true;
+        (void)evbuffer_add_printf(out, "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
     } else if (strcmp(argv[0], "CLUSTER") == 0) {
         f->maps++;
         (void)evbuffer_add_printf(out, "%s", f->map != NULL ? f->map : f->world->map);
@@ -150,7 +157,7 @@ static void on_peer_bytes(struct bufferevent *bev, void *arg)
     char *argv[ARGS];
     int argc = 0;
     while (take_command(bufferevent_get_input(bev), &argc, argv)) {
-        fake_command(p->fake, bufferevent_get_output(bev), argc, argv);
+        fake_command(p, bufferevent_get_output(bev), argc, argv);
         for (int i = 0; i < argc; i++) {
             free(argv[i]);
         }
@@ -736,6 +743,84 @@ static void test_destroy_with_calls(void **state)
     store_cluster_destroy(&w->cluster); /* in the greeting */
 }
 
+struct news {
+    int begun; /* empty messages: something may have been missed */
+    char last[32];
+};
+
+static void on_news(void *context, struct slice message)
+{
+    struct news *n = context;
+    n->begun += message.n == 0 ? 1 : 0;
+    (void)snprintf(n->last, sizeof n->last, "%.*s", SLICE_ARG(message));
+}
+
+/* To every connection that subscribed. */
+static bool publish(struct world *w, const char *text)
+{
+    for (int i = 0; i < NODES; i++) {
+        list_each(it, &w->nodes[i].peers)
+        {
+            struct peer *p = list_owner(it, struct peer, list);
+            if (p->listens) {
+                (void)evbuffer_add_printf(bufferevent_get_output(p->bev),
+                                          "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$%zu\r\n%s\r\n",
+                                          strlen(text), text);
+            }
+        }
+    }
+    return true;
+}
+
+static struct fake *listened_at(struct world *w, int before[NODES])
+{
+    for (int i = 0; i < NODES; i++) {
+        if (w->nodes[i].listeners > before[i]) {
+            before[i] = w->nodes[i].listeners;
+            return &w->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Through store.h: a subscription goes on at another node when its own is lost, or has left. */
+static void test_a_subscription_moves(void **state)
+{
+    struct world *w = *state;
+    char address[128];
+    (void)snprintf(address, sizeof address, "cluster://127.0.0.1:%d,127.0.0.1:%d", w->nodes[0].port,
+                   w->nodes[1].port);
+    struct store_options o = {.address = address,
+                              .timeout_ms = 1000,
+                              .pending_max = 10,
+                              .on_state = on_state,
+                              .context = w};
+    struct store *store = store_new(w->base, &o);
+    until(w, w->up);
+    assert_true(store_up(store));
+    struct news told = {0};
+    int before[NODES] = {0};
+    struct store *news = store_subscriber(store, "news", on_news, &told);
+    until(w, told.begun == 1);
+    assert_true(store_up(news));
+    struct fake *at = listened_at(w, before);
+    assert_non_null(at);
+    until(w, publish(w, "hello") && strcmp(told.last, "hello") == 0);
+    fake_die(at);
+    until(w, told.begun == 2);
+    struct fake *next = listened_at(w, before);
+    assert_ptr_not_equal(next, at);
+    fake_listen(at);
+    until(w, w->up);
+    struct fake *left = next; /* it hangs on, but the others do not know it any more */
+    int owner = left == &w->nodes[0] ? 1 : 0;
+    map_halves(w, w->nodes[owner].port, w->nodes[owner].port, 0);
+    until(w, told.begun == 3);
+    assert_ptr_not_equal(listened_at(w, before), left);
+    store_destroy(&news);
+    store_destroy(&store);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -760,6 +845,7 @@ int main(void)
         TEST(test_pending_bound_and_no_node),
         TEST(test_odd_maps),
         TEST(test_part_of_the_slots_is_not_up),
+        TEST(test_a_subscription_moves),
         TEST(test_destroy_with_calls),
     };
     log_setup("test_store_cluster", LOG_LEVEL_ERROR, false);
