@@ -399,11 +399,27 @@ static void queue_given_back(struct core *core, struct job *j, const struct wire
         look_over(core, j, to);
     } else if (settle && to == JOB_QUEUED) {
         job_settle(core, j);
-    } else if ((j->flags & JOB_FORGOTTEN) != 0 && (j->flags & JOB_MAYBE_STARTED) != 0) {
-        job_settle_forgotten(core, j); /* not by this worker, but maybe by one before */
     } else {
         job_set_state(core, j, to);
     }
+}
+
+/* Not by this worker, but an earlier one may have begun it, and the store does not know any more:
+ * it is settled, wherever it was to go on. */
+static bool back_is_in_doubt(struct core *core, struct job *j)
+{
+    if ((j->flags & JOB_FORGOTTEN) == 0) {
+        return false;
+    }
+    j->flags &= (uint8_t)~JOB_FORGOTTEN;
+    if ((j->flags & JOB_SETTLE) != 0) {
+        j->flags |= JOB_WAS_STARTED;
+        return false;
+    }
+    if ((j->flags & JOB_MAYBE_STARTED) != 0) {
+        job_settle_forgotten(core, j);
+    }
+    return (j->flags & JOB_MAYBE_STARTED) != 0;
 }
 
 bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_back *g,
@@ -431,7 +447,9 @@ bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_
         end_given_back(core, j, g->code);
         return true;
     }
-    queue_given_back(core, j, g);
+    if (!back_is_in_doubt(core, j)) {
+        queue_given_back(core, j, g);
+    }
     return true;
 }
 

@@ -195,8 +195,9 @@ MUST_CHECK bool core_purge(struct core *core, const struct core_purge *p, uint32
 /* ---- stored jobs */
 
 enum { CORE_SHELVES_MAX = 255 };
-/* The shelf of jobs that are to be stored, 1 to CORE_SHELVES_MAX; 0: none now, they are refused. A
- * job is to be stored when its ack is WIRE_ACK_STORED or its route's policy says so. */
+/* The shelf of jobs that are to be stored, 1 to CORE_SHELVES_MAX and none that is being adopted; 0:
+ * none now, they are refused. A job is to be stored when its ack is WIRE_ACK_STORED or its route's
+ * policy says so. */
 void core_shelf(struct core *core, uint32_t shelf);
 /* How effects.shelve went: now it may go out; or (false: certainly not kept) it is forgotten. job
  * as effects.shelve had it, not 0, and not of a shelf that core_shelf_lost was told of since. */
