@@ -196,7 +196,9 @@ static void own_begin(struct shelves *s)
 {
     char name[SHELF_NAME_BYTES + 1];
     uint64_t random = 0;
-    if (s->draining || slot_own(s) != NULL) {
+    int64_t known_ms = 0;
+    if (s->draining || slot_own(s) != NULL ||
+        !peers_store_ms(s->o.peers, clock_mono_ms(), &known_ms)) {
         return;
     }
     rng_secure(&random, sizeof random);

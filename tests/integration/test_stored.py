@@ -331,6 +331,42 @@ def test_redis_is_killed_and_started_again_under_load():
         nothing_left(farm)
 
 
+def test_what_redis_forgot_is_put_on_the_shelf_again():
+    with Farm(1, "  unknown_routes: accept\n") as farm:
+        farm.broker(0)
+        client = farm.client(0)
+        jobs = jobs_of("w", 2500, route="free")
+        client.submit(*jobs)
+        wait_stored(client, jobs)
+        farm.kill(farm.redis)
+        shutil.rmtree(farm.dir + "/appendonlydir")
+        farm.start_redis()
+        wait_for(lambda: farm.on_shelves() == 2500, 20, "all stand there again")
+        assert farm.metric(0, "otpq_shelf_deposed_total") == 0
+        more = jobs_of("v", 10, 3000, route="free")
+        client.submit(*more)
+        wait_stored(client, more)
+        assert farm.on_shelves() == 2510
+
+
+def test_adoption_waits_for_room_in_the_queue():
+    with Farm(2, "  jobs_max: 100\n") as farm:
+        first = farm.broker(0)
+        farm.broker(1)
+        jobs = jobs_of("m", 60), jobs_of("o", 60, 1000)
+        for i in range(2):
+            client = farm.client(i)
+            client.submit(*jobs[i])
+            wait_stored(client, jobs[i])
+        farm.kill(first)
+        wait_for(lambda: farm.metric(1, "otpq_shelf_adopted_total") == 40, 10, "it is full")
+        assert farm.metric(1, "otpq_shelves_to_adopt") == 1
+        farm.worker()
+        wait_seen(farm, jobs[0] + jobs[1])
+        nothing_left(farm)
+        assert farm.metric(1, "otpq_shelf_adopted_total") == 60
+
+
 def test_a_delayed_job_survives_and_keeps_its_time():
     with Farm(2) as farm:
         first = farm.broker(0)
