@@ -355,7 +355,8 @@ static void on_open_late(evutil_socket_t fd, short what, void *context)
     let_in(b);
 }
 
-/* Until the operator takes it back it lives on, and others take what comes. */
+/* Until the operator takes it back it lives on, and others take what comes. Workers are not told:
+ * they would give it no more credit, and what is queued is to go out. */
 static void on_held(void *context, bool held)
 {
     struct broker *b = context;

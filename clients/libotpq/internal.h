@@ -86,6 +86,7 @@ struct link {
     bool lost;         /* the connection went: what was sent there must go out again */
     bool retired;      /* no longer among the brokers: closed once it owes nothing */
     struct list sent;  /* jobs unanswered there */
+    int64_t stays_ms;  /* leaving: asked again then, should it still be there */
     int64_t heard_ms;  /* last message, or the first send after nothing was waited for */
     int64_t pinged_ms; /* last ping */
     uint32_t opened;   /* times opened: names the monitor's endpoint */

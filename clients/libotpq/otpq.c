@@ -245,6 +245,29 @@ static void unwake(otpq *q)
     }
 }
 
+/* Those that said they leave and are still there are asked again: an operator may have let them
+ * drain, and take jobs again. */
+static void look_who_stays(otpq *q, int64_t now_ms)
+{
+    for (int i = 0; i < q->link_count; i++) {
+        struct link *l = &q->links[i];
+        l->leaving = l->leaving && now_ms < l->stays_ms;
+    }
+}
+
+/* When a link may be asked again that jobs wait for; INT64_MAX: nothing waits so. */
+static int64_t stays_next(const otpq *q)
+{
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < q->link_count && !list_empty(&q->jobs.outbox); i++) {
+        const struct link *l = &q->links[i];
+        if (l->up && l->leaving && !l->retired && l->stays_ms < next) {
+            next = l->stays_ms;
+        }
+    }
+    return next;
+}
+
 struct link *otpq_usable(otpq *q)
 {
     for (int i = 0; i < q->link_count; i++) {
@@ -447,6 +470,7 @@ void otpq_process(otpq *q)
     otpq_sweep(q);
     expire(q, now_ms);
     jobs_let_go(&q->jobs, now_ms);
+    look_who_stays(q, now_ms);
     otpq_flush(q);
 }
 
@@ -457,11 +481,11 @@ int otpq_fd(otpq *q)
 
 int64_t otpq_next_ms(otpq *q)
 {
-    int64_t next = INT64_MAX;
+    int64_t next = stays_next(q);
     if (q->woken) {
         return 0;
     }
-    if (q->jobs.count > 0) {
+    if (q->jobs.count > 0 && q->jobs.heap[0]->deadline_ms + GRACE_MS < next) {
         next = q->jobs.heap[0]->deadline_ms + GRACE_MS;
     }
     if (!list_empty(&q->jobs.held) && q->jobs.held_until_ms < next) {

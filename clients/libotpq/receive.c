@@ -2,6 +2,8 @@
 
 #include <zmq.h>
 
+enum { DRAIN_LEAST_MS = 1000 /* before a broker that drains is asked again */ };
+
 /* A slice as a C text of at most 64 bytes (ids and words are no longer). */
 struct text64 {
     char text[WIRE_ID_BYTES_MAX + 1];
@@ -75,13 +77,16 @@ static bool ask_elsewhere(otpq *q, const struct link *l, const struct wire_nack 
 }
 
 /* Another broker goes on with a job that has moved: any of the others tells how it ends, sooner
- * than this one. A broker that drains has kept nothing of the job: it waits for another one, or for
- * this one's successor. And no broker's refusal is the last word about a job that another one had:
- * it may have started there, so it is sent again until somebody knows or its time is over. */
+ * than this one. A broker that drains has kept nothing of the job: it waits for another one, for
+ * this one's successor, or until an operator lets this one take jobs again. And no broker's refusal
+ * is the last word about a job that another one had: it may have started there, so it is sent again
+ * until somebody knows or its time is over. */
 static bool submit_again(otpq *q, struct link *l, struct pending *p, const struct wire_nack *n)
 {
     if (slice_is(n->error, "draining")) {
         l->leaving = true;
+        l->stays_ms =
+            l->heard_ms + (n->retry_after_ms > DRAIN_LEAST_MS ? n->retry_after_ms : DRAIN_LEAST_MS);
         jobs_send_elsewhere(&q->jobs, p);
         return true;
     }

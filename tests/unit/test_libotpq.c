@@ -376,6 +376,26 @@ static void test_draining_broker(void **state)
     fake_close(&f[1]);
 }
 
+/* An operator let it drain, and lets it take jobs again: nobody has to connect anew. */
+static void test_drained_broker_comes_back(void **state)
+{
+    (void)state;
+    struct fake f;
+    struct seen seen = {0};
+    fake_open(&f, "tcp://127.0.0.1:*");
+    otpq *q = open_to(&f, 1, 0);
+    f.drains = true;
+    submit(q, "waits", &seen);
+    run_until(q, &f, 1, &f.jobs, 2); /* asked again */
+    assert_int_equal(seen.calls, 0);
+    f.drains = false;
+    run_until(q, &f, 1, &seen.calls, 1);
+    assert_string_equal(seen.id, "waits");
+    assert_string_equal(seen.code, "otp_sent");
+    otpq_destroy(&q);
+    fake_close(&f);
+}
+
 /* A broker found later takes over from one that is left out, which still may answer what it has. */
 static void test_brokers_change(void **state)
 {
@@ -737,6 +757,7 @@ int main(void)
         cmocka_unit_test(test_failover_after_silence),
         cmocka_unit_test(test_refused_after_a_broker_died),
         cmocka_unit_test(test_draining_broker),
+        cmocka_unit_test(test_drained_broker_comes_back),
         cmocka_unit_test(test_brokers_change),
         cmocka_unit_test(test_restart_of_the_only_broker),
         cmocka_unit_test(test_second_result_finds_nobody),
