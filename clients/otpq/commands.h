@@ -28,6 +28,7 @@ int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_drain(int argc, char **argv);
 int cmd_purge(int argc, char **argv); /* purge.c: ends what waits */
+int cmd_dead(int argc, char **argv);  /* dead.c: stored jobs that ended without what was asked */
 /* callbacks.c: what others are to be told */
 int cmd_callbacks(int argc, char **argv);
 /* unknown.c: jobs whose outcome nobody knows */

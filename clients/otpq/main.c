@@ -24,6 +24,7 @@ static const struct command commands[] = {
     {"drain", "take nothing new for a route, or at one broker", cmd_drain},
     {"resume", "end a pause or a drain", cmd_resume},
     {"purge", "end what waits in a route's queue", cmd_purge},
+    {"dead", "stored jobs that ended without what was asked: list, show, retry, purge", cmd_dead},
     {"apply", "bring records (integrations, affiliates, endpoints) into Redis", cmd_apply},
     {"export", "print the records as a file that apply takes", cmd_export},
     {"sandbox", "play an advertiser to try things with", cmd_sandbox},

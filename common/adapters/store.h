@@ -98,6 +98,8 @@ enum store_script {
     STORE_SHELF_TAKE,
     STORE_SHELF_DROP,
     STORE_DEAD_PUT,
+    STORE_DEAD_LIST,
+    STORE_DEAD_TAKE,
     STORE_BUDGET,
     STORE_SCRIPTS
 };

@@ -40,6 +40,8 @@ ASSET(lua_shelf_commit, "common/adapters/lua/shelf_commit.lua");
 ASSET(lua_shelf_take, "common/adapters/lua/shelf_take.lua");
 ASSET(lua_shelf_drop, "common/adapters/lua/shelf_drop.lua");
 ASSET(lua_dead_put, "common/adapters/lua/dead_put.lua");
+ASSET(lua_dead_list, "common/adapters/lua/dead_list.lua");
+ASSET(lua_dead_take, "common/adapters/lua/dead_take.lua");
 ASSET(lua_budget, "common/adapters/lua/budget.lua");
 
 /* A script's parts stand in this order, each at most once. Redis makes every function of a script
@@ -113,6 +115,8 @@ static const struct {
     [STORE_SHELF_TAKE] = {lua_shelf_take, {PARTS_END}},
     [STORE_SHELF_DROP] = {lua_shelf_drop, {PARTS_END}},
     [STORE_DEAD_PUT] = {lua_dead_put, {PARTS_END}},
+    [STORE_DEAD_LIST] = {lua_dead_list, {PARTS_END}},
+    [STORE_DEAD_TAKE] = {lua_dead_take, {PARTS_END}},
     [STORE_BUDGET] = {lua_budget, {PARTS_END}},
 };
 
