@@ -50,7 +50,7 @@ struct broker {
     struct outbox *outbox;              /* feeds callbacks that are due */
     struct broker_line self;            /* what others are told about us */
     uint32_t others;                    /* living, and not leaving */
-    struct peers *peers;                /* the other brokers; NULL until clients are let in */
+    struct peers *peers;                /* the other brokers; NULL until records are here */
     struct shelves *shelves;            /* stored jobs; as peers */
     struct budgets *budgets;            /* our parts of what routes bear */
     struct http *http;
@@ -118,6 +118,15 @@ static void leave_now(struct broker *b, int64_t now_ms)
     (void)event_base_loopbreak(b->base);
 }
 
+static void let_in(struct broker *b);
+
+static void open_soon(struct broker *b)
+{
+    if (!b->open && !b->draining && b->shelves != NULL && shelves_open(b->shelves)) {
+        let_in(b);
+    }
+}
+
 static void end_turn(struct broker *b)
 {
     int64_t now_ms = clock_mono_ms();
@@ -126,6 +135,7 @@ static void end_turn(struct broker *b)
         shelves_flush(b->shelves);
     }
     budgets_turn(b->budgets);
+    open_soon(b);
     bool lost = pool_flush(b->pool);
     clients_flush(b->clients);
     wake_at(b, lost ? now_ms : next_ms, now_ms);
@@ -294,38 +304,47 @@ static void on_peers(void *context, const struct broker_line *live, size_t live_
         b->others += !live[i].leaving && strcmp(live[i].token, b->self.token) != 0 ? 1 : 0;
     }
     shelves_look(b->shelves, live, live_count, died, died_count);
+    if (!b->open) {
+        want_turn(b);
+    }
     budgets_look(b->budgets, live_count);
 }
 
 /* ---- letting clients in ---------------------------------------------------------------------- */
 
-/* Not before the first records: a broker that was just restarted would call every route unknown.
- * Without a store clients get a clear no instead of silence. */
-static void let_in(struct broker *b)
+/* Both sockets are bound: whoever finds us can connect. */
+static void meet_others(struct broker *b)
 {
-    const struct config *c = b->config;
-    if (b->open) {
-        return;
-    }
     const struct peers_options peers = {.base = b->base,
                                         .store = b->store,
-                                        .prefix = c->redis_prefix,
+                                        .prefix = b->config->redis_prefix,
                                         .own = &b->self,
                                         .on_look = on_peers,
                                         .context = b};
-    b->open = true;
-    b->peers = peers_new(&peers); /* both sockets are bound: whoever finds us can connect */
+    b->peers = peers_new(&peers);
     const struct shelves_options shelves = {.base = b->base,
                                             .store = b->store,
-                                            .prefix = c->redis_prefix,
+                                            .prefix = b->config->redis_prefix,
                                             .token = b->self.token,
-                                            .dead_keep_s = c->dead_keep_s,
+                                            .dead_keep_s = b->config->dead_keep_s,
                                             .core = b->core,
                                             .peers = b->peers,
                                             .ready = routes_known,
                                             .on_turn = want_turn,
                                             .context = b};
     b->shelves = shelves_new(&shelves);
+}
+
+/* Not before the first records, nor before there is a shelf: a broker that was just restarted would
+ * call every route unknown, and refuse what is to be stored. Without a store clients get a clear no
+ * instead of silence. */
+static void let_in(struct broker *b)
+{
+    const struct config *c = b->config;
+    if (b->open) {
+        return;
+    }
+    b->open = true;
     must(event_del(b->open_late) == 0);
     clients_open(b->clients);
     log_info("ready", "clients", c->broker_clients, "workers", c->broker_workers, "metrics",
@@ -339,7 +358,9 @@ static void on_routes(void *context)
     if (b->permits != NULL) {
         permits_records(b->permits, routes_records(b->routes));
     }
-    let_in(b);
+    if (b->shelves == NULL) {
+        meet_others(b);
+    }
     want_turn(b);
 }
 
@@ -351,6 +372,9 @@ static void on_open_late(evutil_socket_t fd, short what, void *context)
     if (!routes_known(b)) {
         log_warn("no records yet: submits are answered store_unavailable", "key", "redis.address",
                  NULL);
+    }
+    if (b->shelves == NULL) {
+        meet_others(b);
     }
     let_in(b);
 }

@@ -189,6 +189,11 @@ static void tell_core(struct shelves *s)
     }
 }
 
+bool shelves_open(const struct shelves *s)
+{
+    return s->told != 0;
+}
+
 /* ---- our own --------------------------------------------------------------------------------- */
 
 /* The first one is named like us; after it was lost, it is another's for ever. */

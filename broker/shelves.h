@@ -33,6 +33,9 @@ struct shelves *shelves_new(const struct shelves_options *o);
 /* Takes NULL, nulls the pointer. Before the store. */
 void shelves_destroy(struct shelves **s);
 
+/* Jobs that are to be stored can be taken now. */
+MUST_CHECK bool shelves_open(const struct shelves *s);
+
 /* effects.shelve and effects.unshelve of the core. A dead one is written as a dead letter first. */
 void shelves_put(struct shelves *s, uint32_t shelf, uint32_t job, const struct wire_submit *submit,
                  struct slice body);

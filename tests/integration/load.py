@@ -91,13 +91,14 @@ class Load:
         if not self.ask(state["connection"], self.numbers(1)[0]):
             state.pop("connection").close()
 
-    def push(self, _):
-        """A client of the brokers: 50 jobs at once by libotpq."""
+    def push(self, state):
+        """A client of the brokers: 50 jobs at once by libotpq, in memory and stored in turns."""
         wanted = self.numbers(50)
+        state["stored"] = not state.get("stored", True)
         lines = "".join(json.dumps({"id": "l-" + n, "route": "demo", "body": {"msisdn": n, "aid": 1001}})
                         + "\n" for n in wanted)
         done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), "push", "--config", self.node.config,
-                               "-f", "-"], input=lines, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               "--ack", "stored" if state["stored"] else "result", "-f", "-"], input=lines, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               env=self.node.env, timeout=60 * SLOW, text=True)
         said = {line.split()[0][2:]: line for line in done.stdout.splitlines()}
         for msisdn in wanted:
