@@ -89,7 +89,7 @@ class Load:
 
 def test_a_whole_node(cluster, tmp_path):
     """Every form of request and command; and no script touches a key of another slot than its own."""
-    with ClusterNode(cluster, workers=2) as node, Watched(cluster) as watched:
+    with ClusterNode(cluster, workers=2, brokers=2) as node, Watched(cluster) as watched:
         for i in range(40):
             msisdn = fresh()
             assert whole_flow(node, msisdn, ("demo", "demo-local")[i % 2]) == GOOD
@@ -126,6 +126,11 @@ def test_a_whole_node(cluster, tmp_path):
         node.command("apply", "-f", str(path))
         assert node.command("export").stdout == before
         node.command("callbacks", "list")
+        node.command("unknown", "list")
+        node.command("pause", "demo-local")
+        assert b"demo-local" in node.command("pause", "--list").stdout
+        node.command("resume", "demo-local")
+        assert len(cluster.client(cluster.owner(slot_of("otpq:brokers"))).hgetall("otpq:brokers")) == 2
         wait_for(lambda: node.gen(fresh())[0] == 200, 5, "the route goes on")
     wrong, scripts, commands = watched.strays()
     assert wrong == []
@@ -133,7 +138,6 @@ def test_a_whole_node(cluster, tmp_path):
     places = cluster.keys()
     assert all(len(ports) == 1 for ports in places.values())
     assert len({slot_of(key) for key in places}) > 100
-    assert "otpq:brokers" in places
     for port in cluster.alive():
         assert "errorstat_ERR" not in cluster.client(port).info("errorstats")
 
