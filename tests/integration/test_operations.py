@@ -191,3 +191,34 @@ def test_the_verb_by_hand(pair):
         assert c.one()[1]["error"] == "malformed"
         c.send("M", ({"action": "purge", "id": "q", "route": "first"}, {}))
         assert c.one() == ("M", {"id": "q"}, {})
+
+
+def test_purged_stored_jobs_do_not_come_back(pair):
+    """Killed right after the purge: whoever takes the shelf finds only what was not purged."""
+    one, two = pair
+    ids = ["stored-%d" % i for i in range(300)]
+    with Client(one.clients) as c:
+        c.send("S", *[({"id": i, "op": "send", "route": "first", "ack": "stored", "ttl_ms": 600000},
+                       {"msisdn": "66812345678"}) for i in ids])
+        c.submit("stays", route="second", ack="stored", ttl_ms=600000)
+        stored = set()
+        while len(stored) < 301:
+            verb, pairs = c.receive()
+            assert verb == "A"
+            stored |= {e["id"] for e, _ in pairs}
+        purged, = otpq(one, "purge", "first", "--broker", one.clients, "--yes")
+        assert (purged["purged"], purged["pending"]) == (300, 0)
+        ended = {}
+        while len(ended) < 300:
+            ended.update({e["id"]: e["code"] for e, _ in c.receive()[1]})
+        assert set(ended) == set(ids) and set(ended.values()) == {"cancelled"}
+        one.process.kill()
+        one.process.wait()
+        one.process.returncode = 0  # its end was ours
+    with Worker(two.workers) as w, Client(two.clients) as c:
+        (job, body), = w.jobs(1, 10)
+        assert job["id"] == "stays"
+        w.done((job, body))
+        c.submit("after", route="first")  # comes behind whatever was adopted of its route
+        assert [j["id"] for j, _ in w.jobs(1)] == ["after"]
+        assert sum(route(two, name).get("queued", 0) for name in ("first", "second")) == 0
