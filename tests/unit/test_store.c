@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "common/adapters/store_ask.h"
 #include "common/base/log.h"
 #include "tests/unit/redis_fixture.h"
 
@@ -431,6 +432,33 @@ static void test_check(void **state)
     redisFree(c);
 }
 
+/* The server dies between two questions: an error with words, and the process lives. */
+static void test_asked_server_dies(void **state)
+{
+    struct world *w = *state;
+    char error[512];
+    const struct slice ping[1] = {SLICE("PING")};
+    const struct slice wrong[1] = {SLICE("NOSUCH")};
+    redis_fixture_start(&w->redis, NULL, NULL);
+    struct asker *a = asker_open(w->redis.address, NULL, 2000, error);
+    assert_non_null(a);
+    redisReply *r = store_ask(a, 1, ping, error);
+    assert_non_null(r);
+    assert_string_equal(r->str, "PONG");
+    freeReplyObject(r);
+    assert_null(store_ask(a, 1, wrong, error));
+    assert_non_null(strstr(error, "NOSUCH"));
+    redis_fixture_stop(&w->redis);
+    (void)signal(SIGPIPE, SIG_DFL);
+    assert_null(store_ask(a, 1, ping, error));
+    (void)signal(SIGPIPE, SIG_IGN);
+    assert_non_null(strstr(error, "or not"));
+    assert_null(store_ask(a, 1, ping, error));
+    assert_non_null(strstr(error, "nothing was done"));
+    asker_close(&a);
+    assert_null(a);
+}
+
 /* What a check says on stderr. */
 static void check_heard(struct world *w, char heard[2048])
 {
@@ -595,6 +623,7 @@ int main(void)
         WITH_REDIS(test_many_arguments),
         WITH_REDIS(test_subscriber),
         WITH_REDIS(test_destroy_with_commands_in_flight),
+        WITH_REDIS(test_asked_server_dies),
         WITH_REDIS(test_check),
         WITH_REDIS(test_check_warns_of_forgetting),
         WITH_REDIS(test_slow_name_server),
