@@ -402,6 +402,7 @@ static void watchers_hear_of_changes_alone(void **state)
 
 int main(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_line_comes_back_as_it_was_written, setup, teardown),
         cmocka_unit_test_setup_teardown(brokers_see_each_other_and_bury_the_dead, setup, teardown),

@@ -271,6 +271,7 @@ static void who_asks_is_told_that_it_is_lost(void **state)
 
 int main(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(one_turn_is_one_commit, setup, teardown),
         cmocka_unit_test_setup_teardown(what_comes_back_in_one_turn_stays, setup, teardown),

@@ -449,6 +449,7 @@ static void the_oldest_dead_letters_make_room(void **state)
 
 int main(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_shelf_is_one_owners, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_written_without_a_shelf, setup, teardown),
