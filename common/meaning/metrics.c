@@ -22,7 +22,7 @@ const struct metric_row metric_rows[METRICS] = {
     [METRIC_BROKER_ADOPTED] = {"otpq_broker_adopted_total", METRIC_COUNTER, {NULL},
                               "Stored jobs taken over from other brokers."},
     [METRIC_BROKER_HANDED_OVER] = {"otpq_broker_handed_over_total", METRIC_COUNTER, {NULL},
-                              "Stored jobs that another broker took over from this one."},
+                              "Jobs forgotten here, for another broker goes on with them."},
     [METRIC_BROKER_DUPLICATES] = {"otpq_broker_duplicates_total", METRIC_COUNTER, {NULL},
                                   "Submits of an id that was known, with the same content."},
     [METRIC_BROKER_CONFLICTS] = {"otpq_broker_conflicts_total", METRIC_COUNTER, {NULL},
