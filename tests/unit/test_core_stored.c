@@ -744,20 +744,20 @@ static void no_job_escapes_the_walk(void **state)
     rig_credit(g, 1);
     rig_put(g, rig_job("first")); /* its place will be free */
     (void)rig_step(g);
-    struct wire_submit s = stored_job("top");
-    s.ttl_ms = 100;
-    store(g, s);
     store(g, stored_job("a"));
+    struct wire_submit s = stored_job("top");
+    s.ttl_ms = 5000; /* before `a` in the heap */
+    store(g, s);
     uint32_t at = 0;
-    assert_true(core_shelf_again(g->core, SHELF, &at, 1));
-    expect_put(g, "top");
+    assert_true(core_shelf_again(g->core, SHELF, &at, 0)); /* behind the place of the first */
+    assert_int_equal(at, 1);
     assert_true(rig_done(g, "first"));
     uint32_t n = g->shelved_n;
     assert_true(rig_policy(
         g, "r",
         (struct core_route_policy){
             .known = true, .paused = true, .fallback_count = 1, .fallback = {SLICE("q")}}));
-    (void)rig_step(g); /* both move to q, and `a` leaves a hole in a heap */
+    (void)rig_step(g); /* both move to q; `a` leaves a hole in a heap, for the first one's place */
     assert_int_equal(rig_route_stats(g, "q").queued, 2);
     assert_int_equal(rig_route_stats(g, "q").on_shelf, 2);
     assert_false(core_shelf_again(g->core, SHELF, &at, 100));
