@@ -23,7 +23,8 @@ MUST_CHECK struct permits *permits_new(struct event_base *base, void *zmq_contex
                                        const struct curve_pair *pair, const char **error);
 /* Takes NULL, nulls the pointer. Behind the sockets. */
 void permits_destroy(struct permits **p);
-/* The records as they are now, before which nobody is let in: whoever may no longer be here is cut off. */
+/* The records as they are now, before which nobody is let in: whoever may no longer be here is cut
+ * off. */
 void permits_records(struct permits *p, struct records *now);
 
 /* The following take NULL for p: there are no keys. */
