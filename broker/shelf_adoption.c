@@ -35,6 +35,7 @@ struct adoption {
     uint32_t part_count;
     uint32_t most;       /* entries to ask for */
     uint64_t cursor;     /* of the next part */
+    uint32_t place;      /* where the last part came from */
     bool reading;        /* a part is on its way */
     bool read;           /* all parts were */
     struct event *again; /* the next slice */
@@ -165,6 +166,13 @@ static void on_part(void *context, enum shelf_outcome outcome, uint64_t next, si
         soon(a, AGAIN_MS);
         return;
     }
+    uint32_t place = shelf_place(a->o.store, a->shelf);
+    if (a->cursor != 0 && place != a->place) { /* from the first entry on, where it is now */
+        a->cursor = 0;
+        soon(a, AGAIN_MS);
+        return;
+    }
+    a->place = place;
     size_t bytes = part_keep(a, count, ids, entries);
     if (bytes > PART_BYTES && a->most > PART_MIN) {
         a->most /= 2;

@@ -367,6 +367,12 @@ void shelf_list(struct shelf_store *s, list_callback *done, void *context)
     store_command(s->store, on_read, c, 2, argv);
 }
 
+uint32_t shelf_place(const struct shelf_store *s, const char *shelf)
+{
+    char key[KEY_BYTES_MAX];
+    return store_place(s->store, key_put(key, s, "sj", shelf));
+}
+
 void shelf_read(struct shelf_store *s, const char *shelf, uint64_t cursor, uint32_t most,
                 read_callback *done, void *context)
 {

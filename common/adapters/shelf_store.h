@@ -64,6 +64,9 @@ void shelf_list(struct shelf_store *s,
                 void (*done)(void *context, enum shelf_outcome outcome,
                              const struct shelf_seen *seen, size_t count),
                 void *context);
+/* Another number as soon as the shelf is known to be on another server (store_place): a cursor from
+ * before means nothing there, and entries would be passed over. */
+uint32_t shelf_place(const struct shelf_store *s, const char *shelf);
 /* Part of the entries, about `most`, from cursor on (0: the first); next 0: that was all. Entries
  * that were there all the time are seen at least once, perhaps twice. */
 void shelf_read(struct shelf_store *s, const char *shelf, uint64_t cursor, uint32_t most,

@@ -608,6 +608,11 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+uint32_t store_place(const struct store *s, struct slice key)
+{
+    return s->cluster != NULL ? store_cluster_place(s->cluster, key) : 0;
+}
+
 uint32_t store_room(const struct store *s)
 {
     return store_takes(s) ? s->pending_max - s->in_flight : 0;

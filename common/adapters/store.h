@@ -71,6 +71,11 @@ enum { STORE_ARGS_MAX = 1 << 20 }; /* of a command, its name included: Redis' ow
 void store_command(struct store *s, store_callback *done, void *context, int argc,
                    const struct slice *argv);
 
+/* A number that is another one as soon as the key is known to be on another server: what one server
+ * gave, as cursors of HSCAN, means nothing to the next. Only a cluster moves keys while it is up;
+ * of all else on_forgot tells. */
+uint32_t store_place(const struct store *s, struct slice key);
+
 enum store_script {
     STORE_CLAIM_SEND,
     STORE_FINISH_SEND,

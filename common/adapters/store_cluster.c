@@ -46,6 +46,7 @@ struct store_cluster {
     struct store_hosts *hosts;                /* one reference is ours */
     struct list nodes;                        /* struct node; the one that is asked next first */
     struct node *owner[REDIS_SLOTS];          /* NULL: nobody known */
+    uint32_t places[REDIS_SLOTS];             /* times that the slot was seen elsewhere */
     uint32_t covered;                         /* slots with an owner */
     struct list calls;                        /* callbacks owed, earliest deadline first */
     struct list again;                        /* of them, those that wait to be sent again */
@@ -360,11 +361,17 @@ static void map_take(struct store_cluster *c, const struct node *teller, const r
         n->next = ROLE_NONE;
         n->slots = 0;
     }
+    struct node **before = xmalloc(sizeof c->owner);
+    memcpy(before, c->owner, sizeof c->owner);
     memset(c->owner, 0, sizeof c->owner);
     c->covered = 0;
     for (size_t i = 0; i < reply->elements; i++) {
         row_take(c, teller, reply->element[i]);
     }
+    for (size_t i = 0; i < REDIS_SLOTS; i++) {
+        c->places[i] += c->owner[i] != before[i] ? 1 : 0;
+    }
+    free(before);
     bool forgot = roles_change(c);
     list_each(again, &c->nodes)
     {
@@ -532,6 +539,7 @@ static void call_redirected(struct call *x, const struct node *from, const struc
     struct store_cluster *c = x->cluster;
     struct node *to = node_find(c, r->to.host[0] != '\0' ? r->to.host : from->host, r->to.port);
     node_open(to);
+    c->places[r->slot]++;
     if (!r->ask) {
         slot_owner(c, r->slot, to);
         map_ask_soon(c);
@@ -840,6 +848,11 @@ void store_cluster_quiet(struct store_cluster *c)
             store_quiet(n->store);
         }
     }
+}
+
+uint32_t store_cluster_place(const struct store_cluster *c, struct slice key)
+{
+    return c->places[redis_slot(key)];
 }
 
 struct store_hosts *store_cluster_hosts(const struct store_cluster *c)

@@ -38,6 +38,8 @@ bool store_cluster_up(const struct store_cluster *c);
 const char *store_cluster_why(struct store_cluster *c);
 const char *store_cluster_durability(const struct store_cluster *c);
 void store_cluster_quiet(struct store_cluster *c);
+/* As store_place. */
+uint32_t store_cluster_place(const struct store_cluster *c, struct slice key);
 /* Its nodes, as it learns of them. */
 struct store_hosts *store_cluster_hosts(const struct store_cluster *c);
 

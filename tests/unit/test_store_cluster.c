@@ -437,6 +437,28 @@ static void test_moved_to_a_new_node(void **state)
     until(w, w->up);
 }
 
+/* Whoever reads in parts hears that a key is elsewhere, however that became known. */
+static void test_places(void **state)
+{
+    struct world *w = *state;
+    connect_and_wait(w, 1000);
+    uint32_t foo = store_cluster_place(w->cluster, SLICE("foo"));
+    uint32_t bar = store_cluster_place(w->cluster, SLICE("x{bar}"));
+    int maps = w->nodes[0].maps + w->nodes[1].maps;
+    until(w, w->nodes[0].maps + w->nodes[1].maps >= maps + 2);
+    assert_int_equal(store_cluster_place(w->cluster, SLICE("bar")), bar); /* as before */
+    char ask_there[64];
+    (void)snprintf(ask_there, sizeof ask_there, "-ASK 5061 127.0.0.1:%d\r\n", w->nodes[1].port);
+    fake_says(&w->nodes[0], ask_there);
+    assert_string_equal(ask(w, "bar").text, "OK");
+    assert_int_not_equal(store_cluster_place(w->cluster, SLICE("bar")), bar);
+    assert_int_equal(store_cluster_place(w->cluster, SLICE("foo")), foo);
+    bar = store_cluster_place(w->cluster, SLICE("bar"));
+    map_halves(w, w->nodes[1].port, w->nodes[1].port, 0);
+    until(w, store_cluster_place(w->cluster, SLICE("bar")) != bar);
+    assert_int_equal(store_cluster_place(w->cluster, SLICE("foo")), foo);
+}
+
 static void test_moved_in_a_circle_ends(void **state)
 {
     struct world *w = *state;
@@ -829,6 +851,7 @@ int main(void)
         TEST(test_each_key_to_its_owner),
         TEST(test_moved),
         TEST(test_moved_to_a_new_node),
+        TEST(test_places),
         TEST(test_moved_in_a_circle_ends),
         TEST(test_ask_is_followed_by_commands),
         TEST(test_ask_is_not_followed_by_scripts),
