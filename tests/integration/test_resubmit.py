@@ -59,7 +59,7 @@ def test_a_full_broker_does_not_refuse_what_another_one_had():
         both = "[tcp://127.0.0.1:%d, tcp://127.0.0.1:%d]" % (rig.clients, second[0])
         rig.write("both.yaml", text.replace("[tcp://127.0.0.1:%d]\nlog" % rig.clients, both + "\nlog"), 0o644)
         with Client("tcp://127.0.0.1:%d" % second[0]) as filler:
-            filler.submit(send_job("fill", "66811000001", route="ok", ttl_ms=60000))
+            filler.submit(send_job("fill", "66811000001", route="ok", ttl_ms=60000, delay_ms=50000))
             filler.send("G", ({"id": "fill"}, {}))
             wait_for(lambda: filler.receive(0.1), 10, "the second broker is full")
             full.send_signal(signal.SIGSTOP)  # so that the first one gets the job
