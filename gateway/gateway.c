@@ -3,6 +3,7 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <systemd/sd-daemon.h>
 
 #include "common/adapters/brokers_watch.h"
@@ -213,19 +214,51 @@ static void on_records(void *context, struct records *now UNUSED)
 }
 
 /* Those that are configured, whoever they are, and those that are found. */
+/* The texts of all brokers: those that are configured, then those that were found. */
+struct broker_texts {
+    size_t count;
+    const char *at[CONFIG_LIST_MAX + BROKERS_MAX];
+    char text[CONFIG_LIST_MAX + BROKERS_MAX][CONFIG_BROKER_BYTES];
+};
+
+static void add_broker(struct broker_texts *t, const char *address, const char *key)
+{
+    config_broker_text(t->text[t->count], address, key);
+    t->at[t->count] = t->text[t->count];
+    t->count++;
+}
+
+static void add_configured(struct broker_texts *t, const struct config *c)
+{
+    t->count = 0;
+    for (size_t i = 0; i < c->gateway_brokers.count; i++) {
+        add_broker(t, c->gateway_brokers.at[i], config_broker_key(&c->gateway_broker_keys, i));
+    }
+}
+
+static bool is_configured(const struct config *c, const char *address)
+{
+    for (size_t i = 0; i < c->gateway_brokers.count; i++) {
+        if (strcmp(c->gateway_brokers.at[i], address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the configuration says of a broker's key holds, whatever its line says. */
 static void on_brokers(void *context, const struct broker_line *lines, size_t count)
 {
     struct gateway *g = context;
-    const struct config_list *known = &g->config->gateway_brokers;
-    const char *all[CONFIG_LIST_MAX + BROKERS_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < known->count; i++) {
-        all[n++] = known->at[i];
+    bool has_keys = g->config->gateway_curve_secret_file[0] != '\0';
+    struct broker_texts t;
+    add_configured(&t, g->config);
+    for (size_t i = 0; i < count && i < BROKERS_MAX; i++) {
+        if (!is_configured(g->config, lines[i].clients)) {
+            add_broker(&t, lines[i].clients, has_keys ? lines[i].key : NULL);
+        }
     }
-    for (size_t i = 0; i < count; i++) {
-        all[n++] = lines[i].clients;
-    }
-    jobs_brokers(g->jobs, all, n);
+    jobs_brokers(g->jobs, t.at, t.count);
 }
 
 static void on_store_state(void *context, bool up)
@@ -259,10 +292,12 @@ static bool open_store(struct gateway *g, char error[512])
 static bool open_jobs(struct gateway *g, char error[512])
 {
     const char *why = NULL;
-    const struct config_list *brokers = &g->config->gateway_brokers;
+    struct broker_texts t;
+    add_configured(&t, g->config);
     const struct jobs_options o = {.base = g->base,
-                                   .brokers = (const char *const *)brokers->at,
-                                   .broker_count = brokers->count,
+                                   .brokers = t.at,
+                                   .broker_count = t.count,
+                                   .curve_secret_file = g->config->gateway_curve_secret_file,
                                    .inflight_max = (uint32_t)g->config->gateway_inflight_max,
                                    .ttl_ms = (uint32_t)g->config->gateway_job_ttl_ms};
     g->jobs = jobs_new(&o, &why);

@@ -161,8 +161,10 @@ void jobs_start(struct jobs *j, struct httpd_request *request, const char *id, s
 
 struct jobs *jobs_new(const struct jobs_options *o, const char **error)
 {
-    const struct otpq_options options = {
-        .brokers = o->brokers, .broker_count = o->broker_count, .jobs_max = o->inflight_max};
+    const struct otpq_options options = {.brokers = o->brokers,
+                                         .broker_count = o->broker_count,
+                                         .jobs_max = o->inflight_max,
+                                         .curve_secret_file = o->curve_secret_file};
     otpq *queue = otpq_new(&options, error);
     if (queue == NULL) {
         return NULL;

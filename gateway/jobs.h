@@ -16,7 +16,8 @@ struct jobs;
 
 struct jobs_options {
     struct event_base *base;
-    const char *const *brokers; /* clients' addresses of brokers */
+    const char *const *brokers;    /* clients' addresses of brokers, as otpq.h wants them */
+    const char *curve_secret_file; /* "": none */
     size_t broker_count;
     uint32_t inflight_max; /* requests that may wait at once; 503 above */
     uint32_t ttl_ms;       /* of a job */

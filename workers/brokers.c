@@ -161,11 +161,14 @@ static struct known *find(struct brokers *b, const char *address)
     return NULL;
 }
 
-static struct known *add(struct brokers *b, const char *address, const char **error)
+static struct known *add(struct brokers *b, const char *address, const char *key,
+                         const char **error)
 {
     const struct link_options o = {.base = b->o.base,
                                    .zmq_context = b->o.zmq_context,
                                    .address = address,
+                                   .key = key,
+                                   .pair = b->o.pair,
                                    .name = b->o.name,
                                    .capacity = b->o.capacity,
                                    .on_job = on_job,
@@ -185,10 +188,10 @@ static struct known *add(struct brokers *b, const char *address, const char **er
     return &b->all[b->count++];
 }
 
-bool brokers_connect(struct brokers *b, const char *address, const char **error)
+bool brokers_connect(struct brokers *b, const char *address, const char *key, const char **error)
 {
     struct known *k = find(b, address);
-    k = k != NULL ? k : add(b, address, error);
+    k = k != NULL ? k : add(b, address, key, error);
     if (k != NULL) {
         k->configured = true;
     }
@@ -216,13 +219,16 @@ static void see(struct brokers *b, const struct broker_line *line)
     const char *error = NULL;
     struct known *k = find(b, line->workers);
     if (k == NULL && !line->leaving) {
-        k = add(b, line->workers, &error);
+        k = add(b, line->workers, line->key, &error);
         if (k == NULL) {
             log_warn("a broker was found that cannot be linked to", "broker", line->workers,
                      "error", error, NULL);
         }
     }
     if (k != NULL) {
+        if (!k->configured) {
+            link_key(k->link, line->key); /* another process may be there now */
+        }
         k->leaving = line->leaving && (!k->seen || k->leaving);
         k->seen = true;
     }

@@ -22,8 +22,9 @@ enum { BROKER_LINKS_MAX = 64, BACKLOG_HELD_MS = 200 };
 struct brokers_options {
     struct event_base *base;
     void *zmq_context;
-    const char *name;  /* this worker's, for people; borrowed */
-    uint32_t capacity; /* jobs begun at once */
+    const char *name;              /* this worker's, for people; borrowed */
+    uint32_t capacity;             /* jobs begun at once */
+    const struct curve_pair *pair; /* own, for brokers with keys; borrowed */
     /* Begin it: it ends in exactly one link_result or link_back. waited_ms is gone from its time to
      * live. Slices live until it returns. */
     void (*begin)(void *context, struct link *from, const struct wire_job *job, struct slice body,
@@ -33,8 +34,10 @@ struct brokers_options {
 
 struct brokers *brokers_new(const struct brokers_options *o);
 void brokers_destroy(struct brokers **b);
-/* A configured one: it stays, whoever is found. False: *error says why the address is none. */
-MUST_CHECK bool brokers_connect(struct brokers *b, const char *address, const char **error);
+/* A configured one: it stays, whoever is found, and so does its key (NULL: none). False: *error
+ * says why the address is none. */
+MUST_CHECK bool brokers_connect(struct brokers *b, const char *address, const char *key,
+                                const char **error);
 /* All that live, by brokers_watch. One that is in no line any more, and not configured, is let go
  * as soon as no job of it is here. */
 void brokers_found(struct brokers *b, const struct broker_line *lines, size_t count);

@@ -1,6 +1,7 @@
 #include "workers/link.h"
 
 #include <event2/event_struct.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "common/adapters/zio.h"
@@ -34,7 +35,8 @@ struct pings {
 };
 
 struct link {
-    struct link_options o; /* address is that below */
+    struct link_options o;         /* address is that below */
+    char key[CURVE_KEY_CHARS + 1]; /* of the broker; "": none */
     char *address;
     struct zio *zio;
     struct event ping;  /* every LINK_PING_MS */
@@ -318,10 +320,19 @@ static void on_message(void *context, struct slice peer, bool req, struct slice 
 
 static struct zio *open_socket(struct link *l, const char **error)
 {
+    const struct curve_pair *own = l->o.pair;
+    if (l->key[0] != '\0' && (own == NULL || own->public_key[0] == '\0')) {
+        *error = "it has a key, and this worker has none: worker.curve_secret_file";
+        return NULL;
+    }
+    const struct zio_curve curve = {.public_key = own != NULL ? own->public_key : "",
+                                    .secret_key = own != NULL ? own->secret_key : "",
+                                    .server_key = l->key};
     struct zio_options o = {.kind = ZIO_DEALER,
                             .address = l->o.address,
                             .bind = false,
                             .message_bytes_max = WIRE_MESSAGE_BYTES_MAX,
+                            .curve = l->key[0] != '\0' ? &curve : NULL,
                             .on_message = on_message,
                             .context = l};
     return zio_new(l->o.base, l->o.zmq_context, &o, error);
@@ -362,6 +373,11 @@ static void on_ping(evutil_socket_t fd, short events, void *context)
     say_ping(l);
 }
 
+void link_key(struct link *l, const char *key)
+{
+    (void)snprintf(l->key, sizeof(l->key), "%s", key);
+}
+
 struct link *link_new(const struct link_options *o, const char **error)
 {
     struct link *l = xcalloc(1, sizeof *l);
@@ -369,6 +385,7 @@ struct link *link_new(const struct link_options *o, const char **error)
     l->o = *o;
     l->address = slice_dup(slice_of(o->address));
     l->o.address = l->address;
+    link_key(l, o->key != NULL ? o->key : "");
     l->zio = open_socket(l, error);
     if (l->zio == NULL) {
         free(l->address);

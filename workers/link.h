@@ -9,6 +9,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 
+#include "common/meaning/curve_key.h"
 #include "common/meaning/wire.h"
 
 struct link;
@@ -21,9 +22,11 @@ enum {
 struct link_options {
     struct event_base *base;
     void *zmq_context;
-    const char *address; /* of the broker's workers' socket */
-    const char *name;    /* this worker's, for people; borrowed */
-    uint32_t capacity;   /* of this worker, told in the hello */
+    const char *address;           /* of the broker's workers' socket */
+    const char *key;               /* the broker's public one, copied; NULL or "": it has none */
+    const struct curve_pair *pair; /* own, for a broker with a key; borrowed */
+    const char *name;              /* this worker's, for people; borrowed */
+    uint32_t capacity;             /* of this worker, told in the hello */
     /* A job. waited_ms: how long it may have been on its way when that is not next to nothing (this
      * process or the network stood still): gone from its time to live. Slices live until it
      * returns. */
@@ -41,6 +44,8 @@ struct link_options {
 /* NULL: *error says why the address is none. */
 MUST_CHECK struct link *link_new(const struct link_options *o, const char **error);
 void link_destroy(struct link **l);
+/* The broker has another key now: for the next socket. */
+void link_key(struct link *l, const char *key);
 bool link_up(const struct link *l);
 
 const char *link_address(const struct link *l);

@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "common/adapters/brokers_watch.h"
+#include "common/adapters/curve.h"
 #include "common/adapters/store_access.h"
 #include "common/base/log.h"
 #include "common/base/rng.h"
@@ -32,6 +33,7 @@ struct worker {
     void *zmq_context;
     char name[128];
     char owner[OWNER_CHARS + 1]; /* random: this process as the owner of claims */
+    struct curve_pair pair;      /* of worker.curve_secret_file; empty without */
     char *pepper;
     size_t pepper_bytes;
     struct secrets *secrets;
@@ -179,6 +181,17 @@ int worker_run(struct worker *w, void (*on_ready)(void))
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+static bool read_pair(struct worker *w, char error[512])
+{
+    char why[256];
+    const char *file = w->config->worker_curve_secret_file;
+    bool ok = curve_pair_read(file, &w->pair, why);
+    if (!ok) {
+        (void)snprintf(error, 512, "worker.curve_secret_file: %.200s: %s", file, why);
+    }
+    return ok;
+}
+
 static bool read_secrets(struct worker *w, char error[512])
 {
     struct yaml_error why;
@@ -312,7 +325,8 @@ static bool open_brokers(struct worker *w, char error[512])
     const struct config_list *known = &w->config->worker_brokers;
     for (size_t i = 0; i < known->count; i++) {
         const char *why = NULL;
-        if (!brokers_connect(w->brokers, known->at[i], &why)) {
+        const char *key = config_broker_key(&w->config->worker_broker_keys, i);
+        if (!brokers_connect(w->brokers, known->at[i], key, &why)) {
             (void)snprintf(error, 512, "worker.brokers: %s: %s", known->at[i], why);
             return false;
         }
@@ -371,10 +385,12 @@ struct worker *worker_new(const struct config *config, char error[512])
                                             .zmq_context = w->zmq_context,
                                             .name = w->name,
                                             .capacity = (uint32_t)config->worker_capacity,
+                                            .pair = &w->pair,
                                             .begin = begin,
                                             .context = w};
     w->brokers = brokers_new(&brokers);
-    if (!read_secrets(w, error) || !open_store(w, error) || !open_fetch(w, error)) {
+    if (!read_pair(w, error) || !read_secrets(w, error) || !open_store(w, error) ||
+        !open_fetch(w, error)) {
         worker_destroy(&w);
         return NULL;
     }
@@ -412,6 +428,7 @@ void worker_destroy(struct worker **worker)
     (void)event_del(&w->drain_over);
     event_base_free(w->base);
     secrets_destroy(&w->secrets);
+    curve_pair_wipe(&w->pair);
     secret_wipe(&w->pepper, w->pepper_bytes);
     free(w);
     *worker = NULL;

@@ -47,6 +47,8 @@ static void vacate(otpq *q, struct link *l)
     l->address = NULL;
     l->retired = false;
     l->lost = false;
+    l->refused = false;
+    l->again_ms = 0;
     q->ask.tried &= ~((uint64_t)1 << l->index);
 }
 
@@ -57,6 +59,7 @@ static const char *connect_to(otpq *q, const char *address)
         return "brokers: 64 are the most";
     }
     l->address = slice_dup(slice_of(address));
+    l->pair = &q->pair;
     if (!link_open(l, q->zmq_context, q->epoll_fd)) {
         const char *why = zmq_strerror(zmq_errno());
         vacate(q, l);

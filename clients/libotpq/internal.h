@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
+#include "common/meaning/curve_key.h"
 #include "common/meaning/wire.h"
 
 enum {
@@ -16,6 +17,7 @@ enum {
     SILENCE_DEFAULT_MS = 1000,
     JOBS_DEFAULT_MAX = 100000,
     GRACE_MS = 3000,          /* how much later than its deadline a job is given up */
+    REFUSED_PAUSE_MS = 1000,  /* until a broker that did not let us in is tried again */
     HOLD_MS = 250,            /* until a refused job is sent again, when the broker does not say */
     HOLD_MS_MIN = 50,         /* … and at least */
     HOLD_MS_MAX = 1000,       /* … and at most: its result may be there */
@@ -77,16 +79,19 @@ void jobs_let_go(struct jobs *j, int64_t now_ms);
 /* ---- link.c: one broker --------------------------------------------------------------------- */
 
 struct link {
-    char *address;     /* NULL: this place has no broker */
-    void *socket;      /* DEALER */
-    void *monitor;     /* PAIR that tells of connections made and lost */
-    int index;         /* in otpq.links */
-    bool up;           /* the handshake was done and the connection not lost since */
-    bool leaving;      /* it said that it drains: nothing new goes there */
-    bool lost;         /* the connection went: what was sent there must go out again */
-    bool retired;      /* no longer among the brokers: closed once it owes nothing */
-    struct list sent;  /* jobs unanswered there */
-    int64_t stays_ms;  /* leaving: asked again then, should it still be there */
+    char *address;                 /* NULL: this place has no broker */
+    void *socket;                  /* DEALER */
+    void *monitor;                 /* PAIR that tells of connections made and lost */
+    int index;                     /* in otpq.links */
+    bool up;                       /* the handshake was done and the connection not lost since */
+    bool leaving;                  /* it said that it drains: nothing new goes there */
+    bool lost;                     /* the connection went: what was sent there must go out again */
+    bool retired;                  /* no longer among the brokers: closed once it owes nothing */
+    struct list sent;              /* jobs unanswered there */
+    int64_t stays_ms;              /* leaving: asked again then, should it still be there */
+    const struct curve_pair *pair; /* own, for brokers with keys */
+    bool refused;                  /* it did not let us in: ZeroMQ tries no more by itself */
+    int64_t again_ms;              /* when we do; 0: not refused */
     int64_t heard_ms;  /* last message, or the first send after nothing was waited for */
     int64_t pinged_ms; /* last ping */
     uint32_t opened;   /* times opened: names the monitor's endpoint */
@@ -122,11 +127,12 @@ struct otpq {
     int current; /* the broker in use */
     uint32_t silence_ms;
     struct jobs jobs;
-    int epoll_fd;       /* what otpq_fd gives: holds wake_fd and every ZMQ_FD */
-    int wake_fd;        /* eventfd: readable while there is work that no socket tells of */
-    bool woken;         /* wake_fd is readable */
-    bool asked;         /* something was sent to a broker at some time */
-    struct buf message; /* the batch being written */
+    struct curve_pair pair; /* of curve_secret_file; empty without */
+    int epoll_fd;           /* what otpq_fd gives: holds wake_fd and every ZMQ_FD */
+    int wake_fd;            /* eventfd: readable while there is work that no socket tells of */
+    bool woken;             /* wake_fd is readable */
+    bool asked;             /* something was sent to a broker at some time */
+    struct buf message;     /* the batch being written */
     struct ask ask;
     bool answered;           /* the blocking call has its answer in `kept` */
     struct otpq_answer kept; /* texts in `texts` */

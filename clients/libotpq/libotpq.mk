@@ -1,8 +1,8 @@
 # libotpq: the client library, installable. Its objects are its own, base and the codec; at link time
 # it needs libzmq alone. Only what otpq.h declares is visible.
 LIBOTPQ_SONAME := libotpq.so.0
-LIBOTPQ_SRC := $(libotpq_src) $(addprefix common/base/,buf.c clock.c map.c rng.c slice.c) \
-               $(addprefix common/meaning/,fields.c pack.c result.c wire.c)
+LIBOTPQ_SRC := $(libotpq_src) $(addprefix common/base/,buf.c clock.c map.c rng.c secret_file.c slice.c) \
+               $(addprefix common/meaning/,curve_key.c fields.c pack.c result.c wire.c)
 LIBOTPQ_OBJ := $(patsubst %.c,$(BUILD)/obj-lib/%.o,$(LIBOTPQ_SRC))
 PREFIX ?= /usr/local
 

@@ -1,6 +1,8 @@
 #include "clients/libotpq/internal.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <zmq.h>
 
@@ -32,12 +34,41 @@ static bool open_dealer(struct link *l, void *zmq_context)
            zmq_setsockopt(l->socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof(bytes_max)) == 0;
 }
 
+static bool set_text(void *socket, int option, const char *text)
+{
+    return zmq_setsockopt(socket, option, text, strlen(text)) == 0;
+}
+
+/* An address may have the broker's public key behind a space. */
+static bool connect_to(struct link *l)
+{
+    enum { HANDSHAKE_MS = 5000 };
+    const char *key = strchr(l->address, ' ');
+    if (key == NULL) {
+        return zmq_connect(l->socket, l->address) == 0;
+    }
+    if (!curve_key_ok(slice_of(key + 1)) || l->pair->public_key[0] == '\0') {
+        errno = EINVAL;
+        return false;
+    }
+    char *address = slice_dup(slice_make(l->address, (size_t)(key - l->address)));
+    bool ok = set_text(l->socket, ZMQ_CURVE_SERVERKEY, key + 1) &&
+              set_text(l->socket, ZMQ_CURVE_PUBLICKEY, l->pair->public_key) &&
+              set_text(l->socket, ZMQ_CURVE_SECRETKEY, l->pair->secret_key) &&
+              set(l->socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) &&
+              zmq_connect(l->socket, address) == 0;
+    free(address);
+    return ok;
+}
+
 static bool open_monitor(struct link *l, void *zmq_context)
 {
     char endpoint[64];
     (void)snprintf(endpoint, sizeof(endpoint), "inproc://otpq-%p-%u", (void *)l, ++l->opened);
     if (zmq_socket_monitor(l->socket, endpoint,
-                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0) {
+                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) != 0) {
         return false;
     }
     l->monitor = zmq_socket(zmq_context, ZMQ_PAIR);
@@ -50,9 +81,10 @@ bool link_open(struct link *l, void *zmq_context, int epoll_fd)
     l->up = false;
     l->leaving = false;
     l->lost = false;
-    return open_dealer(l, zmq_context) && open_monitor(l, zmq_context) &&
-           zmq_connect(l->socket, l->address) == 0 && watch(l->socket, epoll_fd, EPOLL_CTL_ADD) &&
-           watch(l->monitor, epoll_fd, EPOLL_CTL_ADD);
+    l->refused = false;
+    l->again_ms = 0;
+    return open_dealer(l, zmq_context) && open_monitor(l, zmq_context) && connect_to(l) &&
+           watch(l->socket, epoll_fd, EPOLL_CTL_ADD) && watch(l->monitor, epoll_fd, EPOLL_CTL_ADD);
 }
 
 static void close_one(void **socket, int epoll_fd)
@@ -99,6 +131,8 @@ void link_look(struct link *l)
         l->up = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
         l->leaving = false; /* whoever is connected next is another process */
         l->lost |= event == ZMQ_EVENT_DISCONNECTED;
+        l->refused |= event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ||
+                      event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
     }
 }
 

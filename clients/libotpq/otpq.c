@@ -2,6 +2,7 @@
 
 #include "clients/libotpq/internal.h"
 
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ static bool open_all(otpq *q, const struct otpq_options *o, const char **error)
         struct link *l = &q->links[i];
         l->index = (int)i;
         l->address = slice_dup(slice_of(o->brokers[i]));
+        l->pair = &q->pair;
         list_init(&l->sent);
         q->link_count++;
         if (!link_open(l, q->zmq_context, q->epoll_fd)) {
@@ -34,6 +36,18 @@ static bool open_all(otpq *q, const struct otpq_options *o, const char **error)
         }
     }
     return true;
+}
+
+static bool read_pair(otpq *q, const char *file, const char **error)
+{
+    static _Thread_local char text[512];
+    char why[256];
+    if (file == NULL || file[0] == '\0' || curve_file_read(file, &q->pair, why)) {
+        return true;
+    }
+    (void)snprintf(text, sizeof(text), "curve_secret_file: %.200s: %s", file, why);
+    *error = text;
+    return false;
 }
 
 otpq *otpq_new(const struct otpq_options *o, const char **error)
@@ -51,7 +65,7 @@ otpq *otpq_new(const struct otpq_options *o, const char **error)
     jobs_init(&q->jobs, o->jobs_max != 0 ? o->jobs_max : JOBS_DEFAULT_MAX);
     buf_init(&q->message, WIRE_MESSAGE_BYTES_MAX);
     buf_init(&q->texts, WIRE_MESSAGE_BYTES_MAX + 4096);
-    if (!open_all(q, o, error)) {
+    if (!read_pair(q, o->curve_secret_file, error) || !open_all(q, o, error)) {
         otpq_destroy(&q);
     }
     return q;
@@ -76,6 +90,7 @@ void otpq_destroy(otpq **handle)
     if (q->epoll_fd >= 0) {
         (void)close(q->epoll_fd);
     }
+    curve_pair_wipe(&q->pair);
     jobs_free(&q->jobs);
     buf_free(&q->message);
     buf_free(&q->texts);
@@ -429,6 +444,19 @@ static void check_silence(otpq *q, struct link *l, int64_t now_ms)
     }
 }
 
+/* Its key, or ours, may be another by then. */
+static void try_again(otpq *q, struct link *l, int64_t now_ms)
+{
+    if (l->refused) {
+        l->refused = false;
+        l->again_ms = now_ms + REFUSED_PAUSE_MS;
+    }
+    if (l->again_ms != 0 && l->again_ms <= now_ms) {
+        link_close(l, q->epoll_fd);
+        must(link_open(l, q->zmq_context, q->epoll_fd));
+    }
+}
+
 static void expire(otpq *q, int64_t now_ms)
 {
     while (q->jobs.count > 0 && q->jobs.heap[0]->deadline_ms + GRACE_MS <= now_ms) {
@@ -466,6 +494,7 @@ void otpq_process(otpq *q)
             take_back(q, l);
         }
         check_silence(q, l, now_ms);
+        try_again(q, l, now_ms);
     }
     otpq_sweep(q);
     expire(q, now_ms);
@@ -495,6 +524,9 @@ int64_t otpq_next_ms(otpq *q)
         struct link *l = &q->links[i];
         if (l->up && otpq_owes(q, l) && patience_ends(q, l) < next) {
             next = patience_ends(q, l);
+        }
+        if (l->again_ms != 0 && l->again_ms < next) {
+            next = l->again_ms;
         }
     }
     if (next == INT64_MAX) {

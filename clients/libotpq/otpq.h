@@ -80,14 +80,19 @@ struct otpq_answer {
 };
 
 struct otpq_options {
-    const char *const *brokers; /* "tcp://127.0.0.1:5560", … */
-    size_t broker_count;        /* 1..64 */
-    uint32_t silence_ms;        /* a broker that owes answers is left after this silence; 0: 1000 */
-    uint32_t jobs_max;          /* unanswered jobs kept; 0: 100000 */
-    void *zmq_context;          /* NULL: own */
+    /* "tcp://127.0.0.1:5560", …; behind a space the broker's public key, when it has one:
+     * "tcp://10.0.0.1:5560 rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7" */
+    const char *const *brokers;
+    size_t broker_count; /* 1..64 */
+    uint32_t silence_ms; /* a broker that owes answers is left after this silence; 0: 1000 */
+    uint32_t jobs_max;   /* unanswered jobs kept; 0: 100000 */
+    void *zmq_context;   /* NULL: own */
+    /* For brokers with keys: the file that `otpq keys new` made, read by otpq_new; NULL: none. */
+    const char *curve_secret_file;
 };
 
-/* NULL on a bad option: *error (static text) says which. */
+/* NULL on a bad option: *error says which (static text, but of curve_secret_file: until the next
+ * call in this thread). */
 OTPQ_API otpq *otpq_new(const struct otpq_options *options, const char **error);
 /* Unanswered callbacks do not run. Takes NULL, nulls the pointer. */
 OTPQ_API void otpq_destroy(otpq **q);

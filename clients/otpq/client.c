@@ -82,14 +82,27 @@ static bool addresses_ok(const char *const *brokers, size_t n)
     return true;
 }
 
-static otpq *open_to(const char *const *brokers, size_t n, uint32_t jobs_max, int *exit_code)
+/* The brokers of the arguments or of the configuration, with the keys of the latter. */
+static otpq *open_to(const struct config *c, const char *const *brokers, size_t n,
+                     uint32_t jobs_max, int *exit_code)
 {
+    char texts[CONFIG_LIST_MAX][CONFIG_BROKER_BYTES];
+    const char *at[CONFIG_LIST_MAX];
     const char *error = "";
-    struct otpq_options o = {.brokers = brokers, .broker_count = n, .jobs_max = jobs_max};
-    otpq *q = otpq_new(&o, &error);
+    otpq *q = NULL;
+    struct otpq_options o = {.brokers = at,
+                             .broker_count = n,
+                             .jobs_max = jobs_max,
+                             .curve_secret_file = c->client_curve_secret_file};
+    bool fits = c->client_broker_keys.count <= 1 || c->client_broker_keys.count == n;
+    for (size_t i = 0; i < n && fits; i++) {
+        config_broker_text(texts[i], brokers[i], config_broker_key(&c->client_broker_keys, i));
+        at[i] = texts[i];
+    }
+    q = fits ? otpq_new(&o, &error) : NULL;
     if (q == NULL) {
         (void)fprintf(stderr, "otpq: cannot use the brokers (client.brokers, --brokers): %s\n",
-                      error);
+                      fits ? error : "client.broker_keys has not as many keys");
         *exit_code = OTPQ_EXIT_USAGE;
     }
     return q;
@@ -99,25 +112,24 @@ otpq *client_open(const struct client_args *a, uint32_t jobs_max, int *exit_code
 {
     const char *brokers[CONFIG_LIST_MAX];
     otpq *q = NULL;
+    struct config c;
+    struct yaml_error error;
+    *exit_code = OTPQ_EXIT_USAGE;
+    if (!config_load(&c, a->config, &error)) {
+        (void)fprintf(stderr, "otpq: %s\n", error.text);
+        return NULL;
+    }
     if (a->brokers != NULL) {
         char *text = slice_dup(slice_of(a->brokers));
         size_t n = split(text, brokers);
-        *exit_code = OTPQ_EXIT_USAGE;
-        q = addresses_ok(brokers, n) ? open_to(brokers, n, jobs_max, exit_code) : NULL;
+        q = addresses_ok(brokers, n) ? open_to(&c, brokers, n, jobs_max, exit_code) : NULL;
         free(text);
-        return q;
+    } else {
+        for (size_t i = 0; i < c.client_brokers.count; i++) {
+            brokers[i] = c.client_brokers.at[i];
+        }
+        q = open_to(&c, brokers, c.client_brokers.count, jobs_max, exit_code);
     }
-    struct config c;
-    struct yaml_error error;
-    if (!config_load(&c, a->config, &error)) {
-        (void)fprintf(stderr, "otpq: %s\n", error.text);
-        *exit_code = OTPQ_EXIT_USAGE;
-        return NULL;
-    }
-    for (size_t i = 0; i < c.client_brokers.count; i++) {
-        brokers[i] = c.client_brokers.at[i];
-    }
-    q = open_to(brokers, c.client_brokers.count, jobs_max, exit_code);
     config_free(&c);
     return q;
 }

@@ -537,6 +537,12 @@ const char *config_broker_key(const struct config_list *keys, size_t at)
     return keys->at[keys->count == 1 ? 0 : at];
 }
 
+void config_broker_text(char out[CONFIG_BROKER_BYTES], const char *address, const char *key)
+{
+    bool has = key != NULL && key[0] != '\0';
+    (void)snprintf(out, CONFIG_BROKER_BYTES, "%.270s%s%s", address, has ? " " : "", has ? key : "");
+}
+
 char *config_redis_address(const struct config *c)
 {
     struct buf b;

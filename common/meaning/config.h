@@ -158,6 +158,9 @@ MUST_CHECK bool config_check_files(const struct config *c, const char *program,
                                    struct yaml_error *error);
 /* The key of the broker at this place of a section's list; NULL: none. */
 const char *config_broker_key(const struct config_list *keys, size_t at);
+/* A broker as otpq.h wants it: its address, and its key behind a space (NULL or "": without). */
+enum { CONFIG_BROKER_BYTES = 320 };
+void config_broker_text(char out[CONFIG_BROKER_BYTES], const char *address, const char *key);
 /* <dir>/<name> unless value is set; the caller frees. */
 char *config_path(const struct config *c, const char *value, const char *name);
 /* "unix:<dir>/redis.sock" unless redis.address is set; the caller frees. */

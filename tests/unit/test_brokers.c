@@ -196,7 +196,7 @@ static int setup(void **state)
                                       .begin = on_begin,
                                       .context = f};
     f->brokers = brokers_new(&o);
-    assert_true(brokers_connect(f->brokers, f->a.address, &error));
+    assert_true(brokers_connect(f->brokers, f->a.address, NULL, &error));
     brokers_able(f->brokers, true);
     UNTIL(f, f->a.credit == CAPACITY);
     *state = f;
