@@ -7,7 +7,6 @@ import subprocess
 import pytest
 import zmq
 
-import harness
 from harness import Broker, Client, Worker
 from node import BUILD, SLOW, free_ports, wait_for
 from test_records import Store
@@ -255,9 +254,8 @@ def test_off_loopback_it_needs_keys(keys):
 
 def run_otpq(keys, b, *argv, **env):
     """The command at this broker, with the key `any` unless env says otherwise."""
-    full = dict(os.environ, OTPQ_DIR=keys.store.dir, OTPQ_CLIENT_CURVE_SECRET_FILE=keys.path("any"),
-                OTPQ_CLIENT_BROKER_KEYS=keys.public["b"], **env)
-    full = {k: v for k, v in full.items() if v != ""}
+    full = {**os.environ, "OTPQ_DIR": keys.store.dir, "OTPQ_CLIENT_CURVE_SECRET_FILE": keys.path("any"),
+            "OTPQ_CLIENT_BROKER_KEYS": keys.public["b"], **env}
     done = subprocess.run([os.path.join(BUILD, "bin", "otpq"), *argv, "--brokers", b.clients], env=full,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
@@ -265,7 +263,7 @@ def run_otpq(keys, b, *argv, **env):
 
 def test_the_library_shows_its_key(keys, broker):
     code, out, err = run_otpq(keys, broker, "info", "--json")
-    assert code == 0 and '"workers":0' in out.replace(" ", ""), err
+    assert code == 0 and '"uptime_ms"' in out, err
     code, out, err = run_otpq(keys, broker, "info", "--timeout-ms", "1500", OTPQ_CLIENT_CURVE_SECRET_FILE=keys.path("w"))
     assert code == 3, (out, err)
     os.chmod(keys.path("w"), 0o644)
