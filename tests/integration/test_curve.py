@@ -208,7 +208,6 @@ def test_a_live_client_is_cut_off_and_another_goes_on(keys, broker):
             c.socket.disable_monitor()
             events.close()
         wait_for(lambda: verdicts(broker)["revoked"] >= 1, 10, "it came again and was not let in")
-        c.submit("late")
         other.submit("j1", ack="queued")
         assert other.one()[0] == "A"
         assert broker.metrics()["otpq_broker_connections_cut_total"] == 1
@@ -224,7 +223,6 @@ def test_a_revoked_worker_is_cut_off_and_its_jobs_go_to_others(keys, broker):
         keys.revoke("bad")
         with keys.socket_of(Worker, "w")(broker.workers) as w:
             wait_for(lambda: verdicts(broker)["revoked"] >= 1, 10, "it came again and was not let in")
-            bad.done(*jobs)  # nobody hears it
             again = w.jobs(1, seconds=10)
             assert again[0][0]["id"] == "j1" and again[0][0]["attempt"] > jobs[0][0]["attempt"]
             w.done(*again)
