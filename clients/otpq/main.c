@@ -78,6 +78,8 @@ static int check_config(int argc, char **argv)
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
+    (void)setvbuf(stdout, NULL, _IOLBF,
+                  0); /* who reads a pipe of ours sees each line as it is said */
     if (strcmp(name, "--version") == 0) {
         (void)printf("otpq %s\n", OTPQ_VERSION);
         return OTPQ_EXIT_DONE;

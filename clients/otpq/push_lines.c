@@ -1,8 +1,12 @@
 #include "clients/otpq/push_lines.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
+#include <unistd.h>
 
 #include "clients/otpq/client.h"
 #include "clients/otpq/commands.h"
@@ -162,31 +166,94 @@ static int push_line(struct lines *l, const char *text)
     return code;
 }
 
+/* ---- where lines come from ------------------------------------------------------------------- */
+
+enum { CHUNK_BYTES = 64 * 1024, LINE_BYTES_MAX = 1024 * 1024, LOOK_MS = 1000 };
+
+struct source {
+    int fd;
+    size_t at; /* of chunk, read so far */
+    size_t n;  /* used of chunk */
+    struct buf line;
+    char chunk[CHUNK_BYTES];
+};
+
+/* Until there is something to read; meanwhile the queue goes on, and what it says is printed. */
+static void wait_for_more(struct lines *l, int fd)
+{
+    struct pollfd on[2] = {{.fd = fd, .events = POLLIN}, {.events = POLLIN}};
+    do {
+        int64_t ms = otpq_next_ms(l->q);
+        on[1].fd = otpq_fd(l->q);
+        (void)poll(on, ARRAY_LEN(on), ms < 0 || ms > LOOK_MS ? LOOK_MS : (int)ms);
+        otpq_process(l->q);
+    } while (on[0].revents == 0);
+}
+
+/* False at the end. */
+static bool source_fill(struct lines *l, struct source *s)
+{
+    ssize_t n;
+    wait_for_more(l, s->fd);
+    do {
+        n = read(s->fd, s->chunk, sizeof s->chunk);
+    } while (n < 0 && errno == EINTR);
+    s->at = 0;
+    s->n = n > 0 ? (size_t)n : 0;
+    return n > 0;
+}
+
+/* The next line without its end, until the next call; NULL: there is none. */
+static const char *source_line(struct lines *l, struct source *s)
+{
+    buf_clear(&s->line);
+    while (s->at < s->n || source_fill(l, s)) {
+        const char *from = s->chunk + s->at;
+        const char *end = memchr(from, '\n', s->n - s->at);
+        buf_put(&s->line, from, end != NULL ? (size_t)(end - from) : s->n - s->at);
+        s->at = end != NULL ? (size_t)(end - s->chunk) + 1 : s->n;
+        if (end != NULL) {
+            return buf_text(&s->line);
+        }
+    }
+    return s->line.n > 0 ? buf_text(&s->line) : NULL;
+}
+
+static void push_all(struct lines *l, struct source *s)
+{
+    const char *text;
+    while (l->code < OTPQ_EXIT_USAGE && (text = source_line(l, s)) != NULL) {
+        l->line++;
+        if (!buf_ok(&s->line)) {
+            worse(l, wrong_line(l, "longer than 1 MiB"));
+        } else if (text[strspn(text, " \t\r")] != '\0') {
+            if (l->submitted - l->answered == PUSH_WINDOW) {
+                drain(l, PUSH_WINDOW / 2); /* half a window at a time leaves as one batch */
+            }
+            worse(l, l->code < OTPQ_EXIT_USAGE ? push_line(l, text) : 0);
+        }
+    }
+}
+
 int push_lines(otpq *q, const char *path, const struct push_options *o)
 {
     struct lines l = {.q = q, .o = o};
-    FILE *from = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    char *text = NULL;
-    size_t cap = 0;
-    if (from == NULL) {
+    struct source *s = xcalloc(1, sizeof *s);
+    s->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (s->fd < 0) {
         (void)fprintf(stderr, "otpq: cannot open %s\n", path);
+        free(s);
         return OTPQ_EXIT_USAGE;
     }
-    while (l.code < OTPQ_EXIT_USAGE && getline(&text, &cap, from) >= 0) {
-        l.line++;
-        if (text[strspn(text, " \t\r\n")] != '\0') {
-            if (l.submitted - l.answered == PUSH_WINDOW) {
-                drain(&l, PUSH_WINDOW / 2); /* half a window at a time leaves as one batch */
-            }
-            worse(&l, l.code < OTPQ_EXIT_USAGE ? push_line(&l, text) : 0);
-        }
-    }
+    buf_init(&s->line, LINE_BYTES_MAX);
+    push_all(&l, s);
     if (l.code != OTPQ_EXIT_NO_BROKER) {
         drain(&l, 0);
     }
-    free(text);
-    if (from != stdin) {
-        (void)fclose(from);
+    if (s->fd != STDIN_FILENO) {
+        (void)close(s->fd);
     }
+    buf_free(&s->line);
+    free(s);
     return l.code;
 }
