@@ -162,7 +162,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) -lcmocka $(LDFLAGS) -o $@
 
-include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk tests/fuzz/*.mk)
+include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk tests/fuzz/*.mk tests/chaos/*.mk)
 
 install: all install-libotpq ## programs, library and systemd units into DESTDIR/PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
