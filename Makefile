@@ -91,9 +91,9 @@ tests-built: all $(UNITS) libotpq sim-built
 unit: $(UNITS) ## build and run the unit tests alone
 	@for t in $(UNITS); do echo "== $$t"; $$t || exit 1; done
 
-bench: deps-bench ## measure: broker, whole way, served systems, calls in flight, numbers; prints ratios
+bench: deps-bench ## measure: broker, stored jobs, whole way, systems, calls in flight, numbers; prints ratios
 	@$(MAKE) --no-print-directory $(JOBS) all bench-built
-	@$(MAKE) --no-print-directory bench-broker bench-whole bench-systems bench-worker bench-phone
+	@$(MAKE) --no-print-directory bench-broker bench-stored bench-whole bench-systems bench-worker bench-phone
 
 # Debian's packages, from the one list; asks for nothing when all are there. A lock that another apt
 # holds is waited for: a fresh machine updates itself first. Debian starts the services of packages,

@@ -1,9 +1,9 @@
-# Benchmarks. Each compares with a bare part in the same run; `make bench` runs the three that the
+# Benchmarks. Each compares with a bare part in the same run; `make bench` runs those that the
 # project promises figures for, and what a look at a phone number costs.
 BENCH_PROGRAMS := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/bench_*.c))
 
-.PHONY: bench-built bench-broker bench-whole bench-systems bench-worker bench-core bench-wire \
-        bench-phone
+.PHONY: bench-built bench-broker bench-stored bench-whole bench-systems bench-worker bench-core \
+        bench-wire bench-phone
 bench-built: $(BENCH_PROGRAMS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVE)
@@ -12,6 +12,9 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(ARCHIVE)
 
 bench-broker: all bench-built ## measure the broker beside a bare ZeroMQ forwarder
 	@$(PYTHON) tests/bench/broker.py
+
+bench-stored: all bench-built ## measure stored jobs beside Redis Streams alone, and the death of their broker
+	@$(PYTHON) tests/bench/stored.py
 
 bench-whole: all ## measure gateway, broker, worker, Redis beside the same load straight onto the sandbox
 	@$(PYTHON) tests/bench/whole.py

@@ -1,10 +1,13 @@
 /*
  * bench_load --connect ADDRESS --jobs N [--window W] [--batch B] [--body BYTES] [--echo 1]
- *            [--hold 1] [--run NAME]: a client that keeps W jobs unanswered, B in each message.
+ *            [--ack result|queued|stored] [--hold 1] [--fill 1] [--run NAME]: a client that keeps W
+ *            jobs unanswered, B in each message.
  *
  * Prints one line, "jobs SECONDS JOBS_PER_S P50_US P99_US". --echo 1: its own messages come back (a
- * forwarder); else results do (a broker). --hold 1: asks for `ack: queued`, prints "queued N" when
- * all N were taken, then waits for all results and prints the line for that part.
+ * forwarder); else results do (a broker). --ack stored: also a line "acks SECONDS JOBS_PER_S P50_US
+ * P99_US" of the acknowledgements. --hold 1: asks for `ack: queued`, prints "queued N" when all N
+ * were taken, then waits for all results and prints the line for that part. --fill 1: ends when all
+ * were taken, and prints of them alone.
  */
 #include "common/meaning/wire.h"
 #include "tests/bench/bench.h"
@@ -20,9 +23,11 @@ struct load {
     uint64_t window; /* unanswered at most */
     uint64_t jobs;   /* to send */
     uint64_t sent, accepted, done;
-    bool echo, hold;
-    int64_t *sent_us;  /* by job: when it was sent */
-    uint32_t *took_us; /* by order of answers: how long it took */
+    bool echo, hold, fill;
+    enum wire_ack ack;
+    int64_t *sent_us;   /* by job: when it was sent */
+    uint32_t *took_us;  /* by order of answers: how long it took */
+    uint32_t *acked_us; /* by order of acknowledgements: how long it took */
 };
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -53,7 +58,7 @@ static void make_message(struct load *l, const char *run, uint64_t body_bytes)
                                   .op = WIRE_OP_SEND,
                                   .pri = 5,
                                   .ttl_ms = 3600 * 1000,
-                                  .ack = l->hold ? WIRE_ACK_QUEUED : WIRE_ACK_RESULT};
+                                  .ack = l->ack};
     struct slice bytes = make_body(&body, body_bytes);
     buf_init(&out, MESSAGE_BYTES_MAX);
     l->id_at = xcalloc(l->batch, sizeof(*l->id_at));
@@ -117,11 +122,13 @@ static void take_results(struct load *l, struct wire_reader *r, int64_t now_us)
     must(next == WIRE_NEXT_END);
 }
 
-static void take_accepted(struct load *l, struct wire_reader *r)
+static void take_accepted(struct load *l, struct wire_reader *r, int64_t now_us)
 {
     struct slice id, state;
     while (wire_next_accepted(r, &id, &state) == WIRE_NEXT_PAIR) {
-        l->accepted++;
+        must(l->ack != WIRE_ACK_STORED || slice_is(state, "stored"));
+        must(l->accepted < l->sent);
+        l->acked_us[l->accepted++] = (uint32_t)(now_us - l->sent_us[job_of(id)]);
     }
 }
 
@@ -147,7 +154,7 @@ static void take(struct load *l, struct slice message)
     } else if (r.verb == WIRE_RESULT) {
         take_results(l, &r, now_us);
     } else if (r.verb == WIRE_ACCEPTED) {
-        take_accepted(l, &r);
+        take_accepted(l, &r, now_us);
     } else {
         die_of(&r);
     }
@@ -166,13 +173,18 @@ static void receive_some(struct load *l, zmq_msg_t *frame)
     } while (bench_receive(l->socket, frame, ZMQ_DONTWAIT));
 }
 
+/* What the window is of. */
+static uint64_t answered(const struct load *l)
+{
+    return l->hold || l->fill ? l->accepted : l->done;
+}
+
 static void run(struct load *l)
 {
     zmq_msg_t frame;
     must(zmq_msg_init(&frame) == 0);
-    while (l->sent < l->jobs || (l->hold ? l->accepted : l->done) < l->jobs) {
-        while (l->sent < l->jobs &&
-               l->sent + l->batch - (l->hold ? l->accepted : l->done) <= l->window) {
+    while (answered(l) < l->jobs) {
+        while (l->sent < l->jobs && l->sent + l->batch - answered(l) <= l->window) {
             send_message(l);
         }
         receive_some(l, &frame);
@@ -186,12 +198,57 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void report(struct load *l, int64_t began_us)
+static void report(const char *what, uint32_t *took_us, uint64_t count, double seconds)
 {
-    double seconds = (double)(clock_mono_us() - began_us) / 1e6;
-    qsort(l->took_us, l->done, sizeof(*l->took_us), by_size);
-    (void)printf("jobs %.3f %.0f %u %u\n", seconds, (double)l->jobs / seconds,
-                 l->took_us[l->done / 2], l->took_us[l->done * 99 / 100]);
+    if (count > 0) {
+        qsort(took_us, count, sizeof(*took_us), by_size);
+        (void)printf("%s %.3f %.0f %u %u\n", what, seconds, (double)count / seconds,
+                     took_us[count / 2], took_us[count * 99 / 100]);
+    }
+}
+
+static enum wire_ack ack_named(const char *name)
+{
+    static const char *const names[WIRE_ACKS] = {"result", "queued", "stored"};
+    for (int ack = 0; ack < WIRE_ACKS; ack++) {
+        if (strcmp(name, names[ack]) == 0) {
+            return (enum wire_ack)ack;
+        }
+    }
+    (void)fprintf(stderr, "bench_load: --ack %s: no such ack\n", name);
+    exit(1);
+}
+
+/* The part after all were taken, which waits for a worker. */
+static double drain(struct load *l)
+{
+    zmq_msg_t frame;
+    must(zmq_msg_init(&frame) == 0);
+    (void)printf("queued %llu\n", (unsigned long long)l->accepted);
+    (void)fflush(stdout);
+    receive_some(l, &frame);
+    int64_t began_us = clock_mono_us();
+    while (l->done < l->jobs) {
+        receive_some(l, &frame);
+    }
+    (void)zmq_msg_close(&frame);
+    return (double)(clock_mono_us() - began_us) / 1e6;
+}
+
+static void options(struct load *l, int argc, char **argv)
+{
+    l->batch = bench_number(argc, argv, "batch", 1);
+    l->window = bench_number(argc, argv, "window", 1);
+    l->jobs = bench_number(argc, argv, "jobs", 100000);
+    l->echo = bench_number(argc, argv, "echo", 0) != 0;
+    l->hold = bench_number(argc, argv, "hold", 0) != 0;
+    l->fill = bench_number(argc, argv, "fill", 0) != 0;
+    l->ack = ack_named(bench_text(argc, argv, "ack", l->hold || l->fill ? "queued" : "result"));
+    l->jobs = (l->jobs + l->batch - 1) / l->batch * l->batch;
+    l->window = l->window < l->batch ? l->batch : l->window;
+    l->sent_us = xcalloc(l->jobs, sizeof(*l->sent_us));
+    l->took_us = xcalloc(l->jobs, sizeof(*l->took_us));
+    l->acked_us = xcalloc(l->jobs, sizeof(*l->acked_us));
 }
 
 int main(int argc, char **argv)
@@ -200,33 +257,18 @@ int main(int argc, char **argv)
     void *context = zmq_ctx_new();
     struct load l = {
         .socket = bench_socket(context, ZMQ_DEALER,
-                               bench_text(argc, argv, "connect", "tcp://127.0.0.1:5560"), false),
-        .batch = bench_number(argc, argv, "batch", 1),
-        .window = bench_number(argc, argv, "window", 1),
-        .jobs = bench_number(argc, argv, "jobs", 100000),
-        .echo = bench_number(argc, argv, "echo", 0) != 0,
-        .hold = bench_number(argc, argv, "hold", 0) != 0};
-    l.jobs = (l.jobs + l.batch - 1) / l.batch * l.batch;
-    l.window = l.window < l.batch ? l.batch : l.window;
-    l.sent_us = xcalloc(l.jobs, sizeof(*l.sent_us));
-    l.took_us = xcalloc(l.jobs, sizeof(*l.took_us));
+                               bench_text(argc, argv, "connect", "tcp://127.0.0.1:5560"), false)};
+    options(&l, argc, argv);
     must(zmq_setsockopt(l.socket, ZMQ_RCVTIMEO, &patience_ms, sizeof(patience_ms)) == 0);
     make_message(&l, bench_text(argc, argv, "run", "bench"), bench_number(argc, argv, "body", 250));
     int64_t began_us = clock_mono_us();
     run(&l);
+    double seconds = (double)(clock_mono_us() - began_us) / 1e6;
     if (l.hold) {
-        zmq_msg_t frame;
-        must(zmq_msg_init(&frame) == 0);
-        (void)printf("queued %llu\n", (unsigned long long)l.accepted);
-        (void)fflush(stdout);
-        receive_some(&l, &frame);
-        began_us = clock_mono_us();
-        while (l.done < l.jobs) {
-            receive_some(&l, &frame);
-        }
-        (void)zmq_msg_close(&frame);
+        seconds = drain(&l);
     }
-    report(&l, began_us);
+    report("jobs", l.took_us, l.fill ? 0 : l.done, seconds);
+    report("acks", l.acked_us, l.hold || l.ack == WIRE_ACK_RESULT ? 0 : l.accepted, seconds);
     (void)zmq_close(l.socket);
     (void)zmq_ctx_term(context);
     return 0;
