@@ -99,6 +99,20 @@ static void timer_set(struct event *e, int64_t ms)
 static void map_ask_soon(struct store_cluster *c);
 static void calls_wake(struct store_cluster *c);
 
+/* Hosts are what nodes say of each other: one without a host name, where names are wanted of it, is
+ * "?" in a map and in MOVED. */
+static bool can_be_node(const char *host, int port)
+{
+    char address[STORE_NODE_ADDRESS_BYTES];
+    struct netaddr_redis parsed;
+    if (strlen(host) >= NETADDR_HOST_BYTES) {
+        return false;
+    }
+    store_node_address(host, port, address);
+    return netaddr_redis(address, &parsed) == NULL;
+}
+
+/* The host must be one that can_be_node. */
 static struct node *node_find(struct store_cluster *c, const char *host, int port)
 {
     list_each(it, &c->nodes)
@@ -291,17 +305,18 @@ static bool rows_ok(const redisReply *reply)
     return ok;
 }
 
-/* NULL: a node whose host nobody knows ("?"). A node that does not know its own host gives none:
- * then it is where we asked. */
+/* NULL: a node whose host nobody knows ("?"), or that has none. A node that does not know its own
+ * host gives none: then it is where we asked. */
 static struct node *row_node(struct store_cluster *c, const struct node *teller,
                              const redisReply *at)
 {
     const redisReply *host = at->element[0];
+    const int port = (int)at->element[1]->integer;
     bool own = host->type == REDIS_REPLY_NIL || host->len == 0;
-    if (!own && (host->len >= NETADDR_HOST_BYTES || strcmp(host->str, "?") == 0)) {
+    if (!own && (strlen(host->str) != host->len || !can_be_node(host->str, port))) {
         return NULL;
     }
-    return node_find(c, own ? teller->host : host->str, (int)at->element[1]->integer);
+    return node_find(c, own ? teller->host : host->str, port);
 }
 
 static void row_take(struct store_cluster *c, const struct node *teller, const redisReply *row)
@@ -537,7 +552,13 @@ static void call_send(struct call *x)
 static void call_redirected(struct call *x, const struct node *from, const struct redis_redirect *r)
 {
     struct store_cluster *c = x->cluster;
-    struct node *to = node_find(c, r->to.host[0] != '\0' ? r->to.host : from->host, r->to.port);
+    const char *host = r->to.host[0] != '\0' ? r->to.host : from->host;
+    if (!can_be_node(host, r->to.port)) {
+        map_ask_soon(c);
+        call_waits(x, why_down);
+        return;
+    }
+    struct node *to = node_find(c, host, r->to.port);
     node_open(to);
     c->places[r->slot]++;
     if (!r->ask) {

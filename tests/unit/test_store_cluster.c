@@ -437,6 +437,21 @@ static void test_moved_to_a_new_node(void **state)
     until(w, w->up);
 }
 
+/* A node that has no name, where names are wanted of it, or an odd one: the map tells more, later. */
+static void test_moved_to_nowhere(void **state)
+{
+    struct world *w = *state;
+    static const char *const hosts[] = {"?", "a,b", "[::1]", "a/b"};
+    connect_and_wait(w, 2000);
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        char moved[64];
+        (void)snprintf(moved, sizeof moved, "-MOVED 5061 %s:6379\r\n", hosts[i]);
+        fake_says(&w->nodes[0], moved);
+        assert_string_equal(ask(w, "bar").text, "OK");
+    }
+    assert_true(w->up);
+}
+
 /* Whoever reads in parts hears that a key is elsewhere, however that became known. */
 static void test_places(void **state)
 {
@@ -708,6 +723,8 @@ static void test_odd_maps(void **state)
         "*1\r\n*3\r\n:0\r\n:5\r\n*2\r\n$1\r\na\r\n:0\r\n",
         "*1\r\n*3\r\n:0\r\n:5\r\n*2\r\n:7\r\n:1\r\n",
         "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$1\r\n?\r\n:1\r\n",
+        "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$3\r\na,b\r\n:1\r\n",
+        "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$5\r\n[::1]\r\n:1\r\n",
     };
     connect_to(w, 1, 1000, 10);
     for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
@@ -851,6 +868,7 @@ int main(void)
         TEST(test_each_key_to_its_owner),
         TEST(test_moved),
         TEST(test_moved_to_a_new_node),
+        TEST(test_moved_to_nowhere),
         TEST(test_places),
         TEST(test_moved_in_a_circle_ends),
         TEST(test_ask_is_followed_by_commands),
