@@ -70,7 +70,8 @@ struct supervisor {
     size_t count;
     bool booting; /* children are still being started in order */
     bool stopping;
-    bool restarting; /* a rank at a time */
+    bool restarting;       /* a rank at a time */
+    struct child *renewed; /* restarting: who was started again last */
     bool failed;
 };
 
@@ -367,6 +368,9 @@ void supervisor_stop(struct supervisor *s)
 static void restart_next_rank(struct supervisor *s)
 {
     struct child *next = NULL;
+    if (s->renewed != NULL && s->renewed->state != CHILD_READY) {
+        return; /* it may never be, and the others are all that serves then */
+    }
     for (size_t i = 0; i < s->count; i++) {
         struct child *c = s->children[i];
         if (c->again && c->state != CHILD_READY) {
@@ -381,6 +385,7 @@ static void restart_next_rank(struct supervisor *s)
         log_info("all processes were restarted", NULL);
         return;
     }
+    s->renewed = next;
     child_stop(next);
 }
 
@@ -390,6 +395,7 @@ void supervisor_restart(struct supervisor *s)
         return;
     }
     s->restarting = true;
+    s->renewed = NULL;
     for (size_t i = 0; i < s->count; i++) {
         struct child *c = s->children[i];
         c->again = !c->oneshot && !c->lasting && !c->extra && c->pid != 0;
