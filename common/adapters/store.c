@@ -11,6 +11,7 @@
 #include "common/adapters/store_news.h"
 #include "common/adapters/store_sentinel.h"
 #include "common/adapters/store_server.h"
+#include "common/adapters/store_words.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
@@ -71,10 +72,11 @@ struct op {
     store_callback *done; /* NULL once it has run: a late reply is ignored */
     void *context;
     int64_t deadline_ms;
-    int script;        /* enum store_script of an EVALSHA; -1: a plain command or EVAL */
-    int argc;          /* kept arguments, scripts only: for EVAL after NOSCRIPT */
-    const char **argv; /* into this allocation */
-    size_t *lens;
+    int script;     /* enum store_script of an EVALSHA; -1: a plain command or EVAL */
+    size_t words;   /* of an EVALSHA, all of them */
+    size_t head;    /* bytes in front of the third */
+    size_t bytes;   /* from there on, for EVAL after NOSCRIPT */
+    char written[]; /* the command as the server reads it; not in a greeting */
 };
 
 static void timer_set(struct event *e, int64_t ms)
@@ -211,14 +213,15 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-static struct op *op_new(struct store *s, store_callback *done, void *context, size_t extra)
+/* room: for bytes behind it. */
+static struct op *op_new(struct store *s, store_callback *done, void *context, size_t room)
 {
-    struct op *op = xcalloc(1, sizeof *op + extra);
-    op->store = s;
-    op->done = done;
-    op->context = context;
-    op->script = -1;
-    op->deadline_ms = clock_mono_ms() + s->timeout_ms;
+    struct op *op = xmalloc(sizeof *op + room);
+    *op = (struct op){.store = s,
+                      .done = done,
+                      .context = context,
+                      .script = -1,
+                      .deadline_ms = clock_mono_ms() + s->timeout_ms};
     list_init(&op->node);
     return op;
 }
@@ -268,12 +271,16 @@ static void on_reply(redisAsyncContext *ac, void *r, void *arg)
 static bool op_again_as_eval(redisAsyncContext *ac, struct op *op)
 {
     struct slice source = store_script_text((enum store_script)op->script, op->store->guarded);
+    const struct slice name[2] = {SLICE("EVAL"), source};
+    char *whole = xmalloc(WORDS_COUNT_BYTES_MAX + words_bytes(2, name) + op->bytes);
+    char *at = words_put(words_put_count(whole, op->words), 2, name);
+    memcpy(at, op->written + op->head, op->bytes);
+    at += op->bytes;
     op->script = -1;
-    op->argv[0] = "EVAL";
-    op->lens[0] = 4;
-    op->argv[1] = source.p;
-    op->lens[1] = source.n;
-    return redisAsyncCommandArgv(ac, on_reply, op, op->argc, op->argv, op->lens) == REDIS_OK;
+    bool sent =
+        redisAsyncFormattedCommand(ac, on_reply, op, whole, (size_t)(at - whole)) == REDIS_OK;
+    free(whole);
+    return sent;
 }
 
 static bool store_takes(const struct store *s)
@@ -282,14 +289,37 @@ static bool store_takes(const struct store *s)
            s->in_flight < s->pending_max;
 }
 
-static void op_send(struct op *op, int argc, const char **argv, const size_t *lens)
+static void op_sent(struct op *op, int rc)
 {
-    struct store *s = op->store;
-    op_waits(op);
-    if (redisAsyncCommandArgv(s->ac, on_reply, op, argc, argv, lens) != REDIS_OK) {
+    if (rc != REDIS_OK) {
         op_settle(op, STORE_REFUSED, NULL); /* the connection is closing */
         op_free(op);
     }
+}
+
+static void op_send(struct op *op, int argc, const char **argv, const size_t *lens)
+{
+    op_waits(op);
+    op_sent(op, redisAsyncCommandArgv(op->store->ac, on_reply, op, argc, argv, lens));
+}
+
+/* An op with room for a command of these words, which begins with the count of them. */
+static struct op *op_begin(struct store *s, store_callback *done, void *context, size_t names,
+                           const struct slice *name, size_t argc, const struct slice *argv)
+{
+    struct op *op =
+        op_new(s, done, context,
+               WORDS_COUNT_BYTES_MAX + words_bytes(names, name) + words_bytes(argc, argv));
+    op->words = names + argc;
+    return op;
+}
+
+/* It is written behind the op itself; hiredis copies it into what it sends. */
+static void op_write(struct op *op, const char *end)
+{
+    size_t n = (size_t)(end - op->written);
+    op_waits(op);
+    op_sent(op, redisAsyncFormattedCommand(op->store->ac, on_reply, op, op->written, n));
 }
 
 void store_command(struct store *s, store_callback *done, void *context, int argc,
@@ -304,41 +334,8 @@ void store_command(struct store *s, store_callback *done, void *context, int arg
         done(context, STORE_REFUSED, NULL);
         return;
     }
-    size_t slots = (size_t)argc * (sizeof(char *) + sizeof(size_t));
-    struct op *op = op_new(s, done, context, slots);
-    op->argv = (const char **)(op + 1);
-    op->lens = (size_t *)(op->argv + argc);
-    for (int i = 0; i < argc; i++) {
-        op->argv[i] = argv[i].n > 0 ? argv[i].p : ""; /* theirs: only until hiredis has copied */
-        op->lens[i] = argv[i].n;
-    }
-    op_send(op, argc, op->argv, op->lens);
-}
-
-/* An op that keeps its arguments behind itself: argv, lens, then the bytes. */
-static struct op *op_keeping(struct store *s, store_callback *done, void *context, int argc,
-                             const struct slice *head, const struct slice *argv, int tail)
-{
-    size_t slots = (size_t)argc * (sizeof(char *) + sizeof(size_t));
-    size_t bytes = 0;
-    for (int i = 0; i < argc; i++) {
-        bytes += i < argc - tail ? head[i].n : argv[i - (argc - tail)].n;
-    }
-    struct op *op = op_new(s, done, context, slots + bytes);
-    op->argc = argc;
-    op->argv = (const char **)(op + 1);
-    op->lens = (size_t *)(op->argv + argc);
-    char *at = (char *)(op->lens + argc);
-    for (int i = 0; i < argc; i++) {
-        struct slice v = i < argc - tail ? head[i] : argv[i - (argc - tail)];
-        if (v.n > 0) {
-            memcpy(at, v.p, v.n);
-        }
-        op->argv[i] = at;
-        op->lens[i] = v.n;
-        at += v.n;
-    }
-    return op;
+    struct op *op = op_begin(s, done, context, 0, NULL, (size_t)argc, argv);
+    op_write(op, words_put(words_put_count(op->written, op->words), op->words, argv));
 }
 
 void store_eval(struct store *s, enum store_script script, store_callback *done, void *context,
@@ -355,11 +352,15 @@ void store_eval(struct store *s, enum store_script script, store_callback *done,
     }
     char count[16];
     (void)snprintf(count, sizeof count, "%d", keys);
-    const struct slice head[3] = {SLICE("EVALSHA"), slice_of(store_script_sha(script, s->guarded)),
+    const struct slice name[3] = {SLICE("EVALSHA"), slice_of(store_script_sha(script, s->guarded)),
                                   slice_of(count)};
-    struct op *op = op_keeping(s, done, context, argc + 3, head, argv, argc);
+    struct op *op = op_begin(s, done, context, 3, name, (size_t)argc, argv);
+    char *at = words_put(words_put_count(op->written, op->words), 2, name);
     op->script = (int)script;
-    op_send(op, op->argc, op->argv, op->lens);
+    op->head = (size_t)(at - op->written);
+    at = words_put(words_put(at, 1, name + 2), (size_t)argc, argv);
+    op->bytes = (size_t)(at - op->written) - op->head;
+    op_write(op, at);
 }
 
 /* ---- greeting -------------------------------------------------------------------------------- */
