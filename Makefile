@@ -45,7 +45,8 @@ CXXFLAGS_ALL = -std=gnu++17 $(filter-out -Wstrict-prototypes -Wmissing-prototype
 LDLIBS_ALL = $(PC_LIBS) -lphonenumber -lstdc++ -lm -lpthread
 
 # ---- what there is ----------------------------------------------------------------------------
-common_src  := $(wildcard common/base/*.c common/meaning/*.c common/meaning/*.cc common/adapters/*.c)
+common_src  := $(wildcard common/base/*.c common/meaning/*.c common/meaning/*.cc common/adapters/*.c \
+                          common/adapters/*.cc)
 libotpq_src := $(wildcard clients/libotpq/*.c)
 broker_src  := $(filter-out broker/main.c,$(wildcard broker/core/*.c broker/*.c))
 workers_src := $(filter-out workers/main.c,$(wildcard workers/*.c))

@@ -84,7 +84,7 @@ static void wake_at(struct broker *b, int64_t at_ms, int64_t now_ms)
     }
     int64_t ms = at_ms > now_ms ? at_ms - now_ms : 0;
     const struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-    must(event_add(b->wake, &in) == 0);
+    need(event_add(b->wake, &in) == 0);
 }
 
 /* Nothing moves any more: what is queued still needs a worker that has room for it. */
@@ -345,7 +345,7 @@ static void let_in(struct broker *b)
         return;
     }
     b->open = true;
-    must(event_del(b->open_late) == 0);
+    need(event_del(b->open_late) == 0);
     clients_open(b->clients);
     log_info("ready", "clients", c->broker_clients, "workers", c->broker_workers, "metrics",
              c->broker_metrics, "durability", store_durability(b->store), NULL);
@@ -409,7 +409,7 @@ static void on_hand_over(evutil_socket_t fd, short what, void *context)
     struct broker *b = context;
     const struct timeval soon = {0, 0};
     if (hand_over(b, clock_mono_ms())) {
-        must(event_add(b->hand_over, &soon) == 0);
+        need(event_add(b->hand_over, &soon) == 0);
     } else {
         b->handed_to = 0; /* once more at the end, for what has come back from workers */
     }
@@ -436,9 +436,9 @@ static void on_signal(evutil_socket_t number, short what, void *context)
         peers_leave(b->peers);
         shelves_drain(b->shelves);
     }
-    must(event_add(b->drain_over, &bound) == 0);
+    need(event_add(b->drain_over, &bound) == 0);
     const struct timeval first = {HAND_OVER_MS / 1000, HAND_OVER_MS % 1000 * 1000};
-    must(event_add(b->hand_over, &first) == 0);
+    need(event_add(b->hand_over, &first) == 0);
     want_turn(b);
 }
 
@@ -630,16 +630,16 @@ static void open_loop(struct broker *b)
 {
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
     b->base = event_base_new();
-    must(b->base != NULL);
+    need(b->base != NULL);
     b->turn = event_new(b->base, -1, 0, on_end_turn, b);
     b->wake = event_new(b->base, -1, 0, on_wake, b);
     b->drain_over = event_new(b->base, -1, 0, on_drain_over, b);
     b->hand_over = event_new(b->base, -1, 0, on_hand_over, b);
     b->open_late = event_new(b->base, -1, 0, on_open_late, b);
-    must(b->turn != NULL && b->wake != NULL && b->drain_over != NULL && b->open_late != NULL);
+    need(b->turn != NULL && b->wake != NULL && b->drain_over != NULL && b->open_late != NULL);
     for (int i = 0; i < SIGNALS; i++) {
         b->signals[i] = evsignal_new(b->base, numbers[i], on_signal, b);
-        must(b->signals[i] != NULL && event_add(b->signals[i], NULL) == 0);
+        need(b->signals[i] != NULL && event_add(b->signals[i], NULL) == 0);
     }
 }
 
@@ -667,11 +667,11 @@ struct broker *broker_new(const struct config *config, char error[512])
 int broker_run(struct broker *b)
 {
     const struct timeval at_once = {0, 0}, patience = {BROKER_OPEN_MS / 1000, 0};
-    must(event_add(b->open_late, routes_known(b) ? &at_once : &patience) == 0);
-    must(event_base_loop(b->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
+    need(event_add(b->open_late, routes_known(b) ? &at_once : &patience) == 0);
+    need(event_base_loop(b->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
     if (b->peers != NULL) {
         peers_end(b->peers);
-        must(event_base_loop(b->base, EVLOOP_NONBLOCK) >= 0); /* an answer is not awaited */
+        need(event_base_loop(b->base, EVLOOP_NONBLOCK) >= 0); /* an answer is not awaited */
     }
     return b->cut_short ? 1 : 0;
 }

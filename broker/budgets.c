@@ -197,9 +197,9 @@ static void set_shared(struct budgets *bs, bool shared, int64_t now_ms)
     bs->shared = shared;
     core_sharing(bs->o.core, shared, now_ms);
     if (shared) {
-        must(event_add(bs->tick, &every) == 0);
+        need(event_add(bs->tick, &every) == 0);
     } else {
-        must(event_del(bs->tick) == 0);
+        need(event_del(bs->tick) == 0);
         forget_all(bs);
         bs->by_route = map_new(BUDGETS_MAX);
     }

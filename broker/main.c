@@ -1,4 +1,5 @@
 #include "broker/broker.h"
+#include "common/adapters/memory.h"
 #include "common/base/log.h"
 #include "common/base/process.h"
 
@@ -6,6 +7,7 @@ int main(int argc, char **argv)
 {
     struct config config;
     char error[512];
+    memory_ends_in_order();
     int code = config_main(argc, argv, "otpq-broker",
                            "takes jobs from clients and deals them out to workers", &config);
     if (code != CONFIG_GO_ON) {

@@ -31,7 +31,7 @@ struct operate {
 static void part_in(struct operate *o, int ms)
 {
     const struct timeval in = {0, ms * 1000};
-    must(event_add(o->part, &in) == 0);
+    need(event_add(o->part, &in) == 0);
 }
 
 static void purge_over(struct operate *o, struct purge *p)

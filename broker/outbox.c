@@ -152,14 +152,14 @@ struct outbox *outbox_new(const struct outbox_options *options)
     (void)snprintf(channel, sizeof channel, "%.100s" OUTBOX_CHANNEL, options->prefix);
     o->subscriber = store_subscriber(options->store, channel, on_message, o);
     o->look = event_new(options->base, -1, EV_PERSIST, on_look, o);
-    must(o->look != NULL && event_add(o->look, &every) == 0);
+    need(o->look != NULL && event_add(o->look, &every) == 0);
     return o;
 }
 
 void outbox_drain(struct outbox *o)
 {
     store_destroy(&o->subscriber);
-    must(event_del(o->look) == 0);
+    need(event_del(o->look) == 0);
 }
 
 void outbox_destroy(struct outbox **op)

@@ -122,7 +122,7 @@ static void look_soon(struct peers *p, int64_t now_ms)
         }
     }
     const struct timeval in = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-    must(event_add(p->look, &in) == 0);
+    need(event_add(p->look, &in) == 0);
 }
 
 static void peers_take(struct peers *p, const struct broker_line *seen, size_t count,
@@ -192,7 +192,7 @@ struct peers *peers_new(const struct peers_options *options)
     p->o.own = NULL;
     p->o.prefix = NULL;
     p->look = event_new(options->base, -1, 0, on_look_due, p);
-    must(p->look != NULL && event_add(p->look, &at_once) == 0);
+    need(p->look != NULL && event_add(p->look, &at_once) == 0);
     return p;
 }
 
@@ -214,12 +214,12 @@ void peers_leave(struct peers *p)
 {
     const struct timeval at_once = {0, 0};
     p->own.leaving = true;
-    must(event_add(p->look, &at_once) == 0);
+    need(event_add(p->look, &at_once) == 0);
 }
 
 void peers_end(struct peers *p)
 {
-    must(event_del(p->look) == 0);
+    need(event_del(p->look) == 0);
     brokers_leave(p->o.store, p->prefix, p->own.token);
 }
 

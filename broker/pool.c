@@ -362,7 +362,7 @@ static void start_looking(struct pool *p)
     const struct timeval every = {every_ms / 1000, every_ms % 1000 * 1000};
     p->looked_ms = clock_mono_ms();
     p->look = event_new(p->o.base, -1, EV_PERSIST, on_look, p);
-    must(p->look != NULL && event_add(p->look, &every) == 0);
+    need(p->look != NULL && event_add(p->look, &every) == 0);
 }
 
 struct pool *pool_new(const struct pool_options *o, const char **error)

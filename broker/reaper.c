@@ -36,7 +36,7 @@ static void arm(struct reaper *r)
         int64_t in_ms = first_ms - clock_mono_ms();
         in_ms = in_ms > 0 ? in_ms : 0;
         const struct timeval tv = {0, in_ms < SOON_MS ? in_ms * 1000 : 999999};
-        must(event_add(r->soon, &tv) == 0);
+        need(event_add(r->soon, &tv) == 0);
     }
 }
 

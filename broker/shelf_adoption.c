@@ -51,7 +51,7 @@ static void soon(struct adoption *a, int ms)
 {
     const struct timeval in = {0, ms * 1000};
     if (event_pending(a->again, EV_TIMEOUT, NULL) == 0) {
-        must(event_add(a->again, &in) == 0);
+        need(event_add(a->again, &in) == 0);
     }
 }
 

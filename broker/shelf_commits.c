@@ -254,7 +254,7 @@ static void rewind_queue(struct commits *c)
             batch_free(b);
         }
     }
-    must(event_add(c->again, &in) == 0);
+    need(event_add(c->again, &in) == 0);
 }
 
 static void settle(struct commits *c)

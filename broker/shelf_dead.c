@@ -117,7 +117,7 @@ static void on_put(void *context, bool written)
     d->in_flight--;
     if (!written && w->slot != 0) {
         list_push(&d->waiting, &w->node);
-        must(event_add(d->again, &in) == 0);
+        need(event_add(d->again, &in) == 0);
         return;
     }
     if (w->slot != 0 && !w->revived) {

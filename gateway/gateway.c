@@ -141,7 +141,7 @@ static void on_request(void *context, struct httpd_request *r)
 static void look_again(struct gateway *g)
 {
     static const struct timeval soon = {0, LOOK_MS * 1000};
-    must(event_add(g->look, &soon) == 0);
+    need(event_add(g->look, &soon) == 0);
 }
 
 /* One that boots must not take requests from healthy gateways on its port only to refuse them. */
@@ -357,12 +357,12 @@ static void open_loop(struct gateway *g)
 {
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
     g->base = event_base_new();
-    must(g->base != NULL);
+    need(g->base != NULL);
     g->look = event_new(g->base, -1, 0, on_look, g);
     must(g->look != NULL);
     for (int i = 0; i < SIGNALS; i++) {
         g->signals[i] = evsignal_new(g->base, numbers[i], on_signal, g);
-        must(g->signals[i] != NULL && event_add(g->signals[i], NULL) == 0);
+        need(g->signals[i] != NULL && event_add(g->signals[i], NULL) == 0);
     }
 }
 
@@ -384,7 +384,7 @@ int gateway_run(struct gateway *g)
 {
     g->look_until_ms = clock_mono_ms() + READY_AT_LATEST_MS;
     look_again(g);
-    must(event_base_loop(g->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
+    need(event_base_loop(g->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
     return g->cut_short ? 1 : 0;
 }
 

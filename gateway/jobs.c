@@ -43,7 +43,7 @@ static void process(struct jobs *j)
         return;
     }
     struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
-    must(event_add(j->timer, &tv) == 0);
+    need(event_add(j->timer, &tv) == 0);
 }
 
 static void on_ready(evutil_socket_t fd, short what, void *context)
@@ -176,7 +176,7 @@ struct jobs *jobs_new(const struct jobs_options *o, const char **error)
     list_init(&j->waiting);
     j->ready = event_new(o->base, otpq_fd(queue), EV_READ | EV_PERSIST, on_ready, j);
     j->timer = event_new(o->base, -1, 0, on_ready, j);
-    must(j->ready != NULL && j->timer != NULL && event_add(j->ready, NULL) == 0);
+    need(j->ready != NULL && j->timer != NULL && event_add(j->ready, NULL) == 0);
     process(j);
     return j;
 }

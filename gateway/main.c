@@ -1,3 +1,4 @@
+#include "common/adapters/memory.h"
 #include "common/base/log.h"
 #include "common/base/process.h"
 #include "gateway/gateway.h"
@@ -6,6 +7,7 @@ int main(int argc, char **argv)
 {
     struct config config;
     char error[512];
+    memory_ends_in_order();
     int code = config_main(argc, argv, "otpq-gateway",
                            "serves the HTTP APIs and turns requests into jobs", &config);
     if (code != CONFIG_GO_ON) {

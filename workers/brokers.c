@@ -83,7 +83,7 @@ static void watch_held(struct brokers *b)
     int64_t left_ms = oldest->since_ms + BACKLOG_HELD_MS - clock_mono_ms();
     left_ms = left_ms > 0 ? left_ms : 0;
     const struct timeval in = {left_ms / 1000, (suseconds_t)(left_ms % 1000) * 1000};
-    must(event_add(&b->held, &in) == 0);
+    need(event_add(&b->held, &in) == 0);
 }
 
 /* Without a code: nothing is wrong with it, and the broker counts it as no attempt. */

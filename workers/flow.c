@@ -135,7 +135,7 @@ void flow_drop(struct flow *f)
 void flow_sleep_ms(struct flow *f, int64_t ms)
 {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
-    must(event_add(&f->timer, &tv) == 0);
+    need(event_add(&f->timer, &tv) == 0);
 }
 
 /* Asks again later. Unless another owner is at it, the deadline ends the wait: nothing was sent. */

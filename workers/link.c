@@ -156,7 +156,7 @@ static bool batch_send(struct link *l, struct batch *b)
 static void flush_in(struct link *l, int ms)
 {
     struct timeval tv = {.tv_usec = ms * 1000};
-    must(event_add(&l->flush, &tv) == 0);
+    need(event_add(&l->flush, &tv) == 0);
 }
 
 static void on_flush(evutil_socket_t fd, short events, void *context)
@@ -400,7 +400,7 @@ struct link *link_new(const struct link_options *o, const char **error)
     must(evtimer_assign(&l->flush, o->base, on_flush, l) == 0);
     must(event_assign(&l->ping, o->base, -1, EV_PERSIST, on_ping, l) == 0);
     const struct timeval every = {.tv_usec = LINK_PING_MS * 1000};
-    must(event_add(&l->ping, &every) == 0);
+    need(event_add(&l->ping, &every) == 0);
     say_hello(l);
     say_ping(l); /* its answer says that the broker is there */
     return l;

@@ -1,5 +1,6 @@
 #include <systemd/sd-daemon.h>
 
+#include "common/adapters/memory.h"
 #include "common/base/log.h"
 #include "common/base/process.h"
 #include "workers/worker.h"
@@ -14,6 +15,7 @@ int main(int argc, char **argv)
 {
     struct config config;
     char error[512];
+    memory_ends_in_order();
     int code =
         config_main(argc, argv, "otpq-worker",
                     "runs jobs: claims them, calls advertisers, writes what came of it", &config);

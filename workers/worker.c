@@ -166,7 +166,7 @@ static void on_signal(evutil_socket_t number, short events, void *context)
     w->draining = true;
     const long drain_ms = (long)w->config->worker_drain_ms;
     const struct timeval bound = {.tv_sec = drain_ms / 1000, .tv_usec = (drain_ms % 1000) * 1000};
-    must(event_add(&w->drain_over, &bound) == 0);
+    need(event_add(&w->drain_over, &bound) == 0);
     brokers_freeze(w->brokers);
     drain_jobs(w);
 }
@@ -174,7 +174,7 @@ static void on_signal(evutil_socket_t number, short events, void *context)
 int worker_run(struct worker *w, void (*on_ready)(void))
 {
     w->on_ready = on_ready;
-    must(event_base_dispatch(w->base) >= 0);
+    need(event_base_dispatch(w->base) >= 0);
     brokers_quit(w->brokers);
     return w->cut_short ? 1 : 0;
 }
@@ -341,7 +341,7 @@ static void open_signals(struct worker *w)
     must(evsignal_assign(&w->on_term, w->base, SIGTERM, on_signal, w) == 0);
     must(evsignal_assign(&w->on_int, w->base, SIGINT, on_signal, w) == 0);
     must(evtimer_assign(&w->drain_over, w->base, on_drain_over, w) == 0);
-    must(event_add(&w->on_term, NULL) == 0 && event_add(&w->on_int, NULL) == 0);
+    need(event_add(&w->on_term, NULL) == 0 && event_add(&w->on_int, NULL) == 0);
 }
 
 /* A call is a descriptor: as many as the system lets us have. */
@@ -379,7 +379,7 @@ struct worker *worker_new(const struct config *config, char error[512])
     raise_descriptor_limit(config);
     w->base = event_base_new();
     w->zmq_context = zmq_ctx_new();
-    must(w->base != NULL && w->zmq_context != NULL);
+    need(w->base != NULL && w->zmq_context != NULL);
     open_signals(w);
     const struct brokers_options brokers = {.base = w->base,
                                             .zmq_context = w->zmq_context,

@@ -414,7 +414,7 @@ static void leave(otpq *q, struct link *l)
 {
     take_back(q, l);
     link_close(l, q->epoll_fd);
-    must(link_open(l, q->zmq_context, q->epoll_fd));
+    need(link_open(l, q->zmq_context, q->epoll_fd));
     if (q->current == l->index) {
         q->current = (l->index + 1) % q->link_count;
     }

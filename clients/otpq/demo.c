@@ -193,7 +193,7 @@ int cmd_demo(int argc, char **argv)
         return 2;
     }
     d.curl = curl_easy_init();
-    must(d.curl != NULL);
+    need(d.curl != NULL);
     int code = run(&d, config_path);
     curl_easy_cleanup(d.curl);
     config_free(&d.config);

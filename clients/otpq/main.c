@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "clients/otpq/commands.h"
+#include "common/adapters/memory.h"
 #include "common/base/check.h"
 #include "common/meaning/config.h"
 
@@ -77,6 +78,7 @@ static int check_config(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    memory_ends_in_order();
     const char *name = argc > 1 ? argv[1] : "";
     (void)setvbuf(stdout, NULL, _IOLBF,
                   0); /* who reads a pipe of ours sees each line as it is said */

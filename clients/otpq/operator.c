@@ -52,7 +52,7 @@ static size_t by_redis(const struct config *c, struct broker_found *out)
         return 0;
     }
     struct event_base *base = event_base_new();
-    must(base != NULL);
+    need(base != NULL);
     const struct store_options o = {.address = redis.address,
                                     .password = redis.password,
                                     .timeout_ms = redis.timeout_ms,
@@ -165,7 +165,7 @@ bool operator_ask(const char *address, struct slice message, uint32_t timeout_ms
     void *context = zmq_ctx_new();
     must(context != NULL);
     void *socket = zmq_socket(context, ZMQ_DEALER);
-    must(socket != NULL);
+    need(socket != NULL);
     bool ok = exchange(socket, address, message, timeout_ms, answer, why);
     must(zmq_close(socket) == 0);
     must(zmq_ctx_term(context) == 0);

@@ -119,7 +119,7 @@ static int serve(const struct sandbox_options *o, const struct voice *voice)
 {
     char error[256];
     struct event_base *base = event_base_new();
-    must(base != NULL);
+    need(base != NULL);
     struct sandbox_server *server = sandbox_server_new(base, o, error);
     if (server == NULL) {
         log_error("cannot start", "why", error, NULL);
@@ -131,7 +131,7 @@ static int serve(const struct sandbox_options *o, const struct voice *voice)
     }
     struct event *term = evsignal_new(base, SIGTERM, on_signal, base);
     struct event *interrupt = evsignal_new(base, SIGINT, on_signal, base);
-    must(term != NULL && interrupt != NULL && event_add(term, NULL) == 0 &&
+    need(term != NULL && interrupt != NULL && event_add(term, NULL) == 0 &&
          event_add(interrupt, NULL) == 0);
     if (voice->json) {
         print_listen(o, server);

@@ -113,7 +113,7 @@ static void look_after_hanging(struct reply *p)
         httpd_cut(p->request);
         reply_free(p);
     } else {
-        must(event_add(&p->timer, &later) == 0);
+        need(event_add(&p->timer, &later) == 0);
     }
 }
 
@@ -159,9 +159,9 @@ static void answer_in_time(struct reply *p)
     if (extra > 0) {
         uint32_t ms = s->delay_ms + extra;
         struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
-        must(event_add(&p->timer, &tv) == 0);
+        need(event_add(&p->timer, &tv) == 0);
     } else if (s->delay != NULL) {
-        must(event_add(&p->timer, s->delay) == 0);
+        need(event_add(&p->timer, s->delay) == 0);
     } else {
         answer_now(p);
     }

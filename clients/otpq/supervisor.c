@@ -84,7 +84,9 @@ static char *path_in(const struct supervisor *s, const char *folder, const char 
                      const char *suffix)
 {
     char *path = NULL;
-    must(asprintf(&path, "%s/%s%s%s", s->dir, folder, name, suffix) > 0);
+    if (asprintf(&path, "%s/%s%s%s", s->dir, folder, name, suffix) < 0) {
+        out_of_memory();
+    }
     return path;
 }
 
@@ -500,7 +502,7 @@ struct supervisor *supervisor_new(struct event_base *base, const struct supervis
     struct supervisor *s = xcalloc(1, sizeof(*s));
     s->base = base;
     s->o = *o;
-    s->dir = strdup(o->dir);
+    s->dir = slice_dup(slice_of(o->dir));
     must(s->dir != NULL);
     s->notify_fd = -1;
     char *logs = path_in(s, "log", "", "");

@@ -598,7 +598,7 @@ static void on_reload_signal(evutil_socket_t signal_number UNUSED, short what UN
 static int run(struct node *n)
 {
     n->base = event_base_new();
-    must(n->base != NULL);
+    need(n->base != NULL);
     struct supervisor_options o = {
         .dir = n->dir, .on_up = on_up, .on_ended = on_ended, .context = n};
     n->supervisor = supervisor_new(n->base, &o);

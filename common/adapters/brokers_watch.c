@@ -163,7 +163,7 @@ brokers_watch_new(struct event_base *base, struct store *store, const char *pref
     w->context = context;
     w->subscriber = store_subscriber(store, channel, on_announced, w);
     w->look = event_new(base, -1, EV_PERSIST, on_look, w);
-    must(w->look != NULL && event_add(w->look, &every) == 0);
+    need(w->look != NULL && event_add(w->look, &every) == 0);
     return w;
 }
 

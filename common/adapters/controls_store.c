@@ -206,7 +206,7 @@ struct controls_watch *controls_watch_new(struct event_base *base, struct store 
     key_put(channel, prefix, "controlled");
     w->subscriber = store_subscriber(store, channel, on_announced, w);
     w->poll = event_new(base, -1, EV_PERSIST, on_poll, w);
-    must(w->poll != NULL && event_add(w->poll, &every) == 0);
+    need(w->poll != NULL && event_add(w->poll, &every) == 0);
     watch_ask(w);
     return w;
 }

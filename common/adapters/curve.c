@@ -6,7 +6,7 @@
 
 void curve_pair_make(struct curve_pair *out)
 {
-    must(zmq_curve_keypair(out->public_key, out->secret_key) == 0);
+    need(zmq_curve_keypair(out->public_key, out->secret_key) == 0);
 }
 
 bool curve_pair_read(const char *path, struct curve_pair *out, char why[256])

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/adapters/address_rules.h"
+#include "common/adapters/memory.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/map.h"
@@ -198,7 +199,7 @@ static int set_timer(CURLM *multi, long timeout_ms, void *context)
         return 0;
     }
     struct timeval tv = {.tv_sec = timeout_ms / 1000, .tv_usec = (timeout_ms % 1000) * 1000};
-    must(event_add(&s->timer, &tv) == 0);
+    need(event_add(&s->timer, &tv) == 0);
     return 0;
 }
 
@@ -247,7 +248,7 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *context, voi
     short events = (short)(((what & CURL_POLL_IN) ? EV_READ : 0) |
                            ((what & CURL_POLL_OUT) ? EV_WRITE : 0) | EV_PERSIST);
     must(event_assign(&w->event, s->fetch->base, fd, events, on_socket_ready, w) == 0);
-    must(event_add(&w->event, NULL) == 0);
+    need(event_add(&w->event, NULL) == 0);
     return 0;
 }
 
@@ -484,7 +485,7 @@ struct fetch_call *fetch_start(struct fetch *f, const struct dialect_request *re
     c->shard->calls++;
     f->in_flight++;
     list_push(&f->running, &c->link);
-    must(curl_multi_add_handle(c->shard->multi, c->easy) == CURLM_OK);
+    need(curl_multi_add_handle(c->shard->multi, c->easy) == CURLM_OK);
     return c;
 }
 
@@ -613,7 +614,7 @@ static void shard_init(struct shard *s, struct fetch *f)
 {
     s->fetch = f;
     s->multi = curl_multi_init();
-    must(s->multi != NULL);
+    need(s->multi != NULL);
     must(evtimer_assign(&s->timer, f->base, on_timer, s) == 0);
     uint32_t share = f->calls_max / f->shard_count;
     uint32_t calls = share > SHARD_CALLS_GOOD ? share : SHARD_CALLS_GOOD;
@@ -633,7 +634,7 @@ struct fetch *fetch_new(struct event_base *base, const struct fetch_options *o, 
     if (rules == NULL) {
         return NULL;
     }
-    must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    memory_init_curl();
     struct fetch *f = xcalloc(1, sizeof *f + o->multi_handles * sizeof f->shards[0]);
     f->base = base;
     f->rules = rules;

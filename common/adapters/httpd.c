@@ -246,7 +246,7 @@ static uint32_t connections_affordable(uint32_t wanted)
 
 void httpd_start_listening(struct httpd *h)
 {
-    must(h->fd >= 0);
+    need(h->fd >= 0);
     if (h->options.listen_later && h->options.passed_fd <= 0) {
         listen_fd_listen(h->fd);
     }
@@ -281,7 +281,7 @@ struct httpd *httpd_new(struct event_base *base, const struct httpd_options *o, 
     h->port = listen_fd_port(fd);
     list_init(&h->conns);
     h->http = evhttp_new(base);
-    must(h->http != NULL);
+    need(h->http != NULL);
     evhttp_set_allowed_methods(
         h->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
                      EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_PATCH);

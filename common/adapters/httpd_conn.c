@@ -68,7 +68,7 @@ static const char *refusal_word(int status)
 static void arm(struct httpd_conn *c, uint32_t ms)
 {
     struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
-    must(event_add(&c->timer, &tv) == 0);
+    need(event_add(&c->timer, &tv) == 0);
 }
 
 static size_t input_bytes_max(const struct httpd *h)
@@ -270,7 +270,7 @@ static void on_watch(evutil_socket_t fd, short what, void *context)
 
 void httpd_conn_watch(struct httpd_conn *c)
 {
-    must(event_add(&c->watch, NULL) == 0);
+    need(event_add(&c->watch, NULL) == 0);
 }
 
 /* The answer left. Bytes of a next request are taken from evhttp and given back in the next turn,

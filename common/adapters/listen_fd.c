@@ -88,7 +88,7 @@ int listen_fd_open(const struct listen_fd_options *o, char error[256])
 
 void listen_fd_listen(int fd)
 {
-    must(listen(fd, BACKLOG) == 0);
+    need(listen(fd, BACKLOG) == 0);
 }
 
 bool listen_fd_free(const char *address, const char *key, char error[256])
@@ -129,7 +129,7 @@ bool listen_fd_passed(int *fd, char error[256])
     }
     int flags = fcntl(first, F_GETFL);
     must(flags >= 0 && fcntl(first, F_SETFL, flags | O_NONBLOCK) == 0);
-    must(fcntl(first, F_SETFD, FD_CLOEXEC) == 0);
+    need(fcntl(first, F_SETFD, FD_CLOEXEC) == 0);
     *fd = first;
     return true;
 }
@@ -138,9 +138,9 @@ void listen_fd_pass(int fd)
 {
     char number[24];
     if (fd == SD_LISTEN_FDS_START) {
-        must(fcntl(fd, F_SETFD, 0) == 0); /* dup2 onto itself would leave close-on-exec */
+        need(fcntl(fd, F_SETFD, 0) == 0); /* dup2 onto itself would leave close-on-exec */
     } else {
-        must(dup2(fd, SD_LISTEN_FDS_START) == SD_LISTEN_FDS_START);
+        need(dup2(fd, SD_LISTEN_FDS_START) == SD_LISTEN_FDS_START);
     }
     (void)snprintf(number, sizeof(number), "%ld", (long)getpid());
     must(setenv("LISTEN_PID", number, 1) == 0 && setenv("LISTEN_FDS", "1", 1) == 0);
@@ -153,7 +153,7 @@ uint16_t listen_fd_port(int fd)
 {
     struct sockaddr_storage a = {0};
     socklen_t n = sizeof(a);
-    must(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+    need(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
     return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
                                          : ((struct sockaddr_in *)&a)->sin_port);
 }
@@ -163,7 +163,7 @@ void listen_fd_name(int fd, char out[64])
     struct sockaddr_storage a = {0};
     socklen_t n = sizeof(a);
     char host[48] = "";
-    must(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+    need(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
     (void)getnameinfo((struct sockaddr *)&a, n, host, sizeof(host), NULL, 0, NI_NUMERICHOST);
     bool six = a.ss_family == AF_INET6;
     (void)snprintf(out, 64, "%s%s%s:%u", six ? "[" : "", host, six ? "]" : "",

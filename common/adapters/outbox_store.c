@@ -269,7 +269,7 @@ static void pause_call(struct call *c)
         c->again = event_new(store_base(c->s->store), -1, 0, on_again, c);
         must(c->again != NULL);
     }
-    must(event_add(c->again, &tv) == 0);
+    need(event_add(c->again, &tv) == 0);
 }
 
 static void on_reply(void *context, enum store_outcome outcome, const redisReply *reply)

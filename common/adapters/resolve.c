@@ -82,7 +82,7 @@ static void *look_run(void *arg)
     const char *why = "no address";
     l->why = l->lookup(l->host, l->address, &why) ? NULL : why;
     atomic_store(&l->ready, true);
-    must(eventfd_write(l->fd, 1) == 0);
+    need(eventfd_write(l->fd, 1) == 0);
     look_release(l);
     return NULL;
 }
@@ -132,7 +132,7 @@ struct resolver *resolver_new(struct event_base *base, const char *host, resolve
     atomic_init(&l->holders, 1);
     atomic_init(&l->ready, false);
     l->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    must(l->fd >= 0);
+    need(l->fd >= 0);
     l->host = slice_dup(slice_of(host));
     l->lookup = lookup != NULL ? lookup : lookup_system;
     r->look = l;
@@ -162,5 +162,5 @@ void resolver_ask(struct resolver *r, uint32_t timeout_ms)
     r->looking = r->looking || look_start(r->look);
     uint32_t wait_ms = r->looking ? timeout_ms : 0;
     struct timeval tv = {wait_ms / 1000, (suseconds_t)(wait_ms % 1000) * 1000};
-    must(event_add(r->answer, &tv) == 0);
+    need(event_add(r->answer, &tv) == 0);
 }

@@ -550,7 +550,7 @@ static void store_connect(struct store *s, const char *host)
         store_drop(s, ac->errstr);
         return;
     }
-    must(redisLibeventAttach(ac, s->base) == REDIS_OK);
+    need(redisLibeventAttach(ac, s->base) == REDIS_OK);
     (void)redisAsyncSetConnectCallback(ac, on_connected);
     (void)redisAsyncSetDisconnectCallback(ac, on_disconnected);
     store_greet(s);

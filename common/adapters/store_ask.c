@@ -64,7 +64,7 @@ static void turn_until(struct asker *a, bool (*over)(const struct asker *a))
     must(sigpending(&pending) == 0);
     must(sigprocmask(SIG_BLOCK, &pipe, &before) == 0);
     while (!over(a)) {
-        must(event_base_loop(a->base, EVLOOP_ONCE) >= 0);
+        need(event_base_loop(a->base, EVLOOP_ONCE) >= 0);
     }
     if (sigismember(&pending, SIGPIPE) == 0) {
         (void)sigtimedwait(&pipe, NULL, &now);
@@ -158,7 +158,7 @@ struct asker *asker_open(const char *address, const char *password, uint32_t tim
     const struct store_options o = {
         .address = address, .password = password, .timeout_ms = timeout_ms, .pending_max = 16};
     a->base = event_base_new();
-    must(a->base != NULL);
+    need(a->base != NULL);
     a->address = slice_dup(slice_of(address));
     a->patient = parsed.kind == NETADDR_REDIS_SENTINEL || parsed.kind == NETADDR_REDIS_CLUSTER;
     a->end = evtimer_new(a->base, on_end, a);
@@ -167,7 +167,7 @@ struct asker *asker_open(const char *address, const char *password, uint32_t tim
     store_quiet(a->store);
     const uint32_t wait_ms = a->patient ? FAIL_OVER_MS : 4 * timeout_ms;
     const struct timeval wait = {wait_ms / 1000, (suseconds_t)(wait_ms % 1000) * 1000};
-    must(event_add(a->end, &wait) == 0);
+    need(event_add(a->end, &wait) == 0);
     turn_until(a, is_open_or_not);
     if (!store_up(a->store)) {
         explain(a, error);

@@ -169,7 +169,7 @@ static void ask_later(struct sentinels *s)
 {
     const int ms = s->hurry ? HURRY_MS : ASK_MS;
     const struct timeval wait = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
-    must(event_add(s->ask, &wait) == 0);
+    need(event_add(s->ask, &wait) == 0);
 }
 
 static void on_ask(evutil_socket_t fd, short what, void *arg)

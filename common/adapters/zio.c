@@ -21,7 +21,7 @@ static void read_later(struct zio *z)
 {
     const struct timeval now = {0, 0};
     if (!z->paused) {
-        must(event_add(z->resume, &now) == 0);
+        need(event_add(z->resume, &now) == 0);
     }
 }
 
@@ -267,12 +267,12 @@ struct zio *zio_new(struct event_base *base, void *zmq_context, const struct zio
     must(zmq_msg_init(&z->payload) == 0);
     int fd = -1;
     size_t size = sizeof(fd);
-    must(zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0);
+    need(zmq_getsockopt(socket, ZMQ_FD, &fd, &size) == 0);
     z->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, z);
     z->check = event_new(base, -1, 0, on_check, z);
     z->resume = event_new(base, -1, 0, on_readable, z);
     must(z->readable != NULL && z->check != NULL && z->resume != NULL);
-    must(event_add(z->readable, NULL) == 0);
+    need(event_add(z->readable, NULL) == 0);
     read_later(z); /* what came before the event was there */
     return z;
 }
@@ -297,7 +297,7 @@ void zio_destroy(struct zio **z)
 static enum zio_sent send_frame(struct zio *z, struct slice bytes, int flags)
 {
     zmq_msg_t frame;
-    must(zmq_msg_init_size(&frame, bytes.n) == 0);
+    need(zmq_msg_init_size(&frame, bytes.n) == 0);
     if (bytes.n > 0) {
         memcpy(zmq_msg_data(&frame), bytes.p, bytes.n);
     }
@@ -370,10 +370,10 @@ void zio_pause(struct zio *z, bool paused)
     }
     z->paused = paused;
     if (paused) {
-        must(event_del(z->readable) == 0);
-        must(event_del(z->resume) == 0);
+        need(event_del(z->readable) == 0);
+        need(event_del(z->resume) == 0);
     } else {
-        must(event_add(z->readable, NULL) == 0);
+        need(event_add(z->readable, NULL) == 0);
         read_later(z);
     }
 }

@@ -5,8 +5,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
@@ -230,6 +232,43 @@ static void log_lines_cannot_be_forged(void **state)
     assert_int_equal(line[strlen(line) - 1], '\n');
 }
 
+/* What the process wrote to stderr before it ended; its exit code is the answer. */
+static int last_words(void (*end)(void), char *words, size_t size)
+{
+    int ends[2];
+    int status;
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)dup2(ends[1], STDERR_FILENO);
+        end();
+        _exit(0);
+    }
+    (void)close(ends[1]);
+    ssize_t n = read(ends[0], words, size - 1);
+    words[n > 0 ? n : 0] = '\0';
+    (void)close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void needs_a_file_that_is_not(void)
+{
+    need(open("/nowhere", O_RDONLY | O_CLOEXEC) >= 0);
+}
+
+static void what_the_system_refuses_ends_in_order(void **state)
+{
+    (void)state;
+    char words[600];
+    assert_int_equal(last_words(out_of_memory, words, sizeof(words)), EXIT_SYSTEM);
+    assert_string_equal(words, "level=fatal msg=\"out of memory\"\n");
+    assert_int_equal(last_words(needs_a_file_that_is_not, words, sizeof(words)), EXIT_SYSTEM);
+    assert_non_null(strstr(words, "No such file or directory\"\n"));
+}
+
 static void time_goes_forward(void **state)
 {
     (void)state;
@@ -252,6 +291,7 @@ int main(void)
         cmocka_unit_test(random_numbers_are_repeatable_by_seed_and_uniform),
         cmocka_unit_test(secure_numbers_stay_in_their_bounds),
         cmocka_unit_test(log_lines_cannot_be_forged),
+        cmocka_unit_test(what_the_system_refuses_ends_in_order),
         cmocka_unit_test(time_goes_forward),
     };
     process_no_core();
