@@ -87,7 +87,7 @@ test: deps-test ## install what tests need, build, run every test; ends with "N 
 	@$(MAKE) --no-print-directory $(JOBS) -s tests-built SAN=1
 	@$(PYTHON) tests/run.py $(if $(ONLY),--only $(ONLY))
 
-tests-built: all $(UNITS) libotpq sim-built
+tests-built: all $(UNITS) libotpq sim-built failing-built
 
 unit: $(UNITS) ## build and run the unit tests alone
 	@for t in $(UNITS); do echo "== $$t"; $$t || exit 1; done
@@ -163,7 +163,8 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(CC) $(LDOPT) $^ $(LDLIBS_ALL) -lcmocka $(LDFLAGS) -o $@
 
-include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk tests/fuzz/*.mk tests/chaos/*.mk)
+include $(wildcard clients/libotpq/*.mk tests/sim/*.mk tests/bench/*.mk tests/fuzz/*.mk tests/chaos/*.mk \
+                   tests/failing/*.mk)
 
 install: all install-libotpq ## programs, library and systemd units into DESTDIR/PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
