@@ -113,6 +113,7 @@ void flow_drop(struct flow *f)
     (void)event_del(&f->timer);
     list_remove(&f->turn);
     list_remove(&f->link);
+    session_job_over(&f->claim);
     records_unref(&f->records);
     buf_free(&f->advertiser_body);
     buf_free(&f->ctx);

@@ -126,6 +126,7 @@ void flow_ask(struct flow *f)
     f->claim.lease_ms = f->call_ms + FLOW_LEASE_SPARE_MS;
     f->claim.left_ms = (uint32_t)left_ms;
     f->claim.settle = left_ms == 0;
+    f->claim.elsewhere = f->elsewhere;
     f->lease_end_ms = now_ms + f->claim.lease_ms;
     flow_set_state(f, FLOW_CLAIMING);
     f->all->claiming++;

@@ -82,6 +82,12 @@ static void on_store_state(void *context, bool up)
     judge_able(w);
 }
 
+static void on_store_forgot(void *context)
+{
+    const struct worker *w = context;
+    session_store_forgot(w->sessions);
+}
+
 static void on_records(void *context, struct records *now UNUSED)
 {
     struct worker *w = context;
@@ -223,6 +229,7 @@ static void make_store(struct worker *w, const struct store_access *redis)
         .timeout_ms = redis->timeout_ms,
         .pending_max = (uint32_t)(2 * c->worker_capacity + STORE_PENDING_SPARE),
         .on_state = on_store_state,
+        .on_forgot = on_store_forgot,
         .context = w,
     };
     const struct session_store_options sessions = {

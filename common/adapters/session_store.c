@@ -6,11 +6,13 @@
 #include <stdlib.h>
 
 #include "common/adapters/session_args.h"
+#include "common/adapters/session_reassert.h"
 #include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/meaning/code.h"
 #include "common/meaning/config.h"
+#include "common/meaning/wire.h"
 
 /* A claim whose answer did not come is asked again for this long before it is given up. Pauses are
  * short: the script knows a repetition, and the job's deadline runs. */
@@ -31,6 +33,8 @@ struct session_store {
     struct list calls;            /* all that still wait for something */
     uint64_t tokens;              /* of claims, counted from 1 */
     uint32_t doubts;              /* releases and outcomes that nobody waits for */
+    struct reassert *reassert;    /* claims that were won */
+    int64_t hold_until_ms;        /* mono; what others may have claimed is not asked for before */
 };
 
 /* A claim goes through the first two on its way. */
@@ -62,12 +66,14 @@ struct call {
         void (*release)(void *context, bool written);
     } done;
     void *context;
-    const struct session_job *job; /* until CALL_CLAIM: the flow keeps it until the callback */
-    struct slice request_id;       /* verify: as the user gave it; lives as long as the job */
-    const char *maker;             /* verify: as maker_word says it */
-    uint64_t checks;               /* verify: allowed for a session */
-    uint64_t window_ms;            /* verify: of failures */
-    struct slice code;             /* until CALL_CLAIM: given by the user; never stored */
+    struct session_job *job; /* claims: the flow keeps it until the callback */
+    uint64_t keep_ms;        /* claims: as the script is told */
+    int64_t asked_ms;        /* claims, mono: when the script was last sent */
+    struct slice request_id; /* verify: as the user gave it; lives as long as the job */
+    const char *maker;       /* verify: as maker_word says it */
+    uint64_t checks;         /* verify: allowed for a session */
+    uint64_t window_ms;      /* verify: of failures */
+    struct slice code;       /* until CALL_CLAIM: given by the user; never stored */
 };
 
 /* What every session script answers; see answer() in shared.lua. */
@@ -88,6 +94,7 @@ struct answer {
     struct slice msisdn;
     struct slice via;
     bool unsure;
+    struct slice record; /* won: what stands in the store now */
 };
 
 static void call_send(struct call *c);
@@ -102,7 +109,7 @@ static struct slice reply_text(const redisReply *r)
 
 static bool answer_read(const redisReply *reply, struct answer *a)
 {
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 16) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 17) {
         return false;
     }
     redisReply *const *e = reply->element;
@@ -121,7 +128,8 @@ static bool answer_read(const redisReply *reply, struct answer *a)
                          .eid = reply_text(e[12]),
                          .msisdn = reply_text(e[13]),
                          .via = reply_text(e[14]),
-                         .unsure = e[15]->integer == 1};
+                         .unsure = e[15]->integer == 1,
+                         .record = reply_text(e[16])};
     return true;
 }
 
@@ -180,6 +188,14 @@ static enum claim_outcome claim_outcome_of(struct slice word)
     return CLAIM_NO_STORE;
 }
 
+/* Won once more: with a new lease. */
+static void keep_won(const struct call *c, struct slice record)
+{
+    reassert_drop(&c->job->claimed);
+    c->job->claimed =
+        reassert_keep(c->s->reassert, c->job, record, c->keep_ms, c->asked_ms + c->lease_ms);
+}
+
 static void claim_tell(struct call *c, const struct answer *a)
 {
     struct claim claim = {.outcome = CLAIM_NO_STORE,
@@ -209,6 +225,8 @@ static void claim_tell(struct call *c, const struct answer *a)
     if (claim.outcome == CLAIM_ENDED || claim.outcome == CLAIM_REFUSED) {
         answer_body(a, &body);
         claim.result_body = buf_slice(&body);
+    } else if (claim.outcome == CLAIM_WON) {
+        keep_won(c, a->record);
     }
     c->done.claim(c->context, &claim);
     buf_free(&body);
@@ -350,6 +368,24 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+static void call_pause(struct call *c, int64_t ms)
+{
+    if (c->again == NULL) {
+        c->again = evtimer_new(store_base(c->s->store), on_again, c);
+        must(c->again != NULL);
+    }
+    struct timeval pause = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    (void)event_add(c->again, &pause);
+}
+
+/* A claim that another run may have, of which the store is still to be told. */
+static void call_hold(struct call *c)
+{
+    int64_t ms = c->s->hold_until_ms - clock_mono_ms();
+    c->until_ms = c->s->hold_until_ms + CLAIM_DOUBT_MS;
+    call_pause(c, ms > 0 ? ms : 0);
+}
+
 /* No answer, or one that says "not now". A claim that certainly did not happen is not worth waiting
  * for; everything else is sent again until its time is over. Goes through the loop also when it is
  * over: a store that is down says so at once, and callers are never called back from below. */
@@ -357,12 +393,7 @@ static void call_failed(struct call *c)
 {
     bool claims = c->kind == CALL_CLAIM || c->kind == CALL_IDENTITY;
     c->over = (claims && !c->in_doubt) || c->kind == CALL_RESOLVE || clock_mono_ms() >= c->until_ms;
-    if (c->again == NULL) {
-        c->again = evtimer_new(store_base(c->s->store), on_again, c);
-        must(c->again != NULL);
-    }
-    struct timeval pause = {0, c->over ? 0 : AGAIN_MS * 1000};
-    (void)event_add(c->again, &pause);
+    call_pause(c, c->over ? 0 : AGAIN_MS);
 }
 
 static void on_script(void *context, enum store_outcome outcome, const redisReply *reply)
@@ -392,6 +423,7 @@ static void call_send(struct call *c)
     struct slice argv[SESSION_ARGS_MAX];
     int n = session_args_slices(&c->args, argv);
     c->in_store = true;
+    c->asked_ms = clock_mono_ms();
     store_eval(c->s->store, c->script, on_script, c, 1, n, argv);
 }
 
@@ -424,6 +456,16 @@ static void job_token(struct session_store *s, struct session_job *job)
     }
 }
 
+static void claim_begin(struct call *c)
+{
+    c->keep_ms = session_result_keep_ms(c->job, c->s->ground.keep_ms) + c->lease_ms;
+    if (c->job->elsewhere && clock_mono_ms() < c->s->hold_until_ms) {
+        call_hold(c);
+    } else {
+        identity_send(c);
+    }
+}
+
 void session_claim_send(struct session_store *s, struct session_job *job,
                         const struct integration *route, const char *new_request_id,
                         claim_callback *done, void *context)
@@ -443,7 +485,7 @@ void session_claim_send(struct session_store *s, struct session_job *job,
     session_args_num(a, route->on_unknown == ON_UNKNOWN_RETRY && !job->settle ? 1 : 0);
     put_send_facts(a, job); /* 27, 28 */
     session_args_steps(a, job, "send", job->steps, job->step_count);
-    identity_send(c);
+    claim_begin(c);
 }
 
 /* A request id of ours that can belong to this job; else empty, which no session has. */
@@ -603,7 +645,7 @@ void session_claim_verify(struct session_store *s, struct session_job *job,
     c->checks = at_least_one(route->code_checks);
     c->window_ms = at_least_one(route->sends_window_s) * 1000;
     session_args_ground(&c->args, &s->ground, job, route, "verify");
-    identity_send(c);
+    claim_begin(c);
 }
 
 static void put_result(struct session_args *a, const struct session_finish *f,
@@ -697,7 +739,26 @@ struct session_store *session_store_new(struct store *store, const struct sessio
                                         .session_keep_ms = o->session_keep_s * 1000,
                                         .events_keep_s = o->events_keep_s};
     list_init(&s->calls);
+    s->reassert = reassert_new(store, s->prefix);
     return s;
+}
+
+void session_job_over(struct session_job *job)
+{
+    reassert_drop(&job->claimed);
+}
+
+void session_store_forgot(struct session_store *s)
+{
+    s->hold_until_ms = clock_mono_ms() + WIRE_REASSERT_MS;
+    reassert_all(s->reassert);
+    list_each(node, &s->calls)
+    {
+        struct call *c = list_owner(node, struct call, node);
+        if ((c->kind == CALL_IDENTITY || c->kind == CALL_CLAIM) && !c->in_store && !c->over) {
+            call_hold(c);
+        }
+    }
 }
 
 void session_store_destroy(struct session_store **sp)
@@ -717,6 +778,7 @@ void session_store_destroy(struct session_store **sp)
             call_free(c);
         }
     }
+    reassert_destroy(&s->reassert);
     OPENSSL_cleanse(s->pepper, s->ground.pepper.n);
     free(s->pepper);
     free(s->owner);

@@ -85,6 +85,8 @@ struct session_job {
                        route says, but ends as unknown */
     uint64_t token; /* 0 before the first claim, which sets it: asking again is the same
                        claim, while a second copy of the job in this process is not */
+    bool elsewhere; /* another run was at it when it was last asked for */
+    struct session_claimed *claimed; /* of the session store: the claim that was won; or NULL */
 };
 
 enum claim_outcome {
@@ -183,6 +185,14 @@ struct session_doubt {
     struct slice code_mac; /* otpq codes: hex; else empty */
     struct slice user_id;
 };
+/* The run is over, its end is written or nobody will: what was won is not put back any more
+ * (session_store_forgot). */
+void session_job_over(struct session_job *job);
+/* The store may have forgotten what was written last (store.h): it is told of every claim that was
+ * won and whose run is not over, so that no other run wins it. Claims under way, and those of jobs
+ * that another run was at, wait for WIRE_REASSERT_MS: other processes tell it of theirs. */
+void session_store_forgot(struct session_store *s);
+
 /* The claim is open again for a higher attempt. doubt NULL: provably nothing was sent. last, may be
  * NULL: the job goes on elsewhere, and its steps and this one are for the time-line. */
 void session_release(struct session_store *s, const struct session_job *job,

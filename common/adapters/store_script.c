@@ -15,6 +15,7 @@ ASSET(lua_finish_send, "common/adapters/lua/finish_send.lua");
 ASSET(lua_claim_verify, "common/adapters/lua/claim_verify.lua");
 ASSET(lua_finish_verify, "common/adapters/lua/finish_verify.lua");
 ASSET(lua_release, "common/adapters/lua/release.lua");
+ASSET(lua_reassert, "common/adapters/lua/reassert.lua");
 ASSET(lua_report_apply, "common/adapters/lua/report_apply.lua");
 ASSET(lua_over_send, "common/adapters/lua/over_send.lua");
 ASSET(lua_over_verify, "common/adapters/lua/over_verify.lua");
@@ -94,6 +95,7 @@ static const struct {
     [STORE_CLAIM_VERIFY] = {lua_claim_verify, {SHARED, SESSION, EMIT, TELL, OVER_VERIFY}},
     [STORE_FINISH_VERIFY] = {lua_finish_verify, {SHARED, SESSION, EMIT, TELL}},
     [STORE_RELEASE] = {lua_release, {SHARED, SESSION}},
+    [STORE_REASSERT] = {lua_reassert, {PARTS_END}},
     [STORE_REAP] = {lua_reap, {SHARED, SESSION, EMIT, TELL, APPLY, OVER_SEND, OVER_VERIFY}},
     [STORE_UNKNOWN_LIST] = {lua_unknown_list, {TASKS}},
     [STORE_UNKNOWN_RESOLVE] = {lua_unknown_resolve, {SHARED, SESSION, EMIT, TELL, APPLY}},

@@ -28,6 +28,8 @@ enum {
     WIRE_INFO_BYTES_MAX = 80 * 1024, /* body of the answer to I */
     WIRE_TTL_DEFAULT_MS = 30000,
     WIRE_TTL_MAX_MS = 24 * 3600 * 1000,
+    /* workers tell a store what it forgot within this; what others may be running waits for it */
+    WIRE_REASSERT_MS = 2000,
     WIRE_PRI_MAX = 9
 };
 

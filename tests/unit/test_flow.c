@@ -133,6 +133,11 @@ void session_finish_verify(struct session_store *s, const struct session_job *jo
     finish_asked(f, done, context);
 }
 
+void session_job_over(struct session_job *job)
+{
+    (void)job;
+}
+
 void session_release(struct session_store *s, const struct session_job *job,
                      const struct integration *route, const struct session_doubt *doubt,
                      const struct session_step *last, void (*done)(void *context, bool written),

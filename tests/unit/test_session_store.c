@@ -1742,6 +1742,161 @@ static void test_a_move_stands_in_the_time_line_once(void **state)
 
 #define WITH_REDIS(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ---- a store that forgot --------------------------------------------------------------------- */
+
+static enum claim_outcome send_asked_by(struct world *w, struct session_store *by,
+                                        struct session_job *job)
+{
+    struct claimed c;
+    claim_send_by(w, by, job, &w->theirs, "r-x", &c);
+    return c.claim.outcome;
+}
+
+static void test_a_running_claim_is_put_back(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct session_job job = a_job("j1", &w->theirs), other = a_job("j1", &w->theirs);
+    struct finished f;
+    assert_int_equal(send_asked_by(w, w->sessions, &job), CLAIM_WON);
+    for (int times = 0; times < 2; times++) { /* and again, as often as it forgets */
+        (void)ask_redis(w, "FLUSHALL");
+        session_store_forgot(w->sessions);
+        other.elsewhere = false;
+        assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_ELSEWHERE);
+    }
+    session_store_forgot(w->sessions); /* a record that is there stays */
+    assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_ELSEWHERE);
+    assert_int_equal(ask_redis(w, "ZCARD otpq:st:{%s}", tag.text), 1);
+    assert_true(ask_redis(w, "PTTL otpq:j:{%s}:j1", tag.text) > 0);
+    finish_by(w, w->sessions, &job, &w->theirs, "r-x", false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
+              &f);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+    assert_int_equal(ask_redis(w, "ZCARD otpq:st:{%s}", tag.text), 0);
+    session_store_forgot(w->sessions); /* its end stays as well */
+    assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_ENDED);
+    session_job_over(&job);
+    assert_null(job.claimed);
+    (void)ask_redis(w, "FLUSHALL");
+    session_store_forgot(w->sessions);
+    assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_WON);
+}
+
+/* What the claim's script kept of it is what comes back. */
+static void test_a_claim_is_put_back_whole(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct session_job job = a_job("j1", &w->ours), next = a_job("j2", &w->ours);
+    struct claimed c;
+    claim_send_by(w, w->sessions, &job, &w->ours, "r-a", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+    (void)ask_redis(w, "DEL otpq:j:{%s}:j1 otpq:st:{%s}", tag.text, tag.text);
+    session_store_forgot(w->sessions);
+    assert_true(release_by(w, w->sessions, &job)); /* its place in the share, too, is given back */
+    claim_send_by(w, w->others, &next, &w->ours, "r-b", &c);
+    assert_int_equal(c.claim.outcome, CLAIM_WON);
+}
+
+static void test_a_verify_gets_its_lock_back(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct session_job job, second;
+    char rid[64];
+    send_whole(w, "j1", &w->theirs, NULL, rid);
+    assert_int_equal(verify_theirs(w, "v1", rid, &job).claim.outcome, CLAIM_WON);
+    (void)ask_redis(w, "DEL otpq:j:{%s}:v1 otpq:st:{%s}", tag.text, tag.text);
+    (void)ask_redis(w, "HDEL otpq:s:{%s}:%s lock lock_until", tag.text, rid);
+    session_store_forgot(w->sessions);
+    assert_int_equal(verify_theirs(w, "v2", rid, &second).claim.outcome, CLAIM_BUSY);
+    (void)ask_redis(w, "DEL otpq:j:{%s}:v1 otpq:s:{%s}:%s", tag.text, tag.text, rid);
+    session_store_forgot(w->sessions); /* without its session there is nothing to lock */
+    assert_int_equal(verify_theirs(w, "v3", rid, &second).claim.outcome, CLAIM_REFUSED);
+    assert_int_equal(ask_redis(w, "EXISTS otpq:s:{%s}:%s", tag.text, rid), 0);
+    assert_int_equal(ask_redis(w, "EXISTS otpq:j:{%s}:v1", tag.text), 1);
+}
+
+static void test_another_runs_claim_is_not_overwritten(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct session_job job = a_job("j1", &w->theirs), other = a_job("j1", &w->theirs);
+    struct finished f;
+    job.attempt = 2;
+    assert_int_equal(send_asked_by(w, w->sessions, &job), CLAIM_WON);
+    (void)ask_redis(w, "DEL otpq:j:{%s}:j1", tag.text);
+    assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_WON);
+    session_store_forgot(w->sessions);
+    finish_by(w, w->others, &other, &w->theirs, "r-x", false, JOB_END_DONE, RESULT_OTP_SENT, NULL,
+              &f);
+    assert_int_equal(f.finish.outcome, FINISH_WRITTEN);
+    session_store_forgot(w->sessions);
+    assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_ENDED);
+}
+
+/* The store has what was there before the claim. */
+static void test_what_an_earlier_run_left_is_overwritten(void **state)
+{
+    struct world *w = *state;
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    struct session_job job = a_job("j1", &w->theirs), other = a_job("j1", &w->theirs);
+    assert_int_equal(send_asked_by(w, w->sessions, &job), CLAIM_WON);
+    assert_true(release_by(w, w->sessions, &job));
+    (void)ask_redis(w, "COPY otpq:j:{%s}:j1 otpq:j:{%s}:before", tag.text, tag.text);
+    job.attempt = 2;
+    assert_int_equal(send_asked_by(w, w->sessions, &job), CLAIM_WON);
+    (void)ask_redis(w, "COPY otpq:j:{%s}:before otpq:j:{%s}:j1 REPLACE", tag.text, tag.text);
+    session_store_forgot(w->sessions);
+    other.attempt = 3;
+    assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_ELSEWHERE);
+}
+
+/* Another process may hear of it first: what it saw elsewhere it does not ask for at once. */
+static void test_who_waits_for_another_run_lets_it_speak(void **state)
+{
+    struct world *w = *state;
+    struct session_job job = a_job("j1", &w->theirs), other = a_job("j1", &w->theirs);
+    struct claimed c = {0};
+    assert_int_equal(send_asked_by(w, w->sessions, &job), CLAIM_WON);
+    assert_int_equal(send_asked_by(w, w->others, &other), CLAIM_ELSEWHERE);
+    (void)ask_redis(w, "FLUSHALL");
+    session_store_forgot(w->others);
+    other.elsewhere = true;
+    session_claim_send(w->others, &other, &w->theirs, "r-b", on_claim, &c);
+    session_store_forgot(w->sessions);
+    assert_true(loop_until(w->base, &c.done, 8000));
+    assert_int_equal(c.claim.outcome, CLAIM_ELSEWHERE);
+}
+
+/* More than are told at once, and some of them over meanwhile. */
+static void test_many_claims_are_put_back(void **state)
+{
+    struct world *w = *state;
+    enum { CLAIMS = 700 };
+    static struct session_job jobs[CLAIMS];
+    static char ids[CLAIMS][16];
+    struct msisdn_tag tag = msisdn_tag(SLICE(NUMBER));
+    for (int i = 0; i < CLAIMS; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "m%d", i);
+        jobs[i] = a_job(ids[i], &w->theirs);
+        assert_int_equal(send_asked_by(w, w->sessions, &jobs[i]), CLAIM_WON);
+    }
+    (void)ask_redis(w, "FLUSHALL");
+    session_store_forgot(w->sessions);
+    session_store_forgot(w->sessions); /* while the first ones are on their way */
+    session_job_over(&jobs[0]);        /* this one is on its way, too */
+    session_job_over(&jobs[CLAIMS - 1]);
+    int64_t until = clock_mono_ms() + 8000;
+    while (ask_redis(w, "ZCARD otpq:st:{%s}", tag.text) < CLAIMS - 1 && clock_mono_ms() < until) {
+        bool never = false;
+        (void)loop_until(w->base, &never, 2);
+    }
+    assert_int_equal(ask_redis(w, "ZCARD otpq:st:{%s}", tag.text), CLAIMS - 1);
+    assert_int_equal(ask_redis(w, "EXISTS otpq:j:{%s}:m1", tag.text), 1);
+    assert_int_equal(ask_redis(w, "EXISTS otpq:j:{%s}:m%d", tag.text, CLAIMS - 1), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1798,6 +1953,13 @@ int main(void)
         WITH_REDIS(test_a_verify_follows_its_send),
         WITH_REDIS(test_a_verify_of_ours_never_moves),
         WITH_REDIS(test_a_move_stands_in_the_time_line_once),
+        WITH_REDIS(test_a_running_claim_is_put_back),
+        WITH_REDIS(test_a_claim_is_put_back_whole),
+        WITH_REDIS(test_a_verify_gets_its_lock_back),
+        WITH_REDIS(test_another_runs_claim_is_not_overwritten),
+        WITH_REDIS(test_what_an_earlier_run_left_is_overwritten),
+        WITH_REDIS(test_who_waits_for_another_run_lets_it_speak),
+        WITH_REDIS(test_many_claims_are_put_back),
     };
     log_setup("test_session_store", LOG_LEVEL_ERROR, false);
     return cmocka_run_group_tests(tests, NULL, NULL);

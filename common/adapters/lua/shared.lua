@@ -34,15 +34,18 @@ end
 -- Jobs that are started, by the end of their lease: what nobody ends until then, the reaper does.
 local STARTED = P .. 'st:{' .. T .. '}'
 
+local kept = ''
 local function save()
-  redis.call('SET', KEYS[1], cmsgpack.pack(j), 'PX', KEEP_MS)
+  kept = cmsgpack.pack(j)
+  redis.call('SET', KEYS[1], kept, 'PX', KEEP_MS)
 end
 
+-- Who has won is told the record, to put it back should the store forget it.
 local function answer(outcome, wait_ms)
   local r = j or {}
   return {outcome, r.fin or '', r.code or '', r.rid or '', r.arid or '', r.body or '', r.att or 0,
           wait_ms or 0, r.left or -1, r.retry or -1, r.exp or -1, r.again or 0, r.eid or '', MSISDN,
-          r.via or '', r.unsure and 1 or 0}
+          r.via or '', r.unsure and 1 or 0, outcome == 'won' and kept or ''}
 end
 
 -- The first of a kind on a day renews both times to live; a day longer than asked, so that nothing
