@@ -278,7 +278,7 @@ static const char *unready(void *context)
 static void on_store_forgot(void *context)
 {
     struct broker *b = context;
-    log_warn("the store may have lost what was written last: what workers have is looked up", NULL);
+    log_warn("the store may have lost what was written last: workers tell it again", NULL);
     b->forgot = true;
     core_store_forgot(b->core, clock_mono_ms());
 }
@@ -288,6 +288,9 @@ static void on_store_state(void *context, bool up)
     struct broker *b = context;
     if (b->shelves != NULL) {
         shelves_store(b->shelves, up, up && b->forgot);
+    }
+    if (!up || !b->forgot) {
+        core_store_away(b->core, !up, clock_mono_ms());
     }
     b->forgot = b->forgot && !up;
     if (!up) { /* the rest stands in the log of the store */

@@ -142,9 +142,6 @@ static enum core_admit attached(struct core *core, struct job *j, const struct w
     job_add_waiter(j, client, wants_stored(s));
     if (s->again) {
         j->flags |= JOB_MAYBE_STARTED;
-        if (store_forgot(core)) {
-            job_forgotten(core, j);
-        }
     }
     if (j->state == JOB_STORING) {
         return CORE_STORING;
@@ -222,11 +219,7 @@ static void take_in(struct core *core, struct job *j, struct route *r, const str
 {
     core->accepted++;
     r->accepted++;
-    if (s->again && store_forgot(core)) {
-        job_settle_forgotten(core, j);
-    } else {
-        job_set_state(core, j, s->delay_ms > 0 ? JOB_DELAYED : JOB_QUEUED);
-    }
+    job_set_state(core, j, s->delay_ms > 0 ? JOB_DELAYED : JOB_QUEUED);
 }
 
 enum core_admit core_submit(struct core *core, const struct wire_submit *s, struct slice body,
@@ -404,22 +397,22 @@ static void queue_given_back(struct core *core, struct job *j, const struct wire
     }
 }
 
-/* Not by this worker, but an earlier one may have begun it, and the store does not know any more:
- * it is settled, wherever it was to go on. */
+/* Not by this worker, but an earlier one that died may have begun it, and the store does not know
+ * any more: it is settled, wherever it was to go on. */
 static bool back_is_in_doubt(struct core *core, struct job *j)
 {
     if ((j->flags & JOB_FORGOTTEN) == 0) {
         return false;
     }
-    j->flags &= (uint8_t)~JOB_FORGOTTEN;
+    j->flags &= (uint16_t)~JOB_FORGOTTEN;
     if ((j->flags & JOB_SETTLE) != 0) {
         j->flags |= JOB_WAS_STARTED;
         return false;
     }
-    if ((j->flags & JOB_MAYBE_STARTED) != 0) {
+    if ((j->flags & JOB_BEREAVED) != 0) {
         job_settle_forgotten(core, j);
     }
-    return (j->flags & JOB_MAYBE_STARTED) != 0;
+    return (j->flags & JOB_BEREAVED) != 0;
 }
 
 bool core_given_back(struct core *core, uint32_t worker, const struct wire_give_back *g,

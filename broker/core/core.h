@@ -232,12 +232,17 @@ struct core_leave {
 };
 MUST_CHECK bool core_hand_over(struct core *core, const struct core_leave *l, uint32_t *at,
                                uint32_t budget, int64_t now_ms);
-/* The store lost what was written last (fail-over): markers of what had started may be gone. Jobs
- * that are with workers, or were, are settled should they come back; and so is what was with
- * another broker before: submits sent again and jobs adopted, CORE_FORGOT_MS before now and after.
- */
-enum { CORE_FORGOT_MS = 30 * 1000 };
+/* The store lost what was written last (fail-over): markers of what had started may be gone. A
+ * worker that lives writes those of its calls again at once. So what may be running elsewhere (sent
+ * again, adopted) waits for CORE_REASSERT_MS and goes out then: the claim decides, as always. What
+ * was with a worker that has died, or dies, comes back without a marker: it is settled. Nobody is
+ * left to know of a call when its marker is lost and the worker that made it and the broker that
+ * had given it to that worker are both dead: such a job may be called twice. */
+enum { CORE_REASSERT_MS = WIRE_REASSERT_MS };
 void core_store_forgot(struct core *core, int64_t now_ms);
+/* The store went away: what may be running elsewhere waits for it, half a minute at most; or it is
+ * back, and has forgotten nothing. */
+void core_store_away(struct core *core, bool away, int64_t now_ms);
 
 /* The route that was asked for and the tenant, of a live job or a kept result; the slices live
  * until the core is called again. False: no such id. */

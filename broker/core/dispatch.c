@@ -102,7 +102,7 @@ static void send(struct core *core, struct worker *w, struct job *j)
     bool settle = (j->flags & JOB_SETTLE) != 0;
     j->worker = (uint16_t)(w - core->workers);
     job_set_state(core, j, JOB_DISPATCHED);
-    j->flags &= (uint8_t)~JOB_AHEAD;
+    j->flags &= (uint16_t)~JOB_AHEAD;
     j->dispatches++;
     worker_spend(core, w);
     const struct flow *f = j->lane->flow;
@@ -140,6 +140,9 @@ static void turn_of(struct core *core, struct route *r)
         look_over(core, j, JOB_QUEUED);
         return;
     }
+    if (job_held(core, j)) {
+        return;
+    }
     route_job_out(core, r, j);
     send(core, worker_next(core), j);
 }
@@ -148,7 +151,7 @@ static void dispatch(struct core *core, uint32_t dispatch_max)
 {
     for (uint32_t n = 0; n < dispatch_max && worker_next(core) != NULL; n++) {
         struct job *unsettled = job_heap_top(core, &core->settling);
-        if (unsettled != NULL) {
+        if (unsettled != NULL && !store_unsure(core)) {
             send(core, worker_next(core), unsettled);
             continue;
         }
@@ -186,7 +189,7 @@ static int64_t next_wake(const struct core *core)
         return core->now_ms;
     }
     if (!list_empty(&core->free_workers) &&
-        (!list_empty(&core->ready) || core->settling.heap.count > 0)) {
+        (!list_empty(&core->ready) || (core->settling.heap.count > 0 && !store_unsure(core)))) {
         return core->now_ms;
     }
     if (core->delayed.heap.count > 0) {
@@ -200,6 +203,9 @@ static int64_t next_wake(const struct core *core)
     }
     if (core->settling.heap.count > 0) {
         consider(&w, core->settling.heap.entries[0].at);
+        if (store_unsure(core)) {
+            consider(&w, (uint32_t)core->hold_until_ms);
+        }
     }
     if (core->in_flight > 0) {
         consider(&w, core->sweep);

@@ -130,7 +130,8 @@ static void check_job(const struct core *core, const struct job *j, struct tally
     bool unshelving = j->state == JOB_UNSHELVING;
     must(j->shelf != 0 || (j->state != JOB_STORING && !unshelving));
     must(!unshelving || (j->more != NULL && j->more->ending != NULL));
-    must((j->flags & JOB_FORGOTTEN) == 0 || in_flight || j->state == JOB_STORING || unshelving);
+    must((j->flags & JOB_FORGOTTEN) == 0 || in_flight || unshelving);
+    must((j->flags & JOB_BEREAVED) == 0 || (j->flags & JOB_MAYBE_STARTED) != 0);
     must(j->state != JOB_SETTLING || (j->flags & JOB_SETTLE) != 0);
     must(j->dispatches <= core->limits.attempts_max);
     t->by_state[j->state]++;

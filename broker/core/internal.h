@@ -29,6 +29,7 @@ enum {
     FREE_BAND = CORE_BANDS,   /* behind the bands of priority: jobs that call nobody */
     LANE_BANDS,               /* of a flow */
     SETTLE_MS = 120 * 1000,   /* a job that may have started: then it ends as unknown */
+    AWAY_MS = 30 * 1000,      /* what others may be running waits for a store: at most */
     OVERDUE_MS = 10 * 1000,   /* past its deadline in flight: its result was lost on the way */
     SWEEP_MS = 1000,          /* how often jobs in flight are looked at for that */
     SWEEP_JOBS = 256,         /* of one worker, each time */
@@ -65,7 +66,8 @@ enum job_flag {
     JOB_PROBE = 16,        /* the one probe of a half-open breaker */
     JOB_LOOK = 32,         /* a verify in FREE_BAND: goes out to be looked up, not to call */
     JOB_LOOKED = 64,       /* it was, and belongs to the route asked for: it waits for that */
-    JOB_FORGOTTEN = 128    /* the store may have lost who started it: settled should it come back */
+    JOB_FORGOTTEN = 128,   /* the store may have lost who started it: settled should it come back */
+    JOB_BEREAVED = 256     /* a worker that had it died: nobody would tell the store again */
 };
 
 /* How a stored job will have ended once its entry is off the shelf. */
@@ -103,10 +105,10 @@ struct job {
     uint32_t attempt;      /* of the current or, when queued, the next dispatch */
     uint32_t body_n;       /* bytes */
     uint16_t worker;       /* DISPATCHED, STARTED: who has it */
+    uint16_t flags;        /* enum job_flag */
     uint8_t dispatches;    /* so far, drains taken off */
     uint8_t state;         /* enum job_state, written by job_set_state only */
     uint8_t op;            /* enum wire_op */
-    uint8_t flags;         /* enum job_flag */
     uint8_t id_n;          /* bytes */
     uint8_t trace_n;       /* bytes */
     uint8_t shelf;         /* that it stands on, or is being put on; 0: in memory only */
@@ -316,7 +318,8 @@ struct core {
     uint32_t storing;                 /* jobs STORING */
     uint32_t unshelving;              /* jobs UNSHELVING */
     uint32_t shelved;                 /* live jobs with a shelf, STORING ones too */
-    int64_t forgot_until_ms;          /* what was sent elsewhere before is settled until then */
+    int64_t hold_until_ms;            /* what others may be running does not go out until then */
+    int64_t reassert_until_ms;        /* workers tell the store what it forgot until then */
 
     struct results results;   /* ended jobs */
     struct meter drain;       /* ends */
@@ -446,15 +449,15 @@ void shelf_remove(const struct core *core, const struct job *j, const struct wir
 void shelf_place_changed(const struct core *core, const struct job *j, uint32_t before);
 /* Tells waiters of it: those who asked for that, or all. */
 void job_tell(const struct core *core, const struct job *j, bool all, enum core_stored what);
-/* Whether what may have been started elsewhere is settled: the store has just lost something. */
-static inline bool store_forgot(const struct core *core)
+/* Whether the store may not know now what is running elsewhere. */
+static inline bool store_unsure(const struct core *core)
 {
-    return core->now_ms < core->forgot_until_ms;
+    return core->now_ms < core->hold_until_ms;
 }
-/* A job whose start the store may have lost is settled: now; or should it come back, when others
- * have it in hand. */
+/* Whose turn it is and who may be running elsewhere is not sent out now, but comes again. */
+bool job_held(struct core *core, struct job *j);
+/* A job whose start the store may have lost, and whose worker is no more, is settled. */
 void job_settle_forgotten(struct core *core, struct job *j);
-void job_forgotten(struct core *core, struct job *j);
 /* What an id stands for: a live job, a kept result, or nothing. core.c */
 struct found {
     struct job *job;                   /* live */

@@ -7,7 +7,7 @@ static const uint16_t legal_edges[JOB_STATES] = {
     [JOB_NEW] = 1 << JOB_STORING | 1 << JOB_DELAYED | 1 << JOB_QUEUED | 1 << JOB_SETTLING,
     [JOB_STORING] = 1 << JOB_DELAYED | 1 << JOB_QUEUED | 1 << JOB_SETTLING | ENDS,
     [JOB_DELAYED] = 1 << JOB_QUEUED | 1 << JOB_SETTLING | ENDS,
-    [JOB_QUEUED] = 1 << JOB_DISPATCHED | 1 << JOB_SETTLING | ENDS,
+    [JOB_QUEUED] = 1 << JOB_DELAYED | 1 << JOB_DISPATCHED | 1 << JOB_SETTLING | ENDS,
     [JOB_SETTLING] = 1 << JOB_DISPATCHED | ENDS,
     [JOB_DISPATCHED] =
         1 << JOB_STARTED | 1 << JOB_QUEUED | 1 << JOB_DELAYED | 1 << JOB_SETTLING | ENDS,
@@ -543,7 +543,7 @@ void job_take_back(struct core *core, struct job *j)
     if (j->state == JOB_STARTED) {
         j->flags |= JOB_WAS_STARTED;
     }
-    j->flags |= JOB_MAYBE_STARTED | JOB_AHEAD;
+    j->flags |= JOB_MAYBE_STARTED | JOB_AHEAD | JOB_BEREAVED;
     core->redispatched++;
     job_route(j)->redispatched++;
     if (j->dispatches >= core->limits.attempts_max) {

@@ -64,7 +64,7 @@ static void move(struct core *core, struct job *j, struct route *to, enum job_st
         to->away--;
     }
     job_set_lane(core, j, lane, state);
-    j->flags &= (uint8_t)~JOB_LOOK;
+    j->flags &= (uint16_t)~JOB_LOOK;
 }
 
 bool move_on(struct core *core, struct job *j, enum result_code why)
@@ -105,7 +105,7 @@ void look_over(struct core *core, struct job *j, enum job_state to)
     struct job_more *more = job_more(j);
     more->moved = RESULT_NONE;
     job_set_lane(core, j, &j->lane->flow->lanes[more->look_band], to);
-    j->flags &= (uint8_t)~JOB_LOOK;
+    j->flags &= (uint16_t)~JOB_LOOK;
 }
 
 /* ---- looking through a shut route ------------------------------------------------------------ */

@@ -245,7 +245,7 @@ void route_call_void(struct core *core, struct route *r, struct job *j)
 {
     (void)core;
     if ((j->flags & JOB_PROBE) != 0) {
-        j->flags &= (uint8_t)~JOB_PROBE;
+        j->flags &= (uint16_t)~JOB_PROBE;
         if (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe == j->slot) {
             r->breaker.probe = NO_JOB;
         }
@@ -265,7 +265,7 @@ void route_call_over(struct core *core, struct route *r, struct job *j, enum job
     } else if (r->breaker.state == BREAKER_CLOSED) {
         breaker_closed_call(core, r, e == EVIDENCE_BAD);
     } else if (r->breaker.state == BREAKER_HALF_OPEN && r->breaker.probe == j->slot) {
-        j->flags &= (uint8_t)~JOB_PROBE;
+        j->flags &= (uint16_t)~JOB_PROBE;
         breaker_probe_over(core, r, e == EVIDENCE_BAD);
     } /* calls from before it opened say nothing new */
 }

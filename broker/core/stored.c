@@ -44,9 +44,6 @@ void job_set_shelf(struct core *core, struct job *j, uint8_t shelf)
 
 void shelf_put(struct core *core, struct job *j, const struct wire_submit *s, struct slice body)
 {
-    if (s->again && store_forgot(core)) {
-        j->flags |= JOB_FORGOTTEN;
-    }
     job_set_shelf(core, j, core->shelf);
     job_set_state(core, j, JOB_STORING);
     core->effects.shelve(core->effects.context, j->shelf, j->slot, s, body);
@@ -111,9 +108,7 @@ static void count_accepted(struct core *core, const struct job *j)
 /* Its first home after the shelf. */
 static void go_on(struct core *core, struct job *j)
 {
-    if ((j->flags & JOB_FORGOTTEN) != 0) {
-        job_settle_forgotten(core, j);
-    } else if (time_before(core->now, j->deadline)) {
+    if (time_before(core->now, j->deadline)) {
         job_set_state(core, j, time_before(core->now, j->at) ? JOB_DELAYED : JOB_QUEUED);
     } else if ((j->flags & JOB_MAYBE_STARTED) != 0) {
         job_settle(core, j);
@@ -191,9 +186,6 @@ static enum core_admit adopt_live(struct core *core, uint32_t shelf, struct job 
     }
     core->duplicates++;
     j->flags |= JOB_MAYBE_STARTED;
-    if (store_forgot(core)) {
-        job_forgotten(core, j);
-    }
     if (j->shelf == 0) {
         job_set_shelf(core, j, (uint8_t)shelf);
     } else {
@@ -248,9 +240,7 @@ static void adopt_new(struct core *core, struct job *j, uint32_t shelf, uint32_t
     job_set_shelf(core, j, (uint8_t)shelf);
     core->adopted++;
     r->adopted++;
-    if (store_forgot(core)) {
-        job_settle_forgotten(core, j);
-    } else if (late || !r->policy.known) {
+    if (late || !r->policy.known) {
         job_settle(core, j);
     } else {
         job_set_state(core, j, time_before(core->now, j->at) ? JOB_DELAYED : JOB_QUEUED);
@@ -357,30 +347,31 @@ void shelf_place_changed(const struct core *core, const struct job *j, uint32_t 
 
 void job_settle_forgotten(struct core *core, struct job *j)
 {
-    j->flags = (uint8_t)((j->flags & ~JOB_FORGOTTEN) | JOB_MAYBE_STARTED | JOB_WAS_STARTED);
+    j->flags = (uint16_t)((j->flags & ~JOB_FORGOTTEN) | JOB_MAYBE_STARTED | JOB_WAS_STARTED);
     job_settle(core, j);
 }
 
-void job_forgotten(struct core *core, struct job *j)
+/* The store may have lost that a worker started it. One that lives tells the store again: only
+ * should it die before, or the job have been with one that had died, is nobody left who would. */
+static void store_lost(struct core *core, struct job *j)
 {
+    bool bereaved = (j->flags & JOB_BEREAVED) != 0;
     switch ((enum job_state)j->state) {
-    case JOB_STORING:
     case JOB_DISPATCHED:
     case JOB_STARTED:
         j->flags |= JOB_FORGOTTEN;
         break;
     case JOB_DELAYED:
     case JOB_QUEUED:
-        if ((j->flags & JOB_SETTLE) == 0) {
+        if (bereaved && (j->flags & JOB_SETTLE) == 0) {
             job_settle_forgotten(core, j);
-        } else {
-            j->flags |= JOB_WAS_STARTED;
-        }
-        break;
+            break;
+        } /* fall through */
     case JOB_SETTLING:
-        j->flags |= JOB_WAS_STARTED;
+        j->flags |= bereaved ? JOB_WAS_STARTED : 0;
         break;
     case JOB_NEW:
+    case JOB_STORING:
     case JOB_UNSHELVING:
     case JOB_ENDED:
     case JOB_STATES:
@@ -388,25 +379,32 @@ void job_forgotten(struct core *core, struct job *j)
     }
 }
 
-/* Whether the store may have lost that somebody started it. What came from elsewhere longer ago had
- * its marker in time. */
-static bool may_be_forgotten(const struct core *core, const struct job *j)
-{
-    if (j->state == JOB_DISPATCHED || j->state == JOB_STARTED) {
-        return true;
-    }
-    bool lately = (int32_t)(core->now - j->at) < CORE_FORGOT_MS;
-    return (j->flags & JOB_MAYBE_STARTED) != 0 && (j->attempt > 1 || lately);
-}
-
 void core_store_forgot(struct core *core, int64_t now_ms)
 {
     core_tick(core, now_ms);
-    core->forgot_until_ms = core->now_ms + CORE_FORGOT_MS;
+    core->hold_until_ms = core->reassert_until_ms = core->now_ms + CORE_REASSERT_MS;
     for (uint32_t slot = 1; slot <= core->slots_used; slot++) {
         struct job *j = live_at(core, slot);
-        if (j != NULL && may_be_forgotten(core, j)) {
-            job_forgotten(core, j);
+        if (j != NULL) {
+            store_lost(core, j);
         }
     }
+}
+
+void core_store_away(struct core *core, bool away, int64_t now_ms)
+{
+    core_tick(core, now_ms);
+    core->hold_until_ms = away ? core->now_ms + AWAY_MS : core->reassert_until_ms;
+}
+
+bool job_held(struct core *core, struct job *j)
+{
+    if (!store_unsure(core) || !job_calls(j) || (j->flags & JOB_MAYBE_STARTED) == 0) {
+        return false;
+    }
+    int64_t left_ms =
+        core->hold_until_ms - core->now_ms; /* a store that is away may be back soon */
+    j->at = core->now + (uint32_t)(left_ms < CORE_REASSERT_MS ? left_ms : CORE_REASSERT_MS);
+    job_set_state(core, j, JOB_DELAYED);
+    return true;
 }

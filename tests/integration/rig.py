@@ -19,8 +19,8 @@ CALL_MS = 1500 * SLOW
 class Handler(socketserver.BaseRequestHandler):
     """One connection. /ok answers, /hang never does, /reset and /close end it after the request,
     /half answers half, /fail says 500, /garbage what nobody can read, /silent answers the first
-    request of a connection and dies of the second, /slow answers after 400 ms, /wavers resets the
-    first request of a number and says no to those after it."""
+    request of a connection and dies of the second, /slow answers after 400 ms, /late after 5 s, /wavers
+    resets the first request of a number and says no to those after it."""
 
     def handle(self):
         nth = 0
@@ -66,8 +66,8 @@ class Handler(socketserver.BaseRequestHandler):
         elif how == "no":
             self.say(b'{"status":"error","error":"blocked"}')
             return True
-        elif how in ("ok", "slow", "silent"):
-            time.sleep(0.4 if how == "slow" else 0)
+        elif how in ("ok", "slow", "late", "silent"):
+            time.sleep({"slow": 0.4, "late": 5 * SLOW}.get(how, 0))
             self.say(b'{"status":"ok","request_id":"adv-1"}')
             return True
         return False
