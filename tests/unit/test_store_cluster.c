@@ -437,7 +437,8 @@ static void test_moved_to_a_new_node(void **state)
     until(w, w->up);
 }
 
-/* A node that has no name, where names are wanted of it, or an odd one: the map tells more, later. */
+/* A node that has no name, where names are wanted of it, or an odd one: the map tells more, later.
+ */
 static void test_moved_to_nowhere(void **state)
 {
     struct world *w = *state;
