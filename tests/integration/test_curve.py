@@ -1,5 +1,6 @@
 """Keys at a broker's sockets: who is let in, what a key is for, and that a revoked one is cut off."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import pytest
 import zmq
 
 from harness import Broker, Client, Worker
-from node import BUILD, SLOW, free_ports, wait_for
+from node import BUILD, SLOW, Node, free_ports, http, wait_for
 from test_records import Store
 
 RECORDS = """
@@ -312,3 +313,62 @@ def test_real_workers_and_their_keys(keys, broker):
         worker.terminate()
         worker.wait(30)
         log.close()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_a_whole_node_with_keys(keys, transport):
+    """Two brokers, a worker and a gateway, each with its pair: an OTP is sent and verified, the command
+    sees the brokers, and no secret is written anywhere."""
+    for name, kind in (("node-worker", "worker"), ("node-gateway", "gateway"), ("node-op", "operator")):
+        if name not in keys.public:
+            keys.new(name, kind)
+    broker_keys = '  broker_keys: ["%s"]\n' % keys.public["b"]
+    pair = "  curve_secret_file: %s\n"
+    node = Node(brokers=2, config={"broker": pair % keys.path("b"), "worker": pair % keys.path("node-worker") + broker_keys,
+                                   "gateway": pair % keys.path("node-gateway") + broker_keys})
+    with open(node.config, encoding="utf-8") as f:
+        text = f.read().replace("client:\n", "client:\n" + pair % keys.path("node-op") + broker_keys)
+    if transport == "ipc":
+        for side in ("clients", "workers"):
+            text = text.replace("tcp://127.0.0.1:%d" % node.ports[side], "ipc://%s/%s" % (node.dir, side))
+    with open(node.config, "w", encoding="utf-8") as f:
+        f.write(text + "redis:\n  address: unix:%s\n" % keys.store.socket)
+    with node:
+        status, answer = node.gen("66849000001")
+        assert status == 200, answer
+        (message,) = node.inbox("66849000001")
+        assert node.verify("66849000001", message["otp"])[0] == 200
+        _, text, _ = http(node.metrics + "/metrics")
+        let_in = re.search(r'otpq_broker_handshakes_total{verdict="allowed"} (\d+)', text)
+        assert int(let_in.group(1)) >= 2, "a worker and a gateway"
+        told = node.command("info", "--json").stdout.decode()
+        assert '"workers"' in told
+        written = node.output() + node.logs() + told
+    for name in ("b", "node-worker", "node-gateway", "node-op"):
+        assert keys.pair(name)[1].decode() not in written
+
+
+def test_over_ipc_a_revoked_client_is_cut_off_and_another_goes_on(keys):
+    keys.new("near", "client", "--tenants", "all", "--routes", "all")
+    folder = keys.store.dir
+    env = {"OTPQ_BROKER_CLIENTS": "ipc://%s/clients" % folder, "OTPQ_BROKER_WORKERS": "ipc://%s/workers" % folder}
+    with keys.broker(env=env) as b:
+        with keys.socket_of(Client, "near")(env["OTPQ_BROKER_CLIENTS"]) as c, \
+                keys.socket_of(Client, "any")(env["OTPQ_BROKER_CLIENTS"]) as other, \
+                keys.socket_of(Worker, "w")(env["OTPQ_BROKER_WORKERS"]) as w:
+            c.submit("n1", tenant="t")
+            w.done(*w.jobs(1))
+            assert c.one(10)[0] == "R"
+            other.send("P")
+            assert other.receive(10)[0] == "O"
+            keys.revoke("near")
+            wait_for(lambda: b.metrics()["otpq_broker_connections_cut_total"] == 1, 10, "it is cut off")
+            wait_for(lambda: verdicts(b)["revoked"] >= 1, 10, "it came again and was not let in")
+            other.submit("n2", tenant="t")
+            w.done(*w.jobs(1))
+            assert other.one(10)[0] == "R"
+            assert verdicts(b)["allowed"] == 3
+        with Client(env["OTPQ_BROKER_CLIENTS"]) as plain:
+            plain.send("P")
+            wait_for(lambda: verdicts(b)["no_key"] >= 1, 10, "a plain one is denied")
+            assert plain.quiet()
