@@ -37,7 +37,9 @@ static const char usage[] =
     "  --json         print JSON, list one object a line\n"
     "  --config FILE  where Redis is\n"
     "\n"
-    "Exit code 0: done, 1: there is none, or Redis said no, 2: a mistake in the arguments.\n";
+    "Exit code 0: done, 1: there is none, Redis said no, or brokers refuse the records, 2: a "
+    "mistake\n"
+    "in the arguments.\n";
 
 struct keys {
     struct voice voice;          /* --json is in it */
@@ -181,17 +183,23 @@ static int run_new(struct keys *k, const char *name)
 
 /* ---- list ------------------------------------------------------------------------------------ */
 
+/* As brokers read them; NULL: they refuse them all, and go on with those that they have. */
+static struct records *read_as_brokers(struct keys *k, struct yaml_error *error)
+{
+    if (k->stored.count > 1) {
+        qsort(k->stored.at, k->stored.count, sizeof(*k->stored.at), record_text_compare);
+    }
+    return records_build(k->stored.at, k->stored.count, k->version, error);
+}
+
 static int run_list(struct keys *k)
 {
     int code = load(k);
     if (code != OTPQ_EXIT_DONE) {
         return code;
     }
-    if (k->stored.count > 1) {
-        qsort(k->stored.at, k->stored.count, sizeof(*k->stored.at), record_text_compare);
-    }
     struct yaml_error error;
-    struct records *r = records_build(k->stored.at, k->stored.count, k->version, &error);
+    struct records *r = read_as_brokers(k, &error);
     if (r == NULL) {
         voice_error(&k->voice, "%s", error.text);
         return OTPQ_EXIT_REFUSED;
@@ -226,9 +234,26 @@ static bool confirmed(const struct keys *k, const char *name)
     return yes;
 }
 
+/* It stands in the records; but one among them that cannot be read keeps brokers from all. */
+static int judge_reach(struct keys *k, const char *name)
+{
+    struct yaml_error error;
+    struct records *r = read_as_brokers(k, &error);
+    if (r != NULL) {
+        records_unref(&r);
+        return OTPQ_EXIT_DONE;
+    }
+    voice_error(&k->voice,
+                "%s is revoked, but brokers refuse the records until they are mended, and still "
+                "let it in: %s",
+                name, error.text);
+    return OTPQ_EXIT_REFUSED;
+}
+
 static int revoke_key(struct keys *k, const struct record_text *stored)
 {
     char at[32];
+    char *name = stored->name; /* which moves when the records are sorted */
     struct yaml_error error;
     struct buf text;
     now_text(at);
@@ -240,16 +265,18 @@ static int revoke_key(struct keys *k, const struct record_text *stored)
         code = OTPQ_EXIT_REFUSED;
     } else if (how == KEYS_REVOKED) {
         char *record = buf_take(&text);
-        code = store(k, stored->name, record);
+        code = store(k, name, record);
         free(record);
     }
     buf_free(&text);
+    if (code == OTPQ_EXIT_DONE) {
+        code = judge_reach(k, name);
+    }
     if (code == OTPQ_EXIT_DONE && k->voice.json) {
-        (void)printf("{\"name\":\"%s\",\"revoked\":true,\"before\":%s}\n", stored->name,
+        (void)printf("{\"name\":\"%s\",\"revoked\":true,\"before\":%s}\n", name,
                      how == KEYS_REVOKED ? "false" : "true");
     } else if (code == OTPQ_EXIT_DONE) {
-        (void)printf("%s %s\n", stored->name,
-                     how == KEYS_REVOKED ? "is revoked" : "was revoked before");
+        (void)printf("%s %s\n", name, how == KEYS_REVOKED ? "is revoked" : "was revoked before");
     }
     return code;
 }

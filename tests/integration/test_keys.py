@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+import redis
 import zmq
 
 from test_records import Store
@@ -102,3 +103,17 @@ def test_a_client_of_everybody_says_so(store):
     assert code == 0, err
     assert json.loads(out)["file"] == path
     assert "tenants all  routes all" in store.run("keys", "list")[1]
+
+
+def test_a_revocation_that_brokers_cannot_read_is_told(store):
+    """One record that nobody can read keeps them from all others."""
+    assert store.run("keys", "new", "w", "--kind", "worker", "--out", os.path.join(store.dir, "w.key"))[0] == 0
+    r = redis.Redis(unix_socket_path=store.socket)
+    r.hset("otpq:{rec}:integrations", "later", "send: {url: \"http://127.0.0.1:1/\"}\nof_a_later_version: 1\n")
+    r.incr("otpq:{rec}:version")
+    code, out, err = store.run("keys", "revoke", "w", "--yes")
+    assert code == 1 and out == "" and "w is revoked, but brokers refuse the records" in err and "later" in err, err
+    r.hdel("otpq:{rec}:integrations", "later")
+    r.incr("otpq:{rec}:version")
+    code, out, _ = store.run("keys", "revoke", "w", "--yes")
+    assert (code, out) == (0, "w was revoked before\n")
