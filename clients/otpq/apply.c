@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clients/otpq/commands.h"
+#include "clients/otpq/keys_plan.h"
 #include "clients/otpq/record_plan.h"
 #include "clients/otpq/record_warnings.h"
 #include "clients/otpq/records_access.h"
@@ -173,6 +174,24 @@ static json_t *warnings_of(const struct record_text *outcome, size_t count,
     return warnings;
 }
 
+/* Files are older than revocations, as one that is kept with the sources: they must not undo them.
+ */
+static int check_revoked(const struct apply *a)
+{
+    for (size_t i = 0; i < a->plan.count; i++) {
+        const struct plan_row *row = &a->plan.rows[i];
+        if (row->step == PLAN_CHANGE && row->wanted->kind == RECORD_CURVE_KEY &&
+            keys_plan_revives(row->stored, row->wanted)) {
+            voice_error(&a->voice,
+                        "keys/%s is revoked, and would be let in again: give it revoked: true in "
+                        "the file, or make another key (`otpq keys new`)",
+                        row->wanted->name);
+            return OTPQ_EXIT_USAGE;
+        }
+    }
+    return OTPQ_EXIT_DONE;
+}
+
 /* Judges the records as they would be afterwards. */
 static int check_outcome(struct apply *a, const struct config *config)
 {
@@ -211,7 +230,10 @@ static int carry_out(struct apply *a, struct records_access *access)
         return OTPQ_EXIT_REFUSED;
     }
     plan_make(&a->plan, &a->stored, &a->wanted, a->prune);
-    int code = check_outcome(a, &access->config);
+    int code = check_revoked(a);
+    if (code == OTPQ_EXIT_DONE) {
+        code = check_outcome(a, &access->config);
+    }
     if (code != OTPQ_EXIT_DONE) {
         return code;
     }

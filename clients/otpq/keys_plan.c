@@ -89,14 +89,32 @@ void keys_plan_text(const struct keys_wish *w, const char *public_key, const cha
     record_destroy(RECORD_CURVE_KEY, k);
 }
 
+static struct curve_key *read_text(const struct record_text *text, struct yaml_error *error)
+{
+    struct yaml_node *node = yaml_parse(text->name, slice_of(text->text), error);
+    const struct yaml_pair pair = {text->name, 1, 1, node};
+    void *key = node == NULL ? NULL : record_read(RECORD_CURVE_KEY, text->name, &pair, error);
+    yaml_destroy(&node);
+    return key;
+}
+
+bool keys_plan_revives(const struct record_text *stored, const struct record_text *wanted)
+{
+    struct yaml_error error;
+    struct curve_key *before = read_text(stored, &error);
+    struct curve_key *after = read_text(wanted, &error);
+    bool revives = before != NULL && after != NULL && before->revoked && !after->revoked &&
+                   strcmp(before->public_key, after->public_key) == 0;
+    record_destroy(RECORD_CURVE_KEY, before);
+    record_destroy(RECORD_CURVE_KEY, after);
+    return revives;
+}
+
 enum keys_revoked keys_plan_revoke(const struct record_text *stored, const char *at,
                                    struct buf *out, struct yaml_error *error)
 {
     enum keys_revoked how = KEYS_UNREADABLE;
-    struct yaml_node *node = yaml_parse(stored->name, slice_of(stored->text), error);
-    const struct yaml_pair pair = {stored->name, 1, 1, node};
-    struct curve_key *k =
-        node == NULL ? NULL : record_read(RECORD_CURVE_KEY, stored->name, &pair, error);
+    struct curve_key *k = read_text(stored, error);
     if (k != NULL) {
         how = k->revoked ? KEYS_WAS_REVOKED : KEYS_REVOKED;
         k->revoked = true;
@@ -105,7 +123,6 @@ enum keys_revoked keys_plan_revoke(const struct record_text *stored, const char 
         record_write(RECORD_CURVE_KEY, k, NULL, out);
     }
     record_destroy(RECORD_CURVE_KEY, k);
-    yaml_destroy(&node);
     return how;
 }
 

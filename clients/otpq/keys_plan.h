@@ -21,6 +21,9 @@ MUST_CHECK bool keys_wish_ok(const struct keys_wish *w, char why[256]);
 void keys_plan_text(const struct keys_wish *w, const char *public_key, const char *made,
                     struct buf *out);
 
+/* True when wanted would let a revoked key in again: same name, same public half. */
+MUST_CHECK bool keys_plan_revives(const struct record_text *stored,
+                                  const struct record_text *wanted);
 enum keys_revoked { KEYS_REVOKED, KEYS_WAS_REVOKED, KEYS_UNREADABLE };
 /* The record revoked at this time, when it was not before. */
 MUST_CHECK enum keys_revoked keys_plan_revoke(const struct record_text *stored, const char *at,

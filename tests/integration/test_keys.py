@@ -117,3 +117,15 @@ def test_a_revocation_that_brokers_cannot_read_is_told(store):
     r.incr("otpq:{rec}:version")
     code, out, _ = store.run("keys", "revoke", "w", "--yes")
     assert (code, out) == (0, "w was revoked before\n")
+
+
+def test_an_older_file_does_not_undo_a_revocation(store):
+    assert store.run("keys", "new", "w", "--kind", "worker", "--out", os.path.join(store.dir, "w.key"))[0] == 0
+    older = store.export()
+    assert store.run("keys", "revoke", "w", "--yes")[0] == 0
+    code, out, err = store.run("apply", text=older)
+    assert code == 2 and "keys/w is revoked" in err, (out, err)
+    assert json.loads(store.run("keys", "list", "--json")[1])["revoked"]
+    code, _, err = store.run("apply", text=older.rstrip("\n") + "\n    revoked: true\n")
+    assert code == 0, err
+    assert json.loads(store.run("keys", "list", "--json")[1])["revoked"]
