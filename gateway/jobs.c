@@ -164,6 +164,7 @@ struct jobs *jobs_new(const struct jobs_options *o, const char **error)
     const struct otpq_options options = {.brokers = o->brokers,
                                          .broker_count = o->broker_count,
                                          .jobs_max = o->inflight_max,
+                                         .patience_ms = BROKER_PATIENCE_MS,
                                          .curve_secret_file = o->curve_secret_file};
     otpq *queue = otpq_new(&options, error);
     if (queue == NULL) {

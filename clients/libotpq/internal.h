@@ -126,6 +126,8 @@ struct otpq {
     int link_count;
     int current; /* the broker in use */
     uint32_t silence_ms;
+    uint32_t patience_ms;
+    int64_t company_ms; /* when a broker was seen connected last, or the handle was made */
     struct jobs jobs;
     struct curve_pair pair; /* of curve_secret_file; empty without */
     int epoll_fd;           /* what otpq_fd gives: holds wake_fd and every ZMQ_FD */

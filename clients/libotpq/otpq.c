@@ -60,6 +60,8 @@ otpq *otpq_new(const struct otpq_options *o, const char **error)
     q->own_context = o->zmq_context == NULL;
     q->zmq_context = q->own_context ? zmq_ctx_new() : o->zmq_context;
     q->silence_ms = o->silence_ms != 0 ? o->silence_ms : SILENCE_DEFAULT_MS;
+    q->patience_ms = o->patience_ms;
+    q->company_ms = clock_mono_ms();
     q->epoll_fd = -1;
     q->wake_fd = -1;
     jobs_init(&q->jobs, o->jobs_max != 0 ? o->jobs_max : JOBS_DEFAULT_MAX);
@@ -472,12 +474,56 @@ static void expire(otpq *q, int64_t now_ms)
     }
 }
 
+static int64_t alone_until(const otpq *q)
+{
+    bool waits = q->patience_ms != 0 && !list_empty(&q->jobs.outbox) && otpq_brokers_up(q) == 0;
+    return waits ? q->company_ms + q->patience_ms : INT64_MAX;
+}
+
+/* Nobody to give them to: who asked for them can still do something else. What a broker has had
+ * waits, it may have started. */
+static void give_up_alone(otpq *q, int64_t now_ms)
+{
+    if (now_ms < alone_until(q)) {
+        return;
+    }
+    const struct list *last = q->jobs.outbox.prev; /* callbacks may submit more behind it */
+    bool done = false;
+    list_each(node, &q->jobs.outbox)
+    {
+        struct pending *p = list_owner(node, struct pending, where);
+        if (done) {
+            break;
+        }
+        done = node == last;
+        if (!p->again) {
+            char *id = slice_dup(p->submit.id);
+            struct otpq_answer answer = {.outcome = OTPQ_NOT_TAKEN,
+                                         .id = id,
+                                         .state = "",
+                                         .code = "queue_full",
+                                         .detail = "no broker answers",
+                                         .retry_after_ms = HOLD_MS_MAX};
+            otpq_end(q, p, &answer);
+            free(id);
+        }
+    }
+}
+
+static void see_company(otpq *q, int64_t now_ms)
+{
+    if (otpq_brokers_up(q) > 0) {
+        q->company_ms = now_ms;
+    }
+}
+
 /* ---- turns ---------------------------------------------------------------------------------- */
 
 void otpq_process(otpq *q)
 {
     int64_t now_ms = clock_mono_ms();
     unwake(q);
+    see_company(q, now_ms); /* as it was until now */
     for (int i = 0; i < q->link_count; i++) {
         struct link *l = &q->links[i];
         if (l->address == NULL) {
@@ -497,7 +543,9 @@ void otpq_process(otpq *q)
         try_again(q, l, now_ms);
     }
     otpq_sweep(q);
+    see_company(q, now_ms);
     expire(q, now_ms);
+    give_up_alone(q, now_ms);
     jobs_let_go(&q->jobs, now_ms);
     look_who_stays(q, now_ms);
     otpq_flush(q);
@@ -516,6 +564,9 @@ int64_t otpq_next_ms(otpq *q)
     }
     if (q->jobs.count > 0 && q->jobs.heap[0]->deadline_ms + GRACE_MS < next) {
         next = q->jobs.heap[0]->deadline_ms + GRACE_MS;
+    }
+    if (alone_until(q) < next) {
+        next = alone_until(q);
     }
     if (!list_empty(&q->jobs.held) && q->jobs.held_until_ms < next) {
         next = q->jobs.held_until_ms;

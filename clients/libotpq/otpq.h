@@ -86,6 +86,9 @@ struct otpq_options {
     size_t broker_count; /* 1..64 */
     uint32_t silence_ms; /* a broker that owes answers is left after this silence; 0: 1000 */
     uint32_t jobs_max;   /* unanswered jobs kept; 0: 100000 */
+    /* with no broker connected for so long, jobs that none has had end as OTPQ_NOT_TAKEN, code
+     * "queue_full"; 0: they wait for one as long as they live */
+    uint32_t patience_ms;
     void *zmq_context;   /* NULL: own */
     /* For brokers with keys: the file that `otpq keys new` made, read by otpq_new; NULL: none. */
     const char *curve_secret_file;
