@@ -249,6 +249,7 @@ static void rewind_queue(struct commits *c)
     list_each(node, &c->queue)
     {
         struct batch *b = list_owner(node, struct batch, node);
+        b->unsure = b->unsure || b->done; /* it stands there, whatever becomes of the repetition */
         b->done = false;
         if (b->puts + b->removes == 0) {
             batch_free(b);

@@ -21,7 +21,9 @@ struct world {
     struct store *store;
     struct shelf_store *shelves;
     struct commits *commits;
+    struct core *core; /* where a test has one */
     redisContext *c;
+    int failed;      /* jobs of which it was said that nothing was kept */
     int lost;        /* times that we were told so */
     bool there[IDS]; /* what is to be on the shelf in the end */
     bool up;
@@ -91,6 +93,7 @@ static int teardown(void **state)
     struct world *w = *state;
     redisFree(w->c);
     commits_destroy(&w->commits);
+    core_destroy(&w->core);
     shelf_store_destroy(&w->shelves);
     store_destroy(&w->store);
     event_base_free(w->base);
@@ -193,6 +196,113 @@ static void what_was_taken_off_is_not_put_back(void **state)
     assert_true(commits_counted(w->commits).commits > 3);
 }
 
+static void on_shelve(void *context, uint32_t shelf, uint32_t job, const struct wire_submit *s,
+                      struct slice body)
+{
+    struct world *w = context;
+    (void)shelf;
+    (void)body;
+    commits_put(w->commits, job, s->id, SLICE("entry"));
+}
+
+static void on_unshelve(void *context, uint32_t shelf, uint32_t job, const struct wire_submit *s,
+                        struct slice body, const struct wire_result *result, bool dead)
+{
+    (void)context, (void)shelf, (void)job, (void)s, (void)body, (void)result, (void)dead;
+}
+
+static void on_stored(void *context, uint64_t client, struct slice id, enum core_stored what)
+{
+    struct world *w = context;
+    (void)client;
+    (void)id;
+    w->failed += what == CORE_STORE_FAILED;
+}
+
+static void on_answer(void *context, uint64_t client, const struct wire_result *result,
+                      struct slice body)
+{
+    (void)context, (void)client, (void)result, (void)body;
+}
+
+static void on_dispatch(void *context, uint32_t worker, const struct wire_job *job,
+                        struct slice body)
+{
+    (void)context, (void)worker, (void)job, (void)body;
+}
+
+/* Its commits tell a core, from now on. */
+static void with_core(struct world *w)
+{
+    const struct core_limits limits = {.jobs_max = 100,
+                                       .bytes_max = 1 << 20,
+                                       .route_jobs_max = 100,
+                                       .tenant_jobs_max = 100,
+                                       .routes_max = 10,
+                                       .tenants_max = 10,
+                                       .workers_max = 2,
+                                       .results_max = 10,
+                                       .results_bytes_max = 1 << 20,
+                                       .result_ttl_ms = 1000,
+                                       .attempts_max = 3,
+                                       .unknown_routes_accepted = true};
+    const struct core_effects effects = {.context = w,
+                                         .dispatch = on_dispatch,
+                                         .answer = on_answer,
+                                         .shelve = on_shelve,
+                                         .unshelve = on_unshelve,
+                                         .stored = on_stored};
+    w->core = core_new(&limits, &effects, clock_mono_ms());
+    const struct commits_options o = {.base = w->base,
+                                      .store = w->shelves,
+                                      .core = w->core,
+                                      .shelf = SHELF,
+                                      .owner = MINE,
+                                      .on_lost = on_lost,
+                                      .on_turn = on_turn,
+                                      .context = w};
+    commits_destroy(&w->commits);
+    w->commits = commits_new(&o);
+    commits_hold(w->commits, false);
+    core_shelf(w->core, 1);
+}
+
+static void submit(struct world *w, int i)
+{
+    char id[16];
+    uint32_t retry_after_ms;
+    const struct wire_submit s = {
+        .id = id_of(i, id), .route = SLICE("r"), .ack = WIRE_ACK_STORED, .ttl_ms = 60000};
+    assert_int_equal(
+        core_submit(w->core, &s, (struct slice){NULL, 0}, 7, clock_mono_ms(), &retry_after_ms),
+        CORE_STORING);
+    commits_flush(w->commits);
+}
+
+/* Of two commits the first had no answer, the second had, and both are to be sent again: when the
+ * store goes away before that, both stand there, or may. */
+static void what_was_written_is_not_called_refused(void **state)
+{
+    struct world *w = *state;
+    with_core(w);
+    change(w, 2, true);
+    settle(w); /* the server has the script */
+    redis_fixture_freeze(&w->redis);
+    submit(w, 0);
+    turn_for(w, TIMEOUT_MS * 2 / 3);
+    submit(w, 1);
+    turn_for(w, TIMEOUT_MS * 2 / 3);
+    commits_hold(w->commits, true);
+    redis_fixture_thaw(&w->redis);
+    turn_for(w, 4 * (int64_t)TIMEOUT_MS);
+    commits_refuse(w->commits);
+    w->there[0] = w->there[1] = true;
+    is_as_it_should_be(w);
+    assert_int_equal(w->failed, 0);
+    commits_hold(w->commits, false);
+    settle(w);
+}
+
 /* Whatever goes wrong, and however often: what was said last holds. */
 static void order_survives_everything(void **state)
 {
@@ -276,6 +386,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_turn_is_one_commit, setup, teardown),
         cmocka_unit_test_setup_teardown(what_comes_back_in_one_turn_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_taken_off_is_not_put_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_written_is_not_called_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(order_survives_everything, setup, teardown),
         cmocka_unit_test_setup_teardown(who_lost_the_shelf_is_told_once_and_writes_nothing, setup,
                                         teardown),
