@@ -28,6 +28,8 @@ struct peers {
     size_t buried_count;
     size_t buried_asked; /* the first of them: the beat on its way drops them */
     int64_t answered_ms; /* last answer; 0: none yet */
+    int64_t asked_ms;    /* when the last beat was sent */
+    int64_t lease_ms;    /* until then nobody can take us for dead */
     int64_t store_ms;    /* the store's clock in it */
     bool asking;         /* an answer is due */
     bool gone;           /* destroyed: freed when the answer comes */
@@ -153,6 +155,7 @@ static void on_seen(void *context, const struct broker_line *seen, size_t count,
         p->buried_count -= p->buried_asked;
         memmove(p->buried, p->buried[p->buried_asked], p->buried_count * sizeof p->buried[0]);
         p->buried_asked = 0;
+        p->lease_ms = p->asked_ms + BROKER_LEASE_MS;
         peers_take(p, seen, count, store_ms);
     }
 }
@@ -169,6 +172,7 @@ static void beat(struct peers *p)
     p->buried_asked = p->buried_count;
     p->own.beat++;
     p->asking = true;
+    p->asked_ms = clock_mono_ms();
     brokers_beat(p->o.store, p->prefix, &p->own, gone, p->buried_count, on_seen, p);
 }
 
@@ -226,6 +230,11 @@ void peers_end(struct peers *p)
 size_t peers_count(const struct peers *p)
 {
     return p->live;
+}
+
+int64_t peers_lease_ms(const struct peers *p)
+{
+    return p->lease_ms;
 }
 
 bool peers_store_ms(const struct peers *p, int64_t now_ms, int64_t *store_ms)

@@ -32,6 +32,9 @@ void peers_leave(struct peers *p);
 void peers_end(struct peers *p);
 /* Brokers that live, ourselves included; at least 1. */
 size_t peers_count(const struct peers *p);
+/* Before this moment nobody can have taken us for dead since the last beat that was answered, which
+ * was sent BROKER_LEASE_MS earlier; 0: none was. */
+int64_t peers_lease_ms(const struct peers *p);
 /* The store's clock now, by the last answer; false: it has not answered yet. */
 MUST_CHECK bool peers_store_ms(const struct peers *p, int64_t now_ms, int64_t *store_ms);
 /* Every line is gone that this token has: its shelves were adopted. */

@@ -30,6 +30,7 @@ struct batch {
     uint32_t removes; /* ops from the back */
     bool sent;        /* on its way */
     bool done;        /* it was answered well; ends when all before it have */
+    int64_t sent_ms;  /* when, last */
     bool unsure;      /* was sent and had no answer: perhaps it was written */
     struct op ops[SHELF_BATCH_MAX];
     uint8_t gone[GONE_BITS / 8]; /* hashes of the ids removed */
@@ -46,6 +47,7 @@ struct commits {
     bool held;
     bool broken; /* one went wrong: those behind it are waited for, then all go again */
     struct event *again;
+    int64_t proved_ms; /* when the latest was sent that was answered well */
     struct commits_stats counted;
 };
 
@@ -280,6 +282,7 @@ static void on_commit(void *context, enum shelf_outcome outcome)
     switch (outcome) {
     case SHELF_OK:
         b->done = true;
+        c->proved_ms = b->sent_ms > c->proved_ms ? b->sent_ms : c->proved_ms;
         break;
     case SHELF_REFUSED:
         c->broken = true;
@@ -311,6 +314,7 @@ static void batch_send(struct batch *b)
         removed[i] = op_id(b, batch_removed(b, i));
     }
     b->sent = true;
+    b->sent_ms = clock_mono_ms();
     c->in_flight++;
     c->counted.commits++;
     shelf_commit(c->o.store, c->shelf, c->owner, b->puts, ids, entries, b->removes, removed,
@@ -384,6 +388,11 @@ void commits_probe(struct commits *c)
         (void)gathering(c);
     }
     pump(c);
+}
+
+int64_t commits_proved_ms(const struct commits *c)
+{
+    return c->proved_ms;
 }
 
 size_t commits_pending(const struct commits *c)

@@ -41,6 +41,8 @@ void commits_hold(struct commits *c, bool hold);
 void commits_refuse(struct commits *c);
 /* Asks whether the shelf is ours still, if nothing is on its way that would tell. */
 void commits_probe(struct commits *c);
+/* The shelf was ours at this moment: then the latest commit was sent that went well. 0: none. */
+int64_t commits_proved_ms(const struct commits *c);
 /* Puts and removals without an answer. */
 size_t commits_pending(const struct commits *c);
 

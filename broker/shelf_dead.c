@@ -26,6 +26,7 @@ struct dead_letters {
     struct map *ids; /* of both lists: the newest of each id */
     uint32_t in_flight;
     size_t pending;
+    bool held;           /* nothing is sent */
     struct event *again; /* after one that was not written */
 };
 
@@ -132,7 +133,7 @@ static void on_put(void *context, bool written)
 void dead_letters_flush(struct dead_letters *d)
 {
     struct list *node;
-    if (event_pending(d->again, EV_TIMEOUT, NULL) != 0) {
+    if (d->held || event_pending(d->again, EV_TIMEOUT, NULL) != 0) {
         return;
     }
     while (d->in_flight < IN_FLIGHT_MAX && (node = list_first(&d->waiting)) != NULL &&
@@ -143,6 +144,11 @@ void dead_letters_flush(struct dead_letters *d)
         d->in_flight++;
         dead_put(d->o.store, d->prefix, &w->letter, d->o.keep_s, on_put, w);
     }
+}
+
+void dead_letters_hold(struct dead_letters *d, bool hold)
+{
+    d->held = hold;
 }
 
 void dead_letters_lost(struct dead_letters *d, uint32_t slot)

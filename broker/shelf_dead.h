@@ -31,6 +31,8 @@ void dead_letters_put(struct dead_letters *d, uint32_t slot, uint32_t job,
                       const struct dead_letter *letter);
 /* Begins with what was put. Not from inside the core. */
 void dead_letters_flush(struct dead_letters *d);
+/* Nothing is sent until they are let go: how these jobs end may be another broker's to say. */
+void dead_letters_hold(struct dead_letters *d, bool hold);
 /* The shelf is another's: who has it comes to the same end. */
 void dead_letters_lost(struct dead_letters *d, uint32_t slot);
 /* The id is put on the shelf anew: that entry does not go. */

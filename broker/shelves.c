@@ -37,6 +37,7 @@ struct slot {
     bool asked; /* SLOT_OPENING: an answer is due */
     bool again; /* its jobs are to be put on it again, from again_at on */
     uint32_t again_at;
+    int64_t since_ms; /* when it was made */
     char name[SHELF_NAME_BYTES + 1];
     char from[SHELF_NAME_BYTES + 1]; /* whose it was */
     struct commits *commits;
@@ -72,6 +73,8 @@ struct shelves {
     bool listing;      /* the list of shelves is on its way */
     int64_t listed_ms; /* last list */
     int64_t looked_ms; /* last look at the brokers */
+    int64_t lease_ms;  /* until then nobody takes us for dead */
+    int64_t proof_ms;  /* after a gap in that: a commit sent from here on shows whose a shelf is */
     struct shelves_stats stats;
 };
 
@@ -127,6 +130,7 @@ static struct slot *slot_new(struct shelves *s, const char *name, enum slot_stat
         if (t->state == SLOT_FREE) {
             s->top = i > s->top ? i : s->top;
             t->state = state;
+            t->since_ms = clock_mono_ms();
             (void)snprintf(t->name, sizeof t->name, "%s", name);
             const struct commits_options o = {.base = s->o.base,
                                               .store = s->store,
@@ -163,6 +167,43 @@ static struct slot *slot_own(struct shelves *s)
     return NULL;
 }
 
+/* ---- whether they are ours ------------------------------------------------------------------- */
+
+static bool slot_proved(const struct slot *t)
+{
+    return t->since_ms >= t->s->proof_ms || commits_proved_ms(t->commits) >= t->s->proof_ms;
+}
+
+/* Our beats had a gap, and perhaps we were taken for dead. Who did so is through with our shelves,
+ * or has seen that we live, before one lease more is over. */
+static void lease_seen(struct shelves *s)
+{
+    int64_t lease_ms = peers_lease_ms(s->o.peers);
+    if (s->lease_ms != 0 && lease_ms - BROKER_LEASE_MS >= s->lease_ms) {
+        s->proof_ms = lease_ms;
+    }
+    s->lease_ms = lease_ms;
+}
+
+/* Asks for what lease_seen wants. */
+static void prove_slot(struct slot *t)
+{
+    if (t->state == SLOT_OPEN && clock_mono_ms() >= t->s->proof_ms && !slot_proved(t)) {
+        commits_probe(t->commits);
+    }
+}
+
+/* Before that moment nobody else can have begun what stands there. */
+static int64_t ours_until_ms(const struct shelves *s)
+{
+    for (uint32_t i = 1; i <= s->top; i++) {
+        if (s->slots[i].state != SLOT_FREE && !slot_proved(&s->slots[i])) {
+            return 0;
+        }
+    }
+    return s->lease_ms;
+}
+
 /* ---- what the core may use ------------------------------------------------------------------- */
 
 static size_t pending(const struct shelves *s)
@@ -187,6 +228,7 @@ static void tell_core(struct shelves *s)
         s->told = now;
         core_shelf(s->o.core, now);
     }
+    core_shelves_ours(s->o.core, ours_until_ms(s));
 }
 
 bool shelves_open(const struct shelves *s)
@@ -540,6 +582,7 @@ static void flush_slot(struct slot *t)
 void shelves_flush(struct shelves *s)
 {
     each_slot(s, flush_slot);
+    dead_letters_hold(s->dead, clock_mono_ms() >= ours_until_ms(s));
     dead_letters_flush(s->dead);
     tell_core(s);
     if (s->draining) {
@@ -596,6 +639,7 @@ void shelves_look(struct shelves *s, const struct broker_line *live, size_t live
                    any_leaves(live, live_count);
     bool due = now_ms - s->listed_ms >= LOOK_MS;
     s->looked_ms = now_ms;
+    lease_seen(s);
     live_set(s, live, live_count);
     for (size_t i = 0; i < died_count && s->died_count < BROKERS_MAX; i++) {
         memcpy(s->died[s->died_count++], died[i], sizeof s->died[0]);
@@ -605,6 +649,7 @@ void shelves_look(struct shelves *s, const struct broker_line *live, size_t live
     if (stood_still) {
         each_slot(s, probe_slot);
     }
+    each_slot(s, prove_slot);
     if (due && s->up && !s->draining) {
         each_slot(s, drop_empty);
     }

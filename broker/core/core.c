@@ -16,6 +16,7 @@ struct core *core_new(const struct core_limits *limits, const struct core_effect
     core->effects = *effects;
     core->now_ms = now_ms;
     core->now = (uint32_t)now_ms;
+    core->ours_until_ms = INT64_MAX;
     index_init(&core->ids);
     index_init(&core->route_names);
     index_init(&core->tenant_names);

@@ -26,8 +26,9 @@
  * A stored job stands on a shelf of the store as well (broker/shelves.h), so that another broker
  * can go on with it: it may not go out before it stands there (CORE_STORING), and an end that only
  * this broker knows of (cancelled, purged, refused by the broker itself) is told to nobody before
- * its entry is off the shelf. Ends that a worker wrote into the store, and deadlines, hold without
- * that: whoever adopted the entry would come to the same one.
+ * its entry is off the shelf. Ends that a worker wrote into the store hold without that: whoever
+ * adopted the entry would come to the same one. So do deadlines that pass while nobody can have
+ * adopted it (core_shelves_ours); else another broker may have sent it in time.
  */
 #ifndef OTPQ_BROKER_CORE_H
 #define OTPQ_BROKER_CORE_H
@@ -199,6 +200,9 @@ enum { CORE_SHELVES_MAX = 255 };
  * none now, they are refused. A job is to be stored when its ack is WIRE_ACK_STORED or its route's
  * policy says so. */
 void core_shelf(struct core *core, uint32_t shelf);
+/* What stands on our shelves is nobody else's before this moment (INT64_MAX until told): a passed
+ * deadline is told at once. From then on it is told like other ends that only this broker knows. */
+void core_shelves_ours(struct core *core, int64_t until_ms);
 /* How effects.shelve went: now it may go out; or (false: certainly not kept) it is forgotten. job
  * as effects.shelve had it, not 0, and not of a shelf that core_shelf_lost was told of since. */
 void core_shelved(struct core *core, uint32_t job, bool kept, int64_t now_ms);

@@ -320,6 +320,7 @@ struct core {
     uint32_t shelved;                 /* live jobs with a shelf, STORING ones too */
     int64_t hold_until_ms;            /* what others may be running does not go out until then */
     int64_t reassert_until_ms;        /* workers tell the store what it forgot until then */
+    int64_t ours_until_ms;            /* nobody can have adopted what stands on our shelves */
 
     struct results results;   /* ended jobs */
     struct meter drain;       /* ends */
@@ -387,7 +388,8 @@ void job_end(struct core *core, struct job *j, const struct wire_result *r, stru
 /* The same for ends that only this broker knows of: a stored job's is told once its entry is off
  * the shelf. */
 void job_end_here(struct core *core, struct job *j, const struct wire_result *r, struct slice body);
-/* job_end for a passed deadline, job_end_here for all else. */
+/* job_end for a deadline that passed while its shelf is certainly ours, job_end_here for all else.
+ */
 void job_end_plain(struct core *core, struct job *j, enum job_end end, enum result_code code);
 /* Its time is over where it is: it expires or, if it may have started, is settled. */
 void job_out_of_time(struct core *core, struct job *j);
@@ -458,6 +460,11 @@ static inline bool store_unsure(const struct core *core)
 bool job_held(struct core *core, struct job *j);
 /* A job whose start the store may have lost, and whose worker is no more, is settled. */
 void job_settle_forgotten(struct core *core, struct job *j);
+/* Nobody else can have begun what stands on our shelves. */
+static inline bool shelves_ours(const struct core *core)
+{
+    return core->now_ms < core->ours_until_ms;
+}
 /* What an id stands for: a live job, a kept result, or nothing. core.c */
 struct found {
     struct job *job;                   /* live */

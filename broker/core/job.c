@@ -502,7 +502,8 @@ void job_end_kept(struct core *core, struct job *j)
 void job_end_plain(struct core *core, struct job *j, enum job_end how, enum result_code code)
 {
     struct wire_result r = {.end = how, .code = code};
-    (how == JOB_END_EXPIRED ? job_end : job_end_here)(core, j, &r, (struct slice){NULL, 0});
+    bool certain = how == JOB_END_EXPIRED && shelves_ours(core);
+    (certain ? job_end : job_end_here)(core, j, &r, (struct slice){NULL, 0});
 }
 
 void job_forget(struct core *core, struct job *j, enum core_stored what)

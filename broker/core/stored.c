@@ -105,6 +105,18 @@ static void count_accepted(struct core *core, const struct job *j)
     job_route(j)->accepted++;
 }
 
+/* It stands there by now, and its end is known. waits: it is told when the entry is off again. */
+static void end_on_shelf(struct core *core, struct job *j, bool waits)
+{
+    if (waits) {
+        job_set_state(core, j, JOB_UNSHELVING);
+    }
+    shelf_remove(core, j, &j->more->ending->result, waits);
+    if (!waits) {
+        job_end_kept(core, j);
+    }
+}
+
 /* Its first home after the shelf. */
 static void go_on(struct core *core, struct job *j)
 {
@@ -114,8 +126,7 @@ static void go_on(struct core *core, struct job *j)
         job_settle(core, j);
     } else {
         job_end_plain(core, j, JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
-        shelf_remove(core, j, &j->more->ending->result, false);
-        job_end_kept(core, j);
+        end_on_shelf(core, j, !shelves_ours(core));
     }
 }
 
@@ -125,6 +136,11 @@ void core_shelf(struct core *core, uint32_t shelf)
     must(shelf <= CORE_SHELVES_MAX);
     must(shelf == 0 || (e->shelve != NULL && e->unshelve != NULL && e->stored != NULL));
     core->shelf = (uint8_t)shelf;
+}
+
+void core_shelves_ours(struct core *core, int64_t until_ms)
+{
+    core->ours_until_ms = until_ms;
 }
 
 void core_shelved(struct core *core, uint32_t job, bool kept, int64_t now_ms)
@@ -144,8 +160,7 @@ void core_shelved(struct core *core, uint32_t job, bool kept, int64_t now_ms)
     }
     job_tell(core, j, false, CORE_STORED);
     if (ends) {
-        job_set_state(core, j, JOB_UNSHELVING);
-        shelf_remove(core, j, &j->more->ending->result, true);
+        end_on_shelf(core, j, true);
     } else {
         go_on(core, j);
     }

@@ -3,8 +3,10 @@ advertiser that counts. Who is killed, stopped or restarted here takes no stored
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import pytest
@@ -70,9 +72,9 @@ log:
                   opener=lambda path, flags: os.open(path, flags, mode)) as f:
             f.write(text)
 
-    def apply(self, paused=False):
+    def apply(self, paused=False, more=""):
         port = self.advertiser.ports[0]
-        more = "    paused: true\n" if paused else ""
+        more += "    paused: true\n" if paused else ""
         self.write("records.yaml", "network:\n  mid: 1\nintegrations:\n" + "".join(
             "  %s:\n%s" % (name, integration(port, how, more=more))
             for name, how in (("ok", "ok"), ("slow", "slow"))), 0o644)
@@ -155,6 +157,64 @@ log:
 
     def seen(self, number, route="ok"):
         return self.advertiser.seen("/%s/send" % route, number)
+
+
+class Relay:
+    """A way to Redis that can be cut: who goes by it is away, all others are not."""
+
+    def __init__(self, path, to):
+        self.path, self.to, self.whole, self.pairs = path, to, True, []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(16)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                near = self.listener.accept()[0]
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            self.pairs.append((near, far))
+            if not self.whole:
+                self.end(near, far)
+                continue
+            far.connect(self.to)
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self.pass_on, args=(a, b), daemon=True).start()
+
+    def pass_on(self, a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+        except OSError:
+            pass
+        self.end(a, b)
+
+    @staticmethod
+    def end(*sockets):
+        for one in sockets:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        self.whole = False
+        for pair in self.pairs:
+            self.end(*pair)
+
+    def mend(self):
+        self.whole = True
+
+    def close(self):
+        self.cut()
+        self.end(self.listener)
+        for pair in self.pairs:
+            for one in pair:
+                one.close()
+        self.listener.close()
 
 
 def number(i):
@@ -290,6 +350,66 @@ def test_a_broker_that_stood_still_is_deposed_and_comes_back_with_a_new_shelf():
         wait_seen(farm, jobs + more)
         nothing_left(farm)
         assert farm.metric(1, "otpq_brokers") == 2
+
+
+def said_of(client, ids, seconds=20):
+    """The first end or refusal of each job: state or error by id."""
+    said = {}
+    deadline = time.monotonic() + seconds * SLOW
+    while len(said) < len(ids):
+        assert time.monotonic() < deadline, (len(said), client.answers[-3:])
+        for verb, envelope, _ in client.receive(0.2):
+            if verb in "RN":
+                said.setdefault(envelope["id"], envelope.get("error", envelope.get("state")))
+    return said
+
+
+def test_who_stood_still_calls_nothing_expired_that_another_sent_in_time():
+    with Farm(2, fsync="everysec") as farm:
+        first = farm.broker(0)
+        farm.broker(1)
+        farm.worker()
+        client = farm.client(0)
+        jobs = jobs_of("e", 100, ttl_ms=4000, delay_ms=1500)
+        client.submit(*jobs)
+        wait_stored(client, jobs, 1)
+        late = time.monotonic() + 4.2
+        first.send_signal(signal.SIGSTOP)
+        wait_seen(farm, jobs)
+        wait_for(lambda: time.monotonic() > late, 10, "their deadline has passed")
+        first.send_signal(signal.SIGCONT)
+        assert set(said_of(client, ids_of(jobs)).values()) == {"moved"}
+        again = farm.client(1)
+        again.submit(*jobs)
+        assert set(said_of(again, ids_of(jobs)).values()) == {"done"}
+        assert farm.command("KEYS", "otpq:dl:*") in ([], [""])
+
+
+def test_who_alone_is_cut_off_from_redis_calls_nothing_expired_that_another_sent_in_time():
+    with Farm(2, fsync="everysec") as farm:
+        farm.apply(more="    calls_per_s: 1000\n")  # without Redis a broker has no part of that
+        relay = Relay(farm.dir + "/cut.sock", farm.socket)
+        try:
+            farm.write("otpq-0.yaml", farm.config(0) + "redis:\n  address: unix:%s\n" % relay.path, 0o644)
+            farm.broker(0)
+            farm.write("otpq-0.yaml", farm.config(0), 0o644)  # the worker has its way to Redis
+            farm.broker(1)
+            wait_for(lambda: farm.metric(0, "otpq_brokers") == 2, 10, "they know each other")
+            client = farm.client(0)
+            jobs = jobs_of("z", 100, ttl_ms=4000, delay_ms=1500)
+            client.submit(*jobs)
+            wait_stored(client, jobs, 1)
+            late = time.monotonic() + 4.2
+            relay.cut()
+            farm.worker()
+            wait_seen(farm, jobs)
+            wait_for(lambda: time.monotonic() > late, 10, "their deadline has passed")
+            relay.mend()
+            assert set(said_of(client, ids_of(jobs)).values()) == {"moved"}
+            nothing_left(farm)
+            assert farm.command("KEYS", "otpq:dl:*") in ([], [""])
+        finally:
+            relay.close()
 
 
 def test_redis_is_killed_and_started_again_under_load():

@@ -307,6 +307,32 @@ static void time_does_not_end_what_is_under_way(void **state)
     assert_int_equal(rig_last(g)->ttl_ms, 0);
 }
 
+/* Another broker may have adopted it, and have sent it before its deadline: "expired" would be a
+ * guess until the entry is off the shelf. */
+static void a_deadline_is_no_end_while_the_shelf_may_be_anothers(void **state)
+{
+    struct rig *g = *state;
+    store(g, stored_job("a"));
+    struct wire_submit s = stored_job("b");
+    s.delay_ms = 20000;
+    store(g, s);
+    uint32_t job = storing(g, stored_job("c"));
+    core_shelves_ours(g->core, g->now + 40000);
+    g->now += 40000;
+    (void)rig_step(g);
+    core_check(g->core, g->now);
+    shelved(g, job, true);
+    assert_int_equal(g->answer_n, 0);
+    assert_int_equal(rig_stats(g).unshelving, 3);
+    unshelved(g);
+    rig_expect_end(g, "c", JOB_END_EXPIRED, RESULT_DEADLINE_PASSED);
+    core_shelf_lost(g->core, SHELF, g->now); /* it was another's indeed: that one tells */
+    core_check(g->core, g->now);
+    assert_int_equal(g->answer_n, 1);
+    expect_told(g, g->told_n - 2, 7, "a", CORE_STORED_MOVED);
+    expect_told(g, g->told_n - 1, 7, "b", CORE_STORED_MOVED);
+}
+
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 static void a_cancelled_job_leaves_its_shelf_first(void **state)
@@ -985,6 +1011,7 @@ int main(void)
         SHELF_TEST(a_route_is_kept_for_what_is_under_way),
         SHELF_TEST(delays_begin_with_the_submit),
         SHELF_TEST(time_does_not_end_what_is_under_way),
+        SHELF_TEST(a_deadline_is_no_end_while_the_shelf_may_be_anothers),
         SHELF_TEST(a_cancelled_job_leaves_its_shelf_first),
         SHELF_TEST(a_job_cancelled_on_its_way_is_put_and_taken_off),
         SHELF_TEST(a_result_on_the_way_to_the_shelf_is_kept),
