@@ -313,7 +313,8 @@ struct core {
     struct heap wakeups;      /* routes, by when time alone lets them go */
     uint32_t sweep;           /* when jobs in flight are looked at again */
 
-    uint8_t shelf;                    /* where new jobs go that are to be stored, 0: nowhere */
+    uint8_t shelf; /* where new jobs go that are to be stored, 0: nowhere */
+    uint32_t on_shelf[CORE_SHELVES_MAX + 1]; /* live jobs by shelf; [0]: not counted */
     bool again[CORE_SHELVES_MAX + 1]; /* by shelf: core_shelf_again is on its way through it */
     uint32_t storing;                 /* jobs STORING */
     uint32_t unshelving;              /* jobs UNSHELVING */

@@ -39,6 +39,8 @@ void job_set_shelf(struct core *core, struct job *j, uint8_t shelf)
     struct route *r = job_route(j);
     core->shelved += (uint32_t)(shelf != 0) - (uint32_t)(j->shelf != 0);
     r->shelved += (uint32_t)(shelf != 0) - (uint32_t)(j->shelf != 0);
+    core->on_shelf[j->shelf] -= j->shelf != 0;
+    core->on_shelf[shelf] += shelf != 0;
     j->shelf = shelf;
 }
 
@@ -312,7 +314,8 @@ void core_shelf_lost(struct core *core, uint32_t shelf, int64_t now_ms)
         core->shelf = 0;
     }
     core->again[shelf] = false;
-    for (uint32_t slot = 1; slot <= core->slots_used; slot++) {
+    for (uint32_t slot = 1; core->on_shelf[shelf] > 0; slot++) {
+        must(slot <= core->slots_used);
         struct job *j = live_at(core, slot);
         if (j == NULL || j->shelf != shelf) {
             continue;
