@@ -673,6 +673,7 @@ int broker_run(struct broker *b)
     need(event_add(b->open_late, routes_known(b) ? &at_once : &patience) == 0);
     need(event_base_loop(b->base, EVLOOP_NO_EXIT_ON_EMPTY) >= 0);
     if (b->peers != NULL) {
+        budgets_leave(b->budgets);
         peers_end(b->peers);
         need(event_base_loop(b->base, EVLOOP_NONBLOCK) >= 0); /* an answer is not awaited */
     }

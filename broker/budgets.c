@@ -32,6 +32,7 @@ struct budgets {
     char token[BROKER_TOKEN_BYTES + 1];
     struct map *by_route; /* struct budget by name */
     struct event *tick;
+    size_t at;          /* in the walk over the routes: the next tick goes on there */
     int64_t first_ms;   /* first look, 0: none yet */
     int64_t company_ms; /* last look that showed others, 0: none did */
     bool joined;        /* others were there at the first look */
@@ -162,15 +163,15 @@ static void on_tick(evutil_socket_t fd, short what, void *context)
     (void)what;
     struct budgets *bs = context;
     int64_t now_ms = clock_mono_ms();
-    size_t at = 0;
     uint32_t asked = 0;
     struct core_route_demand d;
-    while (asked < ASKS_MAX && core_demand_next(bs->o.core, &at, &d)) {
+    while (asked < ASKS_MAX && core_demand_next(bs->o.core, &bs->at, &d)) {
         if (due(bs, &d, now_ms)) {
             ask(bs, &d, now_ms);
             asked++;
         }
     }
+    bs->at = asked < ASKS_MAX ? 0 : bs->at;
 }
 
 static void forget_all(struct budgets *bs)
@@ -232,6 +233,24 @@ void budgets_turn(struct budgets *bs)
         struct budget *b = map_get(bs->by_route, d.name);
         int64_t now_ms = clock_mono_ms();
         if (b == NULL || now_ms - b->asked_ms >= TICK_MS) { /* else the tick asks again */
+            ask(bs, &d, now_ms);
+        }
+    }
+}
+
+void budgets_leave(struct budgets *bs)
+{
+    int64_t now_ms = clock_mono_ms();
+    size_t at = 0;
+    uint32_t asked = 0;
+    struct core_route_demand d;
+    while (bs->shared && asked < ASKS_MAX && core_demand_next(bs->o.core, &at, &d)) {
+        struct budget *b = map_get(bs->by_route, d.name);
+        bool has = b != NULL && (b->part.calls_at_once != 0 || b->part.milli_calls_per_s != 0);
+        if (has && !b->asking) {
+            d.waiting = 0;
+            b->until_ms = now_ms;
+            asked++;
             ask(bs, &d, now_ms);
         }
     }

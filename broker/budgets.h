@@ -33,6 +33,9 @@ void budgets_destroy(struct budgets **b);
 void budgets_look(struct budgets *b, size_t live_count);
 /* The end of a turn: asks for routes that became hungry in it. */
 void budgets_turn(struct budgets *b);
+/* We leave: parts go back at once, but for what is in flight. What is not told to the store by then
+ * runs out. Nothing may begin any more. */
+void budgets_leave(struct budgets *b);
 /* True while limits are in parts. */
 bool budgets_shared(const struct budgets *b);
 

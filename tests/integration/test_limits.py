@@ -123,6 +123,29 @@ def test_calls_per_second():
         assert {number for _, number in crowd.arrived} == {0, 1, 2}
 
 
+def test_who_leaves_in_order_gives_its_parts_back():
+    with Crowd("calls_at_once: 4") as crowd:
+        for number, client in enumerate(crowd.clients):
+            submit(client, "j%d" % number, 40)
+        while len(crowd.arrived) < 20:
+            crowd.take(50)
+            crowd.end()
+        leaving = crowd.brokers[1].process
+        leaving.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 20 * SLOW
+        while leaving.poll() is None:
+            assert time.monotonic() < deadline
+            crowd.take(50)
+            crowd.end()
+        crowd.brokers[1].stop = lambda: None
+        left = subprocess.run(["redis-cli", "-s", crowd.socket, "EVAL", "local all, left = redis.call("
+                               "'HGETALL', KEYS[1]), {} for i = 1, #all, 2 do if redis.call('HEXISTS', "
+                               "KEYS[2], all[i]) == 0 then left[1] = cmsgpack.unpack(all[i + 1])[1] end "
+                               "end return left", "2", "otpq:bu:{r}", "otpq:brokers"],
+                              stdout=subprocess.PIPE, check=True, timeout=10 * SLOW).stdout.split()
+        assert left == [b"0"]
+
+
 def test_who_is_left_alone_has_all_of_it_again():
     with Crowd("calls_at_once: 4") as crowd:
         submit(crowd.clients[0], "first", 8)
