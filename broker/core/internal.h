@@ -33,7 +33,7 @@ enum {
     OVERDUE_MS = 10 * 1000,   /* past its deadline in flight: its result was lost on the way */
     SWEEP_MS = 1000,          /* how often jobs in flight are looked at for that */
     SWEEP_JOBS = 256,         /* of one worker, each time */
-    STEP_EXPIRES_MAX = 10000, /* ends by time in one step */
+    STEP_EXPIRES_MAX = 1000, /* ends by time in one step */
     FLOWS_IDLE_MAX = 1024,    /* empty flows kept, so that one job at a time allocates nothing */
     CREDIT_MAX = 1000 * 1000, /* of one worker at a time */
     STORE_RETRY_MS = 50,      /* a job given back for want of a store: at least */
