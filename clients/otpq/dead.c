@@ -55,6 +55,7 @@ struct dead {
     bool readable;           /* … */
     size_t broker_count;     /* of brokers; 0: not asked yet */
     struct broker_found brokers[BROKERS_MAX];
+    struct curve_pair pair; /* shown to them */
 };
 
 /* ---- finding --------------------------------------------------------------------------------- */
@@ -228,7 +229,7 @@ static int submit(struct dead *d, const struct wire_submit *s, struct slice body
     const char *failed;
     int code = OTPQ_EXIT_NO_BROKER;
     if (d->broker_count == 0) {
-        d->broker_count = operator_brokers(&d->args, d->brokers, &code);
+        d->broker_count = operator_brokers(&d->args, d->brokers, &d->pair, &code);
     }
     (void)snprintf(why, 512, "no broker is known");
     buf_init(&message, WIRE_MESSAGE_BYTES_MAX);
@@ -239,7 +240,8 @@ static int submit(struct dead *d, const struct wire_submit *s, struct slice body
     code = OTPQ_EXIT_NO_BROKER;
     for (size_t i = 0; i < d->broker_count && code != OTPQ_EXIT_DONE; i++) {
         buf_clear(&answer);
-        if (!operator_ask(d->brokers[i].clients, buf_slice(&message), ASK_MS, &answer, &failed)) {
+        if (!operator_ask(&d->brokers[i], &d->pair, buf_slice(&message), ASK_MS, &answer,
+                          &failed)) {
             (void)snprintf(why, 512, "%s: %s", d->brokers[i].clients, failed);
             continue;
         }
@@ -483,6 +485,7 @@ int cmd_dead(int argc, char **argv)
         }
     }
     code = code < 0 ? judge(d, argc - optind, argv + optind) : code;
+    curve_pair_wipe(&d->pair);
     free(d);
     return code;
 }

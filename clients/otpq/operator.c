@@ -8,6 +8,7 @@
 #include <zmq.h>
 
 #include "clients/otpq/commands.h"
+#include "common/adapters/curve.h"
 #include "common/adapters/store_access.h"
 #include "common/base/clock.h"
 #include "common/meaning/netaddr.h"
@@ -32,6 +33,7 @@ static void on_look(void *context, const struct broker_line *seen, size_t count)
         struct broker_found *b = &l->out[l->count++];
         (void)snprintf(b->name, sizeof b->name, "%s", seen[i].name);
         (void)snprintf(b->clients, sizeof b->clients, "%s", seen[i].clients);
+        (void)snprintf(b->key, sizeof b->key, "%s", seen[i].key);
         b->leaving = seen[i].leaving;
     }
 }
@@ -86,6 +88,20 @@ static void add(struct broker_found *out, size_t *count, const char *address)
     }
 }
 
+/* What client.broker_keys says of those that nobody else has told the key of. One key alone is that
+ * of all; more are in the order of client.brokers, or of --brokers. */
+static void put_keys(const struct config *c, bool in_order, struct broker_found *out, size_t count)
+{
+    const struct config_list *keys = &c->client_broker_keys;
+    for (size_t i = 0; i < count; i++) {
+        bool known = keys->count == 1 || (in_order && keys->count == count);
+        const char *key = known ? config_broker_key(keys, i) : NULL;
+        if (out[i].key[0] == '\0' && key != NULL) {
+            (void)snprintf(out[i].key, sizeof out[i].key, "%s", key);
+        }
+    }
+}
+
 /* "a,b" as --brokers has it. */
 static size_t by_hand(const char *brokers, struct broker_found *out)
 {
@@ -106,23 +122,34 @@ static size_t by_hand(const char *brokers, struct broker_found *out)
     return count;
 }
 
-size_t operator_brokers(const struct client_args *a, struct broker_found *out, int *exit_code)
+static size_t find(const struct client_args *a, const struct config *c, struct broker_found *out)
+{
+    size_t count = a->brokers != NULL ? by_hand(a->brokers, out) : by_redis(c, out);
+    bool in_order = a->brokers != NULL || count == 0;
+    for (size_t i = 0; a->brokers == NULL && in_order && i < c->client_brokers.count; i++) {
+        add(out, &count, c->client_brokers.at[i]);
+    }
+    put_keys(c, in_order, out, count);
+    return count;
+}
+
+size_t operator_brokers(const struct client_args *a, struct broker_found *out,
+                        struct curve_pair *pair, int *exit_code)
 {
     struct config c;
     struct yaml_error error;
+    char why[256];
     *exit_code = OTPQ_EXIT_USAGE;
-    if (a->brokers != NULL) {
-        return by_hand(a->brokers, out);
-    }
     if (!config_load(&c, a->config, &error)) {
         (void)fprintf(stderr, "otpq: %s\n", error.text);
         return 0;
     }
-    size_t count = by_redis(&c, out);
-    if (count == 0) {
-        for (size_t i = 0; i < c.client_brokers.count; i++) {
-            add(out, &count, c.client_brokers.at[i]);
-        }
+    size_t count = 0;
+    if (pair == NULL || curve_pair_read(c.client_curve_secret_file, pair, why)) {
+        count = find(a, &c, out);
+    } else {
+        (void)fprintf(stderr, "otpq: client.curve_secret_file: %s: %s\n",
+                      c.client_curve_secret_file, why);
     }
     config_free(&c);
     return count;
@@ -133,6 +160,24 @@ size_t operator_brokers(const struct client_args *a, struct broker_found *out, i
 static bool set(void *socket, int option, int value)
 {
     return zmq_setsockopt(socket, option, &value, sizeof(value)) == 0;
+}
+
+static bool set_text(void *socket, int option, const char *text)
+{
+    return zmq_setsockopt(socket, option, text, strlen(text)) == 0;
+}
+
+/* Under keys, if the broker has one. */
+static bool dress(void *socket, const struct broker_found *b, const struct curve_pair *pair,
+                  const char **why)
+{
+    if (b->key[0] == '\0') {
+        return true;
+    }
+    *why = "it asks for a key: client.curve_secret_file";
+    return pair->public_key[0] != '\0' && set_text(socket, ZMQ_CURVE_SERVERKEY, b->key) &&
+           set_text(socket, ZMQ_CURVE_PUBLICKEY, pair->public_key) &&
+           set_text(socket, ZMQ_CURVE_SECRETKEY, pair->secret_key);
 }
 
 static bool exchange(void *socket, const char *address, struct slice message, uint32_t timeout_ms,
@@ -159,14 +204,15 @@ static bool exchange(void *socket, const char *address, struct slice message, ui
     return ok;
 }
 
-bool operator_ask(const char *address, struct slice message, uint32_t timeout_ms,
-                  struct buf *answer, const char **why)
+bool operator_ask(const struct broker_found *broker, const struct curve_pair *pair,
+                  struct slice message, uint32_t timeout_ms, struct buf *answer, const char **why)
 {
     void *context = zmq_ctx_new();
     must(context != NULL);
     void *socket = zmq_socket(context, ZMQ_DEALER);
     need(socket != NULL);
-    bool ok = exchange(socket, address, message, timeout_ms, answer, why);
+    bool ok = dress(socket, broker, pair, why) &&
+              exchange(socket, broker->clients, message, timeout_ms, answer, why);
     must(zmq_close(socket) == 0);
     must(zmq_ctx_term(context) == 0);
     return ok;

@@ -50,6 +50,7 @@ struct purge {
     bool yes;                                 /* --yes */
     size_t count;                             /* of brokers */
     struct broker_found brokers[BROKERS_MAX]; /* that are asked */
+    struct curve_pair pair;                   /* shown to them */
 };
 
 /* ---- arguments ------------------------------------------------------------------------------- */
@@ -165,7 +166,7 @@ static int ask(const struct purge *p, const struct broker_found *b, bool dry,
     wire_put_purge(&message, &what);
     must(buf_ok(&message));
     int code = OTPQ_EXIT_NO_BROKER;
-    if (operator_ask(b->clients, buf_slice(&message), p->args.timeout_ms, &answer, &failed)) {
+    if (operator_ask(b, &p->pair, buf_slice(&message), p->args.timeout_ms, &answer, &failed)) {
         code = read_answer(buf_slice(&answer), out, why);
     } else {
         (void)snprintf(why, 512, "%s", failed);
@@ -294,11 +295,12 @@ int cmd_purge(int argc, char **argv)
         code = take_option(p, o, optarg);
     }
     code = code < 0 ? take_route(p, argc - optind, argv + optind) : code;
-    if (code < 0 && (p->count = operator_brokers(&p->args, p->brokers, &code)) > 0) {
+    if (code < 0 && (p->count = operator_brokers(&p->args, p->brokers, &p->pair, &code)) > 0) {
         code = choose(p);
         code = code == OTPQ_EXIT_DONE ? sure(p) : code;
         code = code == OTPQ_EXIT_DONE ? run(p) : code;
     }
+    curve_pair_wipe(&p->pair);
     free(p);
     return code;
 }

@@ -108,7 +108,7 @@ static int look_for_broker(const struct command *c, char *out, size_t size)
     struct broker_found *all = xcalloc(BROKERS_MAX, sizeof *all);
     const struct client_args args = {.config = c->config};
     int code = OTPQ_EXIT_REFUSED;
-    size_t count = operator_brokers(&args, all, &code);
+    size_t count = operator_brokers(&args, all, NULL, &code);
     code = OTPQ_EXIT_REFUSED;
     for (size_t i = 0; i < count && code != OTPQ_EXIT_DONE; i++) {
         if (strcmp(c->broker, all[i].name) == 0 || strcmp(c->broker, all[i].clients) == 0) {

@@ -273,6 +273,28 @@ def test_the_library_shows_its_key(keys, broker):
     assert secret not in out + err + broker.output()
 
 
+def test_commands_speak_to_a_broker_under_keys(keys, broker):
+    for argv in (["top", "--once"], ["get", "nobody"], ["cancel", "nobody"]):
+        code, out, err = run_otpq(keys, broker, *argv)
+        assert code != 3 and "answer in time" not in err, (argv, out, err)
+
+
+def test_an_operator_purges_under_keys(keys, broker):
+    keys.new("op", "operator")
+    with keys.socket_of(Client, "any")(broker.clients) as client:
+        client.submit("p-1", ack="queued", delay_ms=60000)
+        assert client.one()[0] == "A"
+        code, out, err = run_otpq(keys, broker, "purge", "demo", "--yes", "--json")  # a client's key
+        assert code != 0 and "operator" in out + err, (out, err)
+        code, out, err = run_otpq(keys, broker, "purge", "demo", "--yes", "--json",
+                                  OTPQ_CLIENT_CURVE_SECRET_FILE=keys.path("op"))
+        assert code == 0, (out, err)
+        verb, envelope, _ = client.one()
+        assert (verb, envelope["state"]) == ("R", "cancelled")
+    code, out, err = run_otpq(keys, broker, "purge", "demo", "--yes", OTPQ_CLIENT_CURVE_SECRET_FILE="")
+    assert code == 2 and "curve_secret_file" in err, (out, err)
+
+
 def test_the_library_comes_in_once_its_key_is_known(keys, broker):
     """Refused first: it tries again by itself."""
     keys.new("late", "client", "--tenants", "all", "--routes", "all")
