@@ -18,7 +18,8 @@ void self_line(const struct config *c, struct broker_line *out)
     rng_secure(&token, sizeof(token));
     (void)snprintf(out->token, sizeof(out->token), "%016llx", (unsigned long long)token);
     (void)gethostname(host, sizeof(host) - 1);
-    (void)snprintf(out->name, sizeof(out->name), "%s %.60s", host, c->broker_clients);
     say_address(out->clients, c->broker_advertise_clients, c->broker_clients);
     say_address(out->workers, c->broker_advertise_workers, c->broker_workers);
+    /* not what it bound: that may be every address, on two hosts of one name */
+    (void)snprintf(out->name, sizeof(out->name), "%s %.60s", host, out->clients);
 }

@@ -6,7 +6,7 @@
 
 #include "common/adapters/brokers_store.h"
 
-/* A new token; the name is the host's and the clients' address, the same after a restart. */
+/* A new token; the name is the host's and where clients find it, the same after a restart. */
 void self_line(const struct config *c, struct broker_line *out);
 
 #endif

@@ -41,7 +41,11 @@ redis:
   password_file: %(dir)s/redis.password
 """
 CONFIG = STORE + """broker:
-%(broker)s  metrics: 127.0.0.1:9560
+  clients: tcp://0.0.0.0:5560
+  workers: tcp://0.0.0.0:5561
+  advertise_clients: tcp://10.77.0.%(n)d:5560
+  advertise_workers: tcp://10.77.0.%(n)d:5561
+  metrics: 127.0.0.1:9560
   curve_secret_file: %(dir)s/h%(n)d/broker.key
 worker:
   brokers: [tcp://10.77.0.%(n)d:5561]
@@ -57,10 +61,6 @@ outgoing:
 secrets:
   pepper_file: %(dir)s/pepper
 """
-# one broker says where it is, the other listens everywhere and says where it is to be found
-LISTENS = {1: "  clients: tcp://10.77.0.1:5560\n  workers: tcp://10.77.0.1:5561\n",
-           2: "  clients: tcp://0.0.0.0:5560\n  workers: tcp://0.0.0.0:5561\n"
-              "  advertise_clients: tcp://10.77.0.2:5560\n  advertise_workers: tcp://10.77.0.2:5561\n"}
 CLIENT = """dir: %(dir)s/h3
 client:
   brokers: [tcp://10.77.0.%(first)d:5560, tcp://10.77.0.%(second)d:5560]
@@ -309,8 +309,7 @@ class Hosts:
         self.otpq(1, "keys", "new", "shop", "--kind", "client", "--tenants", "all", "--routes", "all", "--out",
                   self.dir + "/h3/client.key")
         for n in (1, 2):
-            self.write("h%d.yaml" % n, CONFIG % {"dir": self.dir, "n": n, "broker": LISTENS[n],
-                                                 "key": public["broker", n]})
+            self.write("h%d.yaml" % n, CONFIG % {"dir": self.dir, "n": n, "key": public["broker", n]})
         for path, first, second in (("h3.yaml", 1, 2), ("h3-other.yaml", 2, 1)):
             self.write(path, CLIENT % {"dir": self.dir, "first": first, "second": second,
                                        "first_key": public["broker", first], "second_key": public["broker", second]})

@@ -157,6 +157,11 @@ def hosts():
         yield made
 
 
+def test_brokers_of_hosts_with_one_name_leave_each_other_alone(hosts):
+    """Both listen on every address; what tells them apart is where they say that they are."""
+    assert [hosts.metrics(n)["otpq_shelf_deposed_total"] for n in (1, 2)] == [0, 0]
+
+
 def run(hosts, lines, under):
     """Load, then the fault until `under` has seen enough of it, then everything as before."""
     with Load(hosts) as load:
