@@ -148,13 +148,36 @@ static bool reached_by_keys(const struct config *c, const char *key, const char 
     return false;
 }
 
+/* Workers and gateways are told where brokers are: an address on which one listens everywhere would
+ * lead each of them to itself. */
+static bool found_somewhere(const struct config *c, const char *key, const char *bound,
+                            const char *advertised, struct yaml_error *error)
+{
+    struct netaddr at;
+    const char *address = advertised[0] != '\0' ? advertised : bound;
+    must(netaddr_endpoint(address, &at));
+    if (!netaddr_is_any(&at)) {
+        return true;
+    }
+    char told[64];
+    (void)snprintf(told, sizeof(told), "broker.advertise_%s", key + sizeof("broker"));
+    config_error(c, advertised[0] != '\0' ? told : key, error,
+                 "nobody can connect to %s: say in %s where others find this broker", address,
+                 told);
+    return false;
+}
+
 /* The broker's addresses, where it listens and where it says that it does. */
 static bool broker_guarded(const struct config *c, struct yaml_error *error)
 {
     return reached_by_keys(c, "broker.clients", c->broker_clients, error) &&
            reached_by_keys(c, "broker.workers", c->broker_workers, error) &&
            reached_by_keys(c, "broker.advertise_clients", c->broker_advertise_clients, error) &&
-           reached_by_keys(c, "broker.advertise_workers", c->broker_advertise_workers, error);
+           reached_by_keys(c, "broker.advertise_workers", c->broker_advertise_workers, error) &&
+           found_somewhere(c, "broker.clients", c->broker_clients, c->broker_advertise_clients,
+                           error) &&
+           found_somewhere(c, "broker.workers", c->broker_workers, c->broker_advertise_workers,
+                           error);
 }
 
 /* Both or none: a pair of its own and the keys of whom it talks to. */

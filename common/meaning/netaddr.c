@@ -210,10 +210,10 @@ static const char *plain_host(const struct netaddr *a)
     return strcasecmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
 }
 
-static bool is_any(const struct netaddr *a)
+bool netaddr_is_any(const struct netaddr *a)
 {
-    return strcmp(a->host, "*") == 0 || strcmp(a->host, "0.0.0.0") == 0 ||
-           strcmp(a->host, "::") == 0;
+    return !a->is_unix && (strcmp(a->host, "*") == 0 || strcmp(a->host, "0.0.0.0") == 0 ||
+                           strcmp(a->host, "::") == 0);
 }
 
 bool netaddr_collide(const struct netaddr *a, const struct netaddr *b)
@@ -222,7 +222,8 @@ bool netaddr_collide(const struct netaddr *a, const struct netaddr *b)
         return a->is_unix && b->is_unix && strcmp(a->host, b->host) == 0;
     }
     return a->port == b->port && a->port != 0 &&
-           (is_any(a) || is_any(b) || strcasecmp(plain_host(a), plain_host(b)) == 0);
+           (netaddr_is_any(a) || netaddr_is_any(b) ||
+            strcasecmp(plain_host(a), plain_host(b)) == 0);
 }
 
 /* ---- who may be called ----------------------------------------------------------------------- */

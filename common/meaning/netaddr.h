@@ -52,6 +52,8 @@ MUST_CHECK const char *netaddr_redis(const char *text, struct netaddr_redis *out
 
 /* True when nobody on another host reaches it, whatever names resolve to. */
 MUST_CHECK bool netaddr_stays_on_host(const struct netaddr *a);
+/* True when it is every address of the host: to listen on, not to connect to. */
+MUST_CHECK bool netaddr_is_any(const struct netaddr *a);
 /* True when the two cannot both be listened on. */
 MUST_CHECK bool netaddr_collide(const struct netaddr *a, const struct netaddr *b);
 

@@ -275,6 +275,27 @@ static void with_keys_a_broker_may_listen_anywhere(void **state)
     config_free(&c);
 }
 
+static void a_broker_that_listens_everywhere_says_where_it_is(void **state)
+{
+    (void)state;
+    struct config c;
+    check_file(
+        &c, "broker:\n  clients: tcp://0.0.0.0:5560\n  curve_secret_file: k\n",
+        ":2:12: nobody can connect to tcp://0.0.0.0:5560: say in broker.advertise_clients where "
+        "others find this broker");
+    check_file(
+        &c,
+        "broker:\n  workers: tcp://*:5561\n  advertise_workers: tcp://*:1\n"
+        "  curve_secret_file: k\n",
+        ":3:22: nobody can connect to tcp://*:1: say in broker.advertise_workers where others "
+        "find this broker");
+    check_file(&c,
+               "broker:\n  workers: tcp://*:5561\n  advertise_workers: tcp://b:1\n"
+               "  curve_secret_file: k\n",
+               NULL);
+    config_free(&c);
+}
+
 static void sockets_of_a_broker_are_apart(void **state)
 {
     (void)state;
@@ -481,6 +502,7 @@ int main(void)
         cmocka_unit_test(the_prefix_of_keys_is_bounded),
         cmocka_unit_test(addresses_are_judged_at_load),
         cmocka_unit_test(with_keys_a_broker_may_listen_anywhere),
+        cmocka_unit_test(a_broker_that_listens_everywhere_says_where_it_is),
         cmocka_unit_test(sockets_of_a_broker_are_apart),
         cmocka_unit_test(a_missing_secret_is_named_with_its_place),
         cmocka_unit_test(slips_in_variables_are_errors),
