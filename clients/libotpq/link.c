@@ -108,7 +108,11 @@ void link_close(struct link *l, int epoll_fd)
 
 bool link_send(struct link *l, const struct buf *message)
 {
-    return zmq_send(l->socket, message->p, message->n, ZMQ_DONTWAIT) >= 0;
+    int sent;
+    do {
+        sent = zmq_send(l->socket, message->p, message->n, ZMQ_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent >= 0;
 }
 
 /* An event is two frames: its number (16 bits) and value, then the address. */
@@ -116,7 +120,11 @@ static bool next_event(struct link *l, uint16_t *event)
 {
     uint8_t number[6];
     char address[256];
-    if (zmq_recv(l->monitor, number, sizeof(number), ZMQ_DONTWAIT) != (int)sizeof(number)) {
+    int n;
+    do { /* the descriptor tells of an event once: one that is left is not told of again */
+        n = zmq_recv(l->monitor, number, sizeof(number), ZMQ_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n != (int)sizeof(number)) {
         return false;
     }
     memcpy(event, number, sizeof(*event));
@@ -138,7 +146,11 @@ void link_look(struct link *l)
 
 bool link_receive(struct link *l, void *zmq_msg)
 {
-    return zmq_msg_recv(zmq_msg, l->socket, ZMQ_DONTWAIT) >= 0;
+    int n;
+    do {
+        n = zmq_msg_recv(zmq_msg, l->socket, ZMQ_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    return n >= 0;
 }
 
 static bool readable(void *socket)
