@@ -656,7 +656,7 @@ struct broker *broker_new(const struct config *config, char error[512])
     (void)signal(SIGPIPE, SIG_IGN);
     open_loop(b);
     b->zmq = zmq_ctx_new();
-    must(b->zmq != NULL);
+    need(b->zmq != NULL);
     b->core = open_core(b);
     open_operate(b);
     if (open_permits(b, error) && open_store(b, error) && open_pool(b, error) &&

@@ -208,7 +208,7 @@ bool operator_ask(const struct broker_found *broker, const struct curve_pair *pa
                   struct slice message, uint32_t timeout_ms, struct buf *answer, const char **why)
 {
     void *context = zmq_ctx_new();
-    must(context != NULL);
+    need(context != NULL);
     void *socket = zmq_socket(context, ZMQ_DEALER);
     need(socket != NULL);
     bool ok = dress(socket, broker, pair, why) &&

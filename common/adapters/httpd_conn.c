@@ -367,7 +367,7 @@ static void adopt(struct httpd_conn *c)
 {
     void *evcon = NULL;
     bufferevent_getcb(c->bev, NULL, NULL, NULL, &evcon);
-    must(evcon != NULL);
+    need(evcon != NULL);
     c->evcon = evcon;
     evhttp_connection_set_closecb(c->evcon, on_close, c);
     event_assign(&c->watch, c->server->base, bufferevent_getfd(c->bev), EV_READ, on_watch, c);

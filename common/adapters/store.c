@@ -543,7 +543,7 @@ static void store_connect(struct store *s, const char *host)
 {
     redisAsyncContext *ac =
         s->at.is_unix ? redisAsyncConnectUnix(host) : redisAsyncConnect(host, s->at.port);
-    must(ac != NULL);
+    need(ac != NULL);
     s->ac = ac;
     ac->data = s;
     if (ac->err != 0) {

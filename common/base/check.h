@@ -31,9 +31,8 @@ __attribute__((noreturn)) static inline void must_failed(const char *cond, const
 enum { EXIT_SYSTEM = 71 };
 
 /* Ends the process in order, here and now: one line, a code of its own, no core, nothing more of
- * what it held. stderr
- * has no buffer: that needs no memory. Its supervisor starts it again, and the claims and
- * shelves in Redis make that as safe as any other death. */
+ * what it held. stderr has no buffer: that needs no memory. Its supervisor starts it again, and
+ * the claims and shelves in Redis make that as safe as any other death. */
 __attribute__((noreturn)) static inline void end_without(const char *what)
 {
     (void)fprintf(stderr, "level=fatal msg=\"%s\"\n", what);

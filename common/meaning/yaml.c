@@ -99,6 +99,9 @@ static bool next_event(struct reader *r, yaml_event_t *event)
         return true;
     }
     const yaml_parser_t *y = &r->yaml;
+    if (y->error == YAML_MEMORY_ERROR) {
+        out_of_memory(); /* nothing is wrong with the text: refused, it would stay refused */
+    }
     const char *problem = y->problem != NULL ? y->problem : "cannot be read";
     yaml_error_at(r->error, r->file, (int)y->problem_mark.line + 1, (int)y->problem_mark.column + 1,
                   "%s%s%s", problem, y->context != NULL ? " " : "",
@@ -364,7 +367,7 @@ struct yaml_node *yaml_parse(const char *file, struct slice text, struct yaml_er
         return NULL;
     }
     struct reader r = {.file = file, .error = error};
-    must(yaml_parser_initialize(&r.yaml));
+    need(yaml_parser_initialize(&r.yaml)); /* allocates */
     yaml_parser_set_encoding(&r.yaml, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.yaml, (const unsigned char *)(text.n > 0 ? text.p : ""),
                                  text.n);
