@@ -106,6 +106,7 @@ SUITES = [
     [("sim-asan", "simulator, ASan+UBSan",
       lambda: command(make("sim", "SAN=1", "STEPS=100000"), "simulator, sanitized"))],
     [("chaos", "60 kills under load", lambda: pytest("chaos", "build", {}))],
+    [("failing", "a sample of failing calls", lambda: pytest("failing", "build", {}))],
     [("fuzz", "decoders against their corpora",
       lambda: command(make("fuzz-corpus"), "fuzz-corpus"))],
     [("integration", "real processes", lambda: pytest("integration", "build", {})),
