@@ -88,15 +88,27 @@ static void add(struct broker_found *out, size_t *count, const char *address)
     }
 }
 
-/* What client.broker_keys says of those that nobody else has told the key of. One key alone is that
- * of all; more are in the order of client.brokers, or of --brokers. */
+/* Where it stands in client.brokers; their count: nowhere. */
+static size_t configured_at(const struct config *c, const char *address)
+{
+    size_t i = 0;
+    while (i < c->client_brokers.count && strcmp(c->client_brokers.at[i], address) != 0) {
+        i++;
+    }
+    return i;
+}
+
+/* What client.broker_keys says of a broker holds whatever Redis says: of those in client.brokers,
+ * or of those in --brokers, in their order. One key alone is that of all whose key nobody told. */
 static void put_keys(const struct config *c, bool in_order, struct broker_found *out, size_t count)
 {
     const struct config_list *keys = &c->client_broker_keys;
-    for (size_t i = 0; i < count; i++) {
-        bool known = keys->count == 1 || (in_order && keys->count == count);
-        const char *key = known ? config_broker_key(keys, i) : NULL;
-        if (out[i].key[0] == '\0' && key != NULL) {
+    for (size_t i = 0; i < count && keys->count > 0; i++) {
+        size_t at = in_order ? i : configured_at(c, out[i].clients);
+        size_t places = in_order ? count : c->client_brokers.count;
+        bool said = at < places && (keys->count == 1 || keys->count == places);
+        if (said || (keys->count == 1 && out[i].key[0] == '\0')) {
+            const char *key = config_broker_key(keys, said ? at : 0);
             (void)snprintf(out[i].key, sizeof out[i].key, "%s", key);
         }
     }

@@ -104,6 +104,10 @@ static void put_totals(struct buf *b, const struct view *v, const struct view *b
     buf_printf(b,
                "\nnow:   %" PRIu64 " queued, oldest %s, %" PRIu64 " delayed, %" PRIu64 " in flight",
                i->queued, age(i->oldest_ms, oldest), i->delayed, i->in_flight);
+    if (i->on_shelf + i->storing + i->adopted > 0) {
+        buf_printf(b, "; %" PRIu64 " stored, %" PRIu64 " being stored, %" PRIu64 " adopted so far",
+                   i->on_shelf, i->storing, i->adopted);
+    }
     buf_printf(b,
                "\nended: %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
                " expired, %" PRIu64 " cancelled; %" PRIu64 " over a limit\n",
