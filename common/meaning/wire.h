@@ -25,7 +25,7 @@ enum {
     WIRE_TENANT_BYTES_MAX = 64,
     WIRE_TRACE_BYTES = 55,
     WIRE_INFO_ROUTES_MAX = 200,
-    WIRE_INFO_BYTES_MAX = 80 * 1024, /* body of the answer to I */
+    WIRE_INFO_BYTES_MAX = 96 * 1024, /* body of the answer to I */
     WIRE_TTL_DEFAULT_MS = 30000,
     WIRE_TTL_MAX_MS = 24 * 3600 * 1000,
     /* workers tell a store what it forgot within this; what others may be running waits for it */
@@ -180,8 +180,11 @@ enum {
 struct wire_info_route {
     struct slice name;
     uint64_t queued, delayed, in_flight; /* jobs, now */
+    uint64_t storing;                    /* … on their way to the shelf, not accepted yet */
+    uint64_t on_shelf;                   /* of all live ones, those that stand on a shelf */
     uint64_t oldest_ms;                  /* age of the oldest queued job, 0: none */
     uint64_t accepted;                   /* counters since the broker's start */
+    uint64_t adopted;                    /* … taken over from other brokers */
     uint64_t done, refused, unknown, expired, cancelled;
     uint64_t redispatched;
     uint64_t moved_out, moved_in; /* by fallback: went on elsewhere, came from there */
@@ -198,6 +201,8 @@ struct wire_info {
         durability; /* what the store's word is worth: always, everysec, no, off, unknown */
     uint64_t uptime_ms;
     uint64_t queued, delayed, in_flight; /* jobs, now */
+    uint64_t storing;                    /* … on their way to the shelf, not accepted yet */
+    uint64_t on_shelf;                   /* of all live ones, those that stand on a shelf */
     uint64_t oldest_ms;                  /* age of the oldest queued job, 0: none */
     uint64_t workers;                    /* alive */
     uint64_t credit_free;                /* jobs that workers would take at once */
@@ -206,6 +211,7 @@ struct wire_info {
     uint64_t bytes;        /* memory of live jobs */
     uint64_t routes_total; /* routes known; "routes" may show fewer */
     uint64_t accepted, duplicates, conflicts, refused_full; /* counters since the broker's start */
+    uint64_t adopted; /* … jobs taken over from other brokers */
     uint64_t done, refused, unknown, expired, cancelled;
     uint64_t redispatched;
     bool draining; /* it takes nothing new */

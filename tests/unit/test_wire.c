@@ -317,6 +317,7 @@ static void test_info_fits_a_body(void **state)
     char name[WIRE_ROUTE_BYTES_MAX];
     memset(&info, 0xff, sizeof(info));
     info.version = SLICE("0.1.0");
+    info.durability = SLICE("everysec");
     info.draining = true;
     memset(name, 'r', sizeof(name));
     for (uint32_t i = 0; i < WIRE_INFO_ROUTES_MAX; i++) {
@@ -335,6 +336,9 @@ static void test_info_fits_a_body(void **state)
     assert_true(body.n <= WIRE_INFO_BYTES_MAX);
     assert_true(wire_info_decode(body, &back, got, &count, &error));
     assert_int_equal(count, WIRE_INFO_ROUTES_MAX);
+    assert_true(back.storing == UINT64_MAX && back.on_shelf == UINT64_MAX);
+    assert_true(back.adopted == UINT64_MAX && got[7].adopted == UINT64_MAX);
+    assert_true(got[7].storing == UINT64_MAX && got[7].on_shelf == UINT64_MAX);
     assert_true(back.redispatched == UINT64_MAX && slice_is(back.version, "0.1.0"));
     assert_true(got[0].paused && !got[1].paused && got[1].breaker == 2);
     assert_true(back.draining && got[1].held && got[1].draining && got[1].stored);
