@@ -2,12 +2,11 @@
 
 #include "common/meaning/wire.h"
 
-/* The broker's own words for a refusal are mostly of the vocabulary. Three others mean that this
+/* The broker's own words for a refusal are mostly of the vocabulary. Two others mean that this
  * program sent something wrong; the rest, of a later broker too, that nothing was taken now. */
 static enum result_code code_not_taken(struct slice word)
 {
-    static const char *const mistakes[] = {WIRE_ERROR_MALFORMED, WIRE_ERROR_INVALID,
-                                           "not_supported"};
+    static const char *const mistakes[] = {WIRE_ERROR_MALFORMED, WIRE_ERROR_INVALID};
     for (size_t i = 0; i < ARRAY_LEN(mistakes); i++) {
         if (slice_is(word, mistakes[i])) {
             return RESULT_INTERNAL_ERROR;
