@@ -9,6 +9,7 @@
 #include "common/adapters/resolve.h"
 #include "common/adapters/store_cluster.h"
 #include "common/adapters/store_news.h"
+#include "common/adapters/store_replies.h"
 #include "common/adapters/store_sentinel.h"
 #include "common/adapters/store_server.h"
 #include "common/adapters/store_words.h"
@@ -45,6 +46,7 @@ struct store {
     struct sentinels *sentinels;  /* NULL: the address names the server itself */
     struct netaddr at;            /* the server of this connection, or of the next one */
     struct resolver *resolver;    /* of at; NULL: a unix socket, or an address in digits */
+    struct replies *replies;      /* memory of answers */
     redisAsyncContext *ac;        /* NULL while down; hiredis frees it by itself on errors */
     struct list waiting;          /* ops with a callback still owed, earliest deadline first */
     uint32_t in_flight;           /* ops that hiredis holds, those already timed out included */
@@ -550,6 +552,7 @@ static void store_connect(struct store *s, const char *host)
         store_drop(s, ac->errstr);
         return;
     }
+    replies_of(s->replies, ac->c.reader);
     need(redisLibeventAttach(ac, s->base) == REDIS_OK);
     (void)redisAsyncSetConnectCallback(ac, on_connected);
     (void)redisAsyncSetDisconnectCallback(ac, on_disconnected);
@@ -650,6 +653,7 @@ static struct store *store_bare(struct event_base *base, const struct store_opti
     s->timeout_ms = o->timeout_ms;
     s->pending_max = o->pending_max;
     s->backoff_ms = BACKOFF_MIN_MS;
+    s->replies = replies_new();
     list_init(&s->waiting);
     return s;
 }
@@ -748,6 +752,7 @@ void store_destroy(struct store **sp)
     store_news_destroy(&s->news);
     sentinels_destroy(&s->sentinels);
     resolver_destroy(&s->resolver);
+    replies_destroy(&s->replies);
     if (s->deadline != NULL) {
         event_free(s->deadline);
         event_free(s->retry);
