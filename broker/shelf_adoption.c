@@ -13,25 +13,29 @@ enum {
     PART_MAX = 1000,
     PART_BYTES = 512 * 1024,   /* more in one part: smaller ones follow */
     SLICE_US = 4000,           /* of the loop's time, in one go */
+    EXPECT = 8,                /* entries between what is taken and what is looked for ahead */
     CLOCK_EVERY = 32,          /* entries between looks at the clock */
     AGAIN_MS = 50,             /* the core was full, or the store did not answer */
     UNREADABLE_LOGGED_MAX = 10 /* of one shelf */
 };
 
-/* What one HSCAN brought: a copy. */
+/* What one HSCAN brought: a copy. Its memory serves part after part. */
 struct part {
     struct list node;
     size_t count;
     size_t at; /* the next one that the core is to be given */
     struct slice *ids;
     struct slice *entries;
-    char *bytes; /* of all of them */
+    char *bytes;      /* of all of them */
+    size_t count_max; /* room in ids and entries */
+    size_t bytes_max; /* room in bytes */
 };
 
 struct adoption {
     struct adoption_options o;
     char shelf[SHELF_NAME_BYTES + 1];
     struct list parts; /* read and not taken yet */
+    struct list spare; /* parts that were taken */
     uint32_t part_count;
     uint32_t most;       /* entries to ask for */
     uint64_t cursor;     /* of the next part */
@@ -61,6 +65,7 @@ struct adoption *adoption_new(const struct adoption_options *o)
     a->o = *o;
     (void)snprintf(a->shelf, sizeof a->shelf, "%s", o->shelf);
     list_init(&a->parts);
+    list_init(&a->spare);
     a->most = PART_MAX / 4;
     a->began_ms = clock_mono_ms();
     a->again = event_new(o->base, -1, 0, on_again, a);
@@ -69,20 +74,56 @@ struct adoption *adoption_new(const struct adoption_options *o)
     return a;
 }
 
-static void part_free(struct adoption *a, struct part *p)
+static struct part *part_new(struct adoption *a, size_t count, size_t bytes)
+{
+    struct list *node = list_first(&a->spare);
+    struct part *p = node != NULL ? list_owner(node, struct part, node) : NULL;
+    if (p == NULL) {
+        p = xcalloc(1, sizeof *p);
+        list_init(&p->node);
+    }
+    list_remove(&p->node);
+    if (p->count_max < count) {
+        p->count_max = count;
+        p->ids = xrealloc(p->ids, 2 * count * sizeof *p->ids);
+    }
+    if (p->bytes_max < bytes) {
+        p->bytes_max = bytes;
+        p->bytes = xrealloc(p->bytes, bytes);
+    }
+    p->entries = p->ids + p->count_max;
+    p->count = count;
+    p->at = 0;
+    list_push(&a->parts, &p->node);
+    a->part_count++;
+    return p;
+}
+
+static void part_taken(struct adoption *a, struct part *p)
 {
     a->part_count--;
     list_remove(&p->node);
-    free(p->bytes);
-    free(p->ids);
-    free(p);
+    list_push(&a->spare, &p->node);
+}
+
+static void parts_taken(struct adoption *a)
+{
+    list_each(node, &a->parts)
+    {
+        part_taken(a, list_owner(node, struct part, node));
+    }
 }
 
 static void parts_free(struct adoption *a)
 {
-    list_each(node, &a->parts)
+    parts_taken(a);
+    list_each(node, &a->spare)
     {
-        part_free(a, list_owner(node, struct part, node));
+        struct part *p = list_owner(node, struct part, node);
+        list_remove(&p->node);
+        free(p->bytes);
+        free(p->ids);
+        free(p);
     }
 }
 
@@ -102,7 +143,7 @@ void adoption_destroy(struct adoption **ap)
 void adoption_restart(struct adoption *a)
 {
     shelf_forget(a->o.store, a);
-    parts_free(a);
+    parts_taken(a);
     a->reading = false;
     a->read = false;
     a->cursor = 0;
@@ -136,22 +177,15 @@ static struct slice part_copy(struct part *p, size_t *used, struct slice s)
 static size_t part_keep(struct adoption *a, size_t count, const struct slice *ids,
                         const struct slice *entries)
 {
-    struct part *p = xcalloc(1, sizeof *p);
     size_t bytes = 0, used = 0;
     for (size_t i = 0; i < count; i++) {
         bytes += ids[i].n + entries[i].n;
     }
-    p->count = count;
-    p->bytes = xmalloc(bytes);
-    p->ids = xmalloc(2 * count * sizeof *p->ids);
-    p->entries = p->ids + count;
+    struct part *p = part_new(a, count, bytes);
     for (size_t i = 0; i < count; i++) {
         p->ids[i] = part_copy(p, &used, ids[i]);
         p->entries[i] = part_copy(p, &used, entries[i]);
     }
-    list_init(&p->node);
-    list_push(&a->parts, &p->node);
-    a->part_count++;
     return bytes;
 }
 
@@ -259,11 +293,14 @@ static bool take_parts(struct adoption *a, int64_t store_ms)
             if (now_us >= until_us) {
                 return true;
             }
+            if (p->at + EXPECT < p->count) {
+                core_expect(a->o.core, p->ids[p->at + EXPECT]);
+            }
             if (!take(a, p->ids[p->at], p->entries[p->at], store_ms, clock_mono_ms())) {
                 return false;
             }
         }
-        part_free(a, p);
+        part_taken(a, p);
         read_on(a);
     }
     return true;

@@ -219,6 +219,8 @@ void core_unshelved(struct core *core, uint32_t job, int64_t now_ms);
 MUST_CHECK enum core_admit core_adopt(struct core *core, uint32_t shelf,
                                       const struct wire_submit *s, struct slice body,
                                       uint32_t age_ms, int64_t now_ms);
+/* An entry with this id will be adopted soon: memory that is slow to come is asked for now. */
+void core_expect(const struct core *core, struct slice id);
 /* The shelf is another broker's: what stands on it and is not with a worker is forgotten here
  * (effects.stored says so to who waits), what is with one goes on as a job in memory. Nothing that
  * was under way to or from this shelf may be confirmed any more. */

@@ -264,6 +264,11 @@ static void adopt_new(struct core *core, struct job *j, uint32_t shelf, uint32_t
     }
 }
 
+void core_expect(const struct core *core, struct slice id)
+{
+    index_expect(&core->ids, hash32(core, id));
+}
+
 enum core_admit core_adopt(struct core *core, uint32_t shelf, const struct wire_submit *s,
                            struct slice body, uint32_t age_ms, int64_t now_ms)
 {
