@@ -5,6 +5,7 @@
 #include "clients/otpq/commands.h"
 #include "common/adapters/memory.h"
 #include "common/base/check.h"
+#include "common/base/process.h"
 #include "common/meaning/config.h"
 
 struct command {
@@ -80,6 +81,7 @@ int main(int argc, char **argv)
 {
     memory_ends_in_order();
     const char *name = argc > 1 ? argv[1] : "";
+    process_no_core(); /* some commands hold a key */
     (void)setvbuf(stdout, NULL, _IOLBF,
                   0); /* who reads a pipe of ours sees each line as it is said */
     if (strcmp(name, "--version") == 0) {

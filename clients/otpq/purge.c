@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "clients/otpq/commands.h"
 #include "clients/otpq/confirm.h"
@@ -244,14 +245,17 @@ static int sure(const struct purge *p)
     if (p->what.dry || p->yes) {
         return OTPQ_EXIT_DONE;
     }
-    if (client_terminal(2)) {
+    bool counted = client_terminal(STDIN_FILENO);
+    if (counted) {
         for (size_t i = 0; i < p->count; i++) {
             struct wire_purged sum;
             char why[512];
             total += ask(p, &p->brokers[i], true, &sum, why) == OTPQ_EXIT_DONE ? sum.ended : 0;
         }
     }
-    (void)snprintf(what, sizeof what, "This ends %" PRIu64 " jobs of %s at %zu broker%s", total,
+    int n = counted ? snprintf(what, sizeof what, "This ends %" PRIu64 " jobs", total)
+                    : snprintf(what, sizeof what, "This ends the jobs");
+    (void)snprintf(what + n, sizeof what - (size_t)n, " of %s at %zu broker%s",
                    p->all ? "all routes" : p->what.route.p, p->count, p->count == 1 ? "" : "s");
     return confirm(&v, false, what, word);
 }

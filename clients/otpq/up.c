@@ -24,7 +24,6 @@
 #include "common/base/asset.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
-#include "common/base/process.h"
 #include "common/base/rng.h"
 #include "common/meaning/config.h"
 
@@ -730,7 +729,6 @@ int cmd_up(int argc, char **argv)
         config_free(&n.config);
         return OTPQ_EXIT_DONE;
     }
-    process_no_core();
     bool ready = find_programs(&n) && prepare_folder(&n, n.config.dir) &&
                  ports_free(&n.config, n.demo) && open_gateway_socket(&n);
     code = ready ? run(&n) : OTPQ_EXIT_REFUSED;

@@ -142,8 +142,8 @@ static bool reached_by_keys(const struct config *c, const char *key, const char 
     }
     config_error(c, key, error,
                  "%s is reachable from other hosts, and without keys anybody there may send: set "
-                 "broker.curve_secret_file (`otpq keys new NAME --kind broker` makes one), or use "
-                 "tcp://127.0.0.1:PORT or ipc:///PATH",
+                 "broker.curve_secret_file to a FILE (that set, `otpq keys new NAME --kind broker "
+                 "--out FILE` makes it), or use tcp://127.0.0.1:PORT or ipc:///PATH",
                  key);
     return false;
 }

@@ -177,8 +177,8 @@ static void the_prefix_of_keys_is_bounded(void **state)
 #define KEY          "HelloWorldHelloWorldHelloWorldHelloWorld"
 #define NOT_GUARDED                                                                                \
     " is reachable from other hosts, and without keys anybody there may send: set "                \
-    "broker.curve_secret_file (`otpq keys new NAME --kind broker` makes one), or use "             \
-    "tcp://127.0.0.1:PORT or ipc:///PATH"
+    "broker.curve_secret_file to a FILE (that set, `otpq keys new NAME --kind broker "             \
+    "--out FILE` makes it), or use tcp://127.0.0.1:PORT or ipc:///PATH"
 #define NOT_ALLOW "is neither a host, host:port, an address nor a network (10.0.0.0/8)"
 #define NOT_PROXY "must be http://host:port, without path or password"
 #define NOT_REDIS                                                                                  \
