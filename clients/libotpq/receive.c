@@ -76,14 +76,27 @@ static bool ask_elsewhere(otpq *q, const struct link *l, const struct wire_nack 
     return false;
 }
 
+static bool another_takes(const otpq *q, const struct link *l)
+{
+    for (int i = 0; i < q->link_count; i++) {
+        const struct link *other = &q->links[i];
+        if (other != l && other->up && !other->leaving && !other->retired) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Another broker goes on with a job that has moved: any of the others tells how it ends, sooner
  * than this one. A broker that drains has kept nothing of the job: it waits for another one, for
- * this one's successor, or until an operator lets this one take jobs again. And no broker's refusal
- * is the last word about a job that another one had: it may have started there, so it is sent again
- * until somebody knows or its time is over. */
+ * this one's successor, or until an operator lets this one take jobs again. One that cannot reach
+ * its store is passed by for a while when there is another that perhaps can. And no broker's
+ * refusal is the last word about a job that another one had: it may have started there, so it is
+ * sent again until somebody knows or its time is over. */
 static bool submit_again(otpq *q, struct link *l, struct pending *p, const struct wire_nack *n)
 {
-    if (slice_is(n->error, "draining")) {
+    bool without_store = slice_is(n->error, "store_unavailable");
+    if (slice_is(n->error, "draining") || (without_store && another_takes(q, l))) {
         l->leaving = true;
         l->stays_ms =
             l->heard_ms + (n->retry_after_ms > DRAIN_LEAST_MS ? n->retry_after_ms : DRAIN_LEAST_MS);

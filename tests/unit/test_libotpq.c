@@ -674,6 +674,36 @@ static void test_moved_from_the_only_broker(void **state)
     fake_close(&f);
 }
 
+/* A broker that has lost its store is passed by; once all have, the caller hears it. */
+static void test_without_a_store(void **state)
+{
+    (void)state;
+    struct fake f[2];
+    struct seen seen = {0};
+    fake_open(&f[0], "tcp://127.0.0.1:*");
+    fake_open(&f[1], "tcp://127.0.0.1:*");
+    f[0].accepts = f[1].accepts = "stored";
+    otpq *q = open_to(f, 2, 0);
+    submit_acked(q, "job", OTPQ_ACK_STORED, on_accepted, &seen);
+    run_until(q, f, 2, &seen.accepted, 1);
+    struct fake *used = f[0].jobs > 0 ? &f[0] : &f[1];
+    struct fake *other = used == &f[0] ? &f[1] : &f[0];
+    for (int64_t until = clock_mono_ms() + WAIT_MS; otpq_brokers_up(q) < 2;) {
+        assert_true(clock_mono_ms() < until);
+        (void)otpq_wait(q, 5);
+    }
+    fake_nack(used, "job", "store_unavailable");
+    run_until(q, f, 2, &other->jobs, 1);
+    assert_int_equal(other->again, 0); /* nothing of it was kept */
+    fake_nack(other, "job", "store_unavailable");
+    run_until(q, f, 2, &seen.calls, 1);
+    assert_int_equal(seen.last.outcome, OTPQ_NOT_TAKEN);
+    assert_string_equal(seen.code, "store_unavailable");
+    otpq_destroy(&q);
+    fake_close(&f[0]);
+    fake_close(&f[1]);
+}
+
 static void test_nobody_there(void **state)
 {
     (void)state;
@@ -767,6 +797,7 @@ int main(void)
         cmocka_unit_test(test_a_stored_job_outlives_its_broker),
         cmocka_unit_test(test_moved),
         cmocka_unit_test(test_moved_from_the_only_broker),
+        cmocka_unit_test(test_without_a_store),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_blocking),
     };
