@@ -178,11 +178,13 @@ void core_unshelved(struct core *core, uint32_t job, int64_t now_ms)
 
 /* ---- adoption -------------------------------------------------------------------------------- */
 
-/* The entry is not needed: the job has ended, or stands elsewhere. */
+/* The entry is not needed: the job has ended, or stands elsewhere. One that cannot be done because
+ * another job has its id was acknowledged all the same: a person should know. */
 static void drop_entry(const struct core *core, uint32_t shelf, const struct wire_submit *s,
                        struct slice body, const struct wire_result *r)
 {
-    core->effects.unshelve(core->effects.context, shelf, 0, s, body, r, false);
+    bool dead = r != NULL && r->code == RESULT_CONFLICT;
+    core->effects.unshelve(core->effects.context, shelf, 0, s, body, r, dead);
 }
 
 static enum core_admit adopt_conflict(struct core *core, uint32_t shelf,

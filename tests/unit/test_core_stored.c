@@ -548,7 +548,7 @@ static void an_entry_whose_result_is_known_goes(void **state)
     assert_int_equal(e->job, 0);
     assert_int_equal(e->shelf, OTHER);
     assert_int_equal(adopt(g, stored_job("a"), "other", 0), CORE_CONFLICT);
-    expect_removal(g, "a", RESULT_CONFLICT, false);
+    expect_removal(g, "a", RESULT_CONFLICT, true);
     assert_int_equal(rig_stats(g).adopted, 0);
 }
 
