@@ -236,6 +236,21 @@ bool shelves_open(const struct shelves *s)
     return s->told != 0;
 }
 
+/* All that stands on it goes to the core, or has ended there and is taken off. */
+static void slot_read(struct slot *t)
+{
+    struct shelves *s = t->s;
+    const struct adoption_options o = {.base = s->o.base,
+                                       .store = s->store,
+                                       .core = s->o.core,
+                                       .peers = s->o.peers,
+                                       .shelf = t->name,
+                                       .slot = slot_number(t),
+                                       .on_turn = want_turn,
+                                       .context = t};
+    t->adoption = adoption_new(&o);
+}
+
 /* ---- our own --------------------------------------------------------------------------------- */
 
 /* The first one is named like us; after it was lost, it is another's for ever. */
@@ -261,6 +276,9 @@ static void slot_opened(struct slot *t)
 {
     t->state = SLOT_OPEN;
     commits_hold(t->commits, !t->s->up);
+    if (t->again && t->adoption == NULL) { /* entries may be back that were taken off */
+        slot_read(t);
+    }
     if (t->own) {
         log_info("a shelf is open", "shelf", t->name, NULL);
     }
@@ -326,15 +344,7 @@ static void on_taken(void *context, enum shelf_outcome outcome)
     t->state = SLOT_OPEN;
     log_info("a shelf is being adopted", "shelf", t->name, "from", t->from, NULL);
     commits_hold(t->commits, !s->up);
-    const struct adoption_options o = {.base = s->o.base,
-                                       .store = s->store,
-                                       .core = s->o.core,
-                                       .peers = s->o.peers,
-                                       .shelf = t->name,
-                                       .slot = slot_number(t),
-                                       .on_turn = want_turn,
-                                       .context = t};
-    t->adoption = adoption_new(&o);
+    slot_read(t);
 }
 
 static void adopt(struct shelves *s, const struct shelf_seen *seen)
