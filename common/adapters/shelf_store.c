@@ -243,11 +243,12 @@ void shelf_open(struct shelf_store *s, const char *shelf, const char *owner, she
 void shelf_take(struct shelf_store *s, const char *shelf, const char *from, const char *to,
                 shelf_callback *done, void *context)
 {
-    char so[KEY_BYTES_MAX], sj[KEY_BYTES_MAX];
-    const struct slice argv[4] = {key_put(so, s, "so", shelf), key_put(sj, s, "sj", shelf),
-                                  slice_of(from), slice_of(to)};
+    char so[KEY_BYTES_MAX], sj[KEY_BYTES_MAX], number[24];
+    (void)snprintf(number, sizeof number, "%" PRIu64, ++s->number);
+    const struct slice argv[5] = {key_put(so, s, "so", shelf), key_put(sj, s, "sj", shelf),
+                                  slice_of(from), slice_of(to), slice_of(number)};
     struct call *c = call_listed(s, shelf, to, done, context);
-    store_eval(s->store, STORE_SHELF_TAKE, on_script, c, 2, 4, argv);
+    store_eval(s->store, STORE_SHELF_TAKE, on_script, c, 2, 5, argv);
 }
 
 void shelf_drop(struct shelf_store *s, const char *shelf, const char *owner, shelf_callback *done,
