@@ -98,6 +98,7 @@ struct answer {
 };
 
 static void call_send(struct call *c);
+static void call_pause(struct call *c, int64_t ms);
 static void identity_send(struct call *c);
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -300,7 +301,11 @@ static void call_becomes_doubt(struct call *c)
     c->script = STORE_RELEASE;
     c->over = false;
     c->until_ms = clock_mono_ms() + c->lease_ms;
-    call_send(c);
+    if (clock_mono_ms() < s->hold_until_ms) {
+        call_pause(c, s->hold_until_ms - clock_mono_ms());
+    } else {
+        call_send(c);
+    }
 }
 
 /* What the caller has given up to write may correct the job later: without it the reaper would
@@ -757,6 +762,9 @@ void session_store_forgot(struct session_store *s)
         struct call *c = list_owner(node, struct call, node);
         if ((c->kind == CALL_IDENTITY || c->kind == CALL_CLAIM) && !c->in_store && !c->over) {
             call_hold(c);
+        } else if (c->kind == CALL_DOUBT && c->script == STORE_RELEASE && !c->in_store &&
+                   !c->over) {
+            call_pause(c, WIRE_REASSERT_MS); /* it would open what another process had won */
         }
     }
 }

@@ -189,8 +189,9 @@ struct session_doubt {
  * (session_store_forgot). */
 void session_job_over(struct session_job *job);
 /* The store may have forgotten what was written last (store.h): it is told of every claim that was
- * won and whose run is not over, so that no other run wins it. Claims under way, and those of jobs
- * that another run was at, wait for WIRE_REASSERT_MS: other processes tell it of theirs. */
+ * won and whose run is not over, so that no other run wins it. Claims under way, those of jobs that
+ * another run was at, and what opens a claim in doubt wait for WIRE_REASSERT_MS: other processes
+ * tell it of theirs. */
 void session_store_forgot(struct session_store *s);
 
 /* The claim is open again for a higher attempt. doubt NULL: provably nothing was sent. last, may be
