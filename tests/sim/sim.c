@@ -1,9 +1,7 @@
-/*
- * sim.c: otpq-sim [--seed N] [--steps N]: the real dispatch core in a simulated world. Prints the
- * seed first; the same seed and steps give the same run. Exit 0: all invariants held, else 1.
- */
+/* sim.c: the world of one broker: the loop, the end. */
+#include "tests/sim/sim.h"
+
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -134,26 +132,12 @@ static void world_end(struct world *w)
     free(w->free_events);
 }
 
-/* A broken invariant: say how to see it again. */
-static void on_abort(int number)
+uint64_t one_step(void)
 {
-    (void)number;
-    dprintf(STDERR_FILENO, "\nsim: FAILED seed=%" PRIu64 " step=%" PRIu64 "\n", the_world.seed,
-            the_world.step);
-    _exit(1);
+    return the_world.step;
 }
 
-static uint64_t number_of(const char *text)
-{
-    uint64_t n = 0;
-    if (text == NULL || !slice_to_u64(slice_of(text), UINT64_MAX, &n)) {
-        (void)fprintf(stderr, "usage: otpq-sim [--seed N] [--steps N]\n");
-        exit(2);
-    }
-    return n;
-}
-
-static void run(uint64_t seed, uint64_t steps)
+void one_run(uint64_t seed, uint64_t steps)
 {
     struct world *w = &the_world;
     world_start(w, seed);
@@ -168,37 +152,14 @@ static void run(uint64_t seed, uint64_t steps)
     world_close(w, &wake);
     must(steps < LONG_RUN || w->longest_backlog >= LONG_BACKLOG); /* or shares were hardly tested */
     must(steps < LONG_RUN || (w->moved > MANY && w->looks > MANY && w->free > MANY));
-    printf("sim: ok seed=%" PRIu64 " steps=%" PRIu64 " simulated_s=%" PRId64 " jobs=%" PRIu64
-           " done=%" PRIu64 " refused=%" PRIu64 " unknown=%" PRIu64 " expired=%" PRIu64
-           " cancelled=%" PRIu64 " starts=%" PRIu64 " deaths=%" PRIu64 " lost=%" PRIu64
-           " settled=%" PRIu64 " moved=%" PRIu64 " looks=%" PRIu64 " free=%" PRIu64
+    printf("sim: ok world=one seed=%" PRIu64 " steps=%" PRIu64 " simulated_s=%" PRId64
+           " jobs=%" PRIu64 " done=%" PRIu64 " refused=%" PRIu64 " unknown=%" PRIu64
+           " expired=%" PRIu64 " cancelled=%" PRIu64 " starts=%" PRIu64 " deaths=%" PRIu64
+           " lost=%" PRIu64 " settled=%" PRIu64 " moved=%" PRIu64 " looks=%" PRIu64 " free=%" PRIu64
            " repeats=%" PRIu64 " conflicts=%" PRIu64 " longest_backlog=%" PRIu64 "\n",
            seed, w->step, (w->now - began) / 1000, w->accepted, w->ended[JOB_END_DONE],
            w->ended[JOB_END_REFUSED], w->ended[JOB_END_UNKNOWN], w->ended[JOB_END_EXPIRED],
            w->ended[JOB_END_CANCELLED], w->starts, w->deaths, w->lost, w->settled, w->moved,
            w->looks, w->free, w->repeats, w->conflicts, w->longest_backlog);
     world_end(w);
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t seed = 0;
-    uint64_t steps = 1000 * 1000;
-    rng_secure(&seed, 4);
-    for (int i = 1; i < argc; i += 2) {
-        struct slice option = slice_of(argv[i]);
-        uint64_t value = number_of(i + 1 < argc ? argv[i + 1] : NULL);
-        if (slice_is(option, "--seed")) {
-            seed = value;
-        } else if (slice_is(option, "--steps")) {
-            steps = value;
-        } else {
-            (void)number_of(NULL);
-        }
-    }
-    printf("sim: seed=%" PRIu64 "\n", seed);
-    (void)fflush(stdout);
-    (void)signal(SIGABRT, on_abort);
-    run(seed, steps);
-    return 0;
 }
