@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Kills of random processes at random moments, under load.
 
-    chaos.py [--kills N] [--seed S] [--fsync everysec|always] [--keep]
+    chaos.py [--kills N] [--pace S] [--seed S] [--fsync everysec|always] [--keep]
 
-Every 0.3 to 1.3 s one process of the farm is killed with -9 and started again: Redis, a broker, a
+Every 0.8 s or so (--pace) one process of the farm is killed with -9 and started again: Redis, a broker, a
 worker, a gateway or a client of the queue; or it stands still (SIGSTOP), for up to 3 s. Then everything
 is let run out, and what clients were told is held against Redis and the sandbox's ledger:
 
@@ -98,9 +98,9 @@ class Chaos:
                 self.fell.append((process.kind, process.process.returncode))
                 process.start()
 
-    def run(self, kills):
+    def run(self, kills, pace):
         while sum(self.kills.values()) < kills:
-            until = time.monotonic() + self.chance.uniform(0.3, 1.3)
+            until = time.monotonic() + self.chance.uniform(0.4, 1.6) * pace
             while time.monotonic() < until:
                 self.tend()
                 time.sleep(0.02)
@@ -144,12 +144,12 @@ class Chaos:
         self.world.end()
 
 
-def run(kills, seed, fsync="everysec", keep=False, note=lambda text: None):
+def run(kills, seed, fsync="everysec", keep=False, note=lambda text: None, pace=0.8):
     """(report as a dict, verdict)"""
     began = time.monotonic()
     chaos = Chaos(seed, fsync, note)
     try:
-        chaos.run(kills)
+        chaos.run(kills, pace)
         chaos.settle()
         verdict = Verdict(chaos.world, chaos.journal)
         twice = [n for v in chaos.visitors for n in v.verified if chaos.world.ask_sandbox("ledger", n)["verifies"] > 1]
@@ -174,6 +174,7 @@ def run(kills, seed, fsync="everysec", keep=False, note=lambda text: None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--pace", type=float, default=0.8, help="seconds between two kills, about")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--fsync", choices=("everysec", "always"), default="everysec")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and Redis' files")
@@ -185,7 +186,7 @@ def main():
         if sys.stderr.isatty():
             sys.stderr.write("\r\033[K" + text)
             sys.stderr.flush()
-    good, report = run(args.kills, seed, args.fsync, args.keep, note)
+    good, report = run(args.kills, seed, args.fsync, args.keep, note, args.pace)
     note("")
     for name, value in report.items():
         shown = value if not isinstance(value, list) else "%d %s" % (len(value), value[:10] if value else "")

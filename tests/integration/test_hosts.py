@@ -184,7 +184,12 @@ def felt(counts, lines, what):
 WAYS = {"": {}, "there": {"back": False}, "back": {"there": False}}
 
 
-@pytest.mark.parametrize("cut", ["h1-h2", "h1-h2 there", "h1-h2 back", "h1-h3", "h1-h3 there", "h2-h3", "h2-h3 back"])
+# The sanitizers look for other things than which pair it is: one of each kind is enough for them.
+CUTS = ["h1-h2", "h1-h2 there", "h1-h2 back", "h1-h3", "h1-h3 there", "h2-h3", "h2-h3 back"]
+PAIRS = [(1, 2), (1, 3), (2, 3)]
+
+
+@pytest.mark.parametrize("cut", CUTS if SLOW == 1 else ["h1-h2", "h1-h3 there"])
 def test_cut(hosts, cut):
     """Whom the cut leaves a way is served all the time. Redis is h1's: h2 without h1 is a broker whose shelves
     another one takes."""
@@ -219,7 +224,7 @@ def test_one_broker_alone_loses_redis(hosts):
 
 @pytest.mark.parametrize("how", [{"loss": 0.2}, {"delay_ms": 100, "jitter_ms": 30}, {"rate_kbit": 512}],
                          ids=["loss", "delay", "slow"])
-@pytest.mark.parametrize("a, b", [(1, 2), (1, 3), (2, 3)], ids=["h1-h2", "h1-h3", "h2-h3"])
+@pytest.mark.parametrize("a, b", PAIRS if SLOW == 1 else [(1, 2)], ids=lambda h: "h%d" % h)
 def test_bad_line(hosts, a, b, how):
     """It goes on, if not as fast."""
     lines = between(a, b, how)
