@@ -243,6 +243,12 @@ bool peers_store_ms(const struct peers *p, int64_t now_ms, int64_t *store_ms)
     return p->answered_ms != 0;
 }
 
+int64_t peers_store_latest_ms(const struct peers *p, int64_t now_ms)
+{
+    int64_t asked_ms = p->lease_ms - BROKER_LEASE_MS; /* of the question that was answered */
+    return p->store_ms + (now_ms - asked_ms);
+}
+
 void peers_buried(struct peers *p, const char *token)
 {
     for (size_t i = 0; i < p->buried_count; i++) {

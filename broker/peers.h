@@ -35,8 +35,12 @@ size_t peers_count(const struct peers *p);
 /* Before this moment nobody can have taken us for dead since the last beat that was answered, which
  * was sent BROKER_LEASE_MS earlier; 0: none was. */
 int64_t peers_lease_ms(const struct peers *p);
-/* The store's clock now, by the last answer; false: it has not answered yet. */
+/* The store's clock now, by the last answer; false: it has not answered yet. Never ahead of it: an
+ * answer was on its way, or waited to be read, for a time that nobody knows. */
 MUST_CHECK bool peers_store_ms(const struct peers *p, int64_t now_ms, int64_t *store_ms);
+/* The same, never behind it: for deadlines of the store, after which nothing may be sent. Once it
+ * has answered. */
+int64_t peers_store_latest_ms(const struct peers *p, int64_t now_ms);
 /* Every line is gone that this token has: its shelves were adopted. */
 void peers_buried(struct peers *p, const char *token);
 

@@ -263,7 +263,8 @@ static bool take(struct adoption *a, struct slice id, struct slice entry, int64_
         return true;
     }
     j.submit.ack = WIRE_ACK_STORED;
-    j.submit.ttl_ms = span(j.deadline_ms - store_ms, WIRE_TTL_MAX_MS);
+    j.submit.ttl_ms =
+        span(j.deadline_ms - peers_store_latest_ms(a->o.peers, now_ms), WIRE_TTL_MAX_MS);
     j.submit.delay_ms = span(j.ready_ms - store_ms, WIRE_TTL_MAX_MS);
     uint32_t age_ms = span(store_ms - j.accepted_ms, INT32_MAX);
     switch (core_adopt(a->o.core, a->o.slot, &j.submit, j.body, age_ms, now_ms)) {

@@ -66,7 +66,7 @@ class Verdict:
         written = claim.get("st") == "ended"
         if written:
             end = (claim["fin"], claim["code"])
-            if not (claim.get("corrected") or ends == {("unknown", "outcome_unknown")}):
+            if not ends or not (claim.get("corrected") or ends == {("unknown", "outcome_unknown")}):
                 ends.add(end)
         if not ends and job in letters:
             ends.add((letters[job][b"state"].decode(), letters[job][b"code"].decode()))
