@@ -97,7 +97,7 @@ def test_everything_is_paused_and_goes_on(pair):
 
 def test_a_draining_route_takes_nothing_new(pair):
     one = pair[0]
-    with Client(one.clients) as c, Worker(one.workers, credit=0) as w:
+    with Client(one.clients) as c:
         c.submit("before", route="first")
         wait_for(lambda: route(one, "first").get("queued") == 1, 5, "queued")
         otpq(one, "drain", "first")
@@ -106,13 +106,13 @@ def test_a_draining_route_takes_nothing_new(pair):
         verb, refusal, _ = c.one()
         assert (verb, refusal["error"]) == ("N", "route_draining") and refusal["retry_after_ms"] > 0
         c.submit("elsewhere", route="second")
-        w.credit(2)
-        jobs = w.jobs(2)
-        assert {j["id"] for j, _ in jobs} == {"before", "elsewhere"}
-        w.done(*jobs)
-        ended = set()
-        while len(ended) < 2:
-            ended |= {envelope["id"] for envelope, _ in c.receive()[1]}
+        with Worker(one.workers, credit=2) as w:  # not before: one that is silent meanwhile would be dead
+            jobs = w.jobs(2)
+            assert {j["id"] for j, _ in jobs} == {"before", "elsewhere"}
+            w.done(*jobs)
+            ended = set()
+            while len(ended) < 2:
+                ended |= {envelope["id"] for envelope, _ in c.receive()[1]}
         assert ended == {"before", "elsewhere"}
         otpq(one, "resume", "first")
         both(pair, "first", draining=False)
