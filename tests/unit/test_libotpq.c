@@ -623,24 +623,31 @@ static void test_a_stored_job_outlives_its_broker(void **state)
     fake_close(&f);
 }
 
+/* Two brokers are connected, and one of them has said that it stored "job". */
+static otpq *stored_at_one_of_two(struct fake f[2], struct seen *seen)
+{
+    fake_open(&f[0], "tcp://127.0.0.1:*");
+    fake_open(&f[1], "tcp://127.0.0.1:*");
+    f[0].accepts = f[1].accepts = "stored";
+    otpq *q = open_to(f, 2, 0);
+    submit_acked(q, "job", OTPQ_ACK_STORED, on_accepted, seen);
+    run_until(q, f, 2, &seen->accepted, 1);
+    for (int64_t until = clock_mono_ms() + WAIT_MS; otpq_brokers_up(q) < 2;) {
+        assert_true(clock_mono_ms() < until);
+        (void)otpq_wait(q, 5);
+    }
+    return q;
+}
+
 /* Another broker goes on with it: there it is submitted again, as one that may have started. */
 static void test_moved(void **state)
 {
     (void)state;
     struct fake f[2];
     struct seen seen = {0};
-    fake_open(&f[0], "tcp://127.0.0.1:*");
-    fake_open(&f[1], "tcp://127.0.0.1:*");
-    f[0].accepts = f[1].accepts = "stored";
-    otpq *q = open_to(f, 2, 0);
-    submit_acked(q, "job", OTPQ_ACK_STORED, on_accepted, &seen);
-    run_until(q, f, 2, &seen.accepted, 1);
+    otpq *q = stored_at_one_of_two(f, &seen);
     struct fake *used = f[0].jobs > 0 ? &f[0] : &f[1];
     struct fake *other = used == &f[0] ? &f[1] : &f[0];
-    for (int64_t until = clock_mono_ms() + WAIT_MS; otpq_brokers_up(q) < 2;) {
-        assert_true(clock_mono_ms() < until);
-        (void)otpq_wait(q, 5);
-    }
     fake_nack(used, "job", "moved");
     other->accepts = NULL;
     run_until(q, f, 2, &seen.calls, 1);
@@ -680,18 +687,9 @@ static void test_without_a_store(void **state)
     (void)state;
     struct fake f[2];
     struct seen seen = {0};
-    fake_open(&f[0], "tcp://127.0.0.1:*");
-    fake_open(&f[1], "tcp://127.0.0.1:*");
-    f[0].accepts = f[1].accepts = "stored";
-    otpq *q = open_to(f, 2, 0);
-    submit_acked(q, "job", OTPQ_ACK_STORED, on_accepted, &seen);
-    run_until(q, f, 2, &seen.accepted, 1);
+    otpq *q = stored_at_one_of_two(f, &seen);
     struct fake *used = f[0].jobs > 0 ? &f[0] : &f[1];
     struct fake *other = used == &f[0] ? &f[1] : &f[0];
-    for (int64_t until = clock_mono_ms() + WAIT_MS; otpq_brokers_up(q) < 2;) {
-        assert_true(clock_mono_ms() < until);
-        (void)otpq_wait(q, 5);
-    }
     fake_nack(used, "job", "store_unavailable");
     run_until(q, f, 2, &other->jobs, 1);
     assert_int_equal(other->again, 0); /* nothing of it was kept */
