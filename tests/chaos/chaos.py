@@ -75,7 +75,9 @@ class Chaos:
         self.world = World(fsync=fsync)
         self.kills = {}
         self.stops = 0
-        self.fell = []
+        self.fell = []             # crashed by themselves
+        self.could_not_start = 0   # said so and left, as a worker does while Redis is away
+        self.looked = 0.0
         self.pushers = [Pusher(self.world, self.journal, "p%d" % i, per_s=60) for i in range(3)]
         self.visitors = [Visitor(self.world, self.journal, random.Random(seed + i)) for i in range(2)]
         self.all = self.world.processes + self.pushers
@@ -93,9 +95,15 @@ class Chaos:
             self.kills[kind] = self.kills.get(kind, 0) + 1
 
     def tend(self):
+        """What a supervisor does: who left is started again, not too often."""
+        again = time.monotonic() - self.looked > 0.3
+        self.looked = time.monotonic() if again else self.looked
         for process in self.all:
-            if process.tend() and process.kind != "client":
-                self.fell.append((process.kind, process.process.returncode))
+            if process.tend() and process.kind != "client" and again:
+                if process.process.returncode == 1:
+                    self.could_not_start += 1
+                else:
+                    self.fell.append((process.kind, process.process.returncode))
                 process.start()
 
     def run(self, kills, pace):
@@ -162,7 +170,7 @@ def run(kills, seed, fsync="everysec", keep=False, note=lambda text: None, pace=
                   "visitors_failed": sum(v.failed for v in chaos.visitors), "verified_twice": twice,
                   "longest_stall_s": round(j.longest_stall, 2), "lost": verdict.lost, "doubled": verdict.doubled,
                   "late": verdict.late, "torn": verdict.torn, "unbalanced": verdict.unbalanced,
-                  "fell_by_itself": chaos.fell}
+                  "could_not_start": chaos.could_not_start, "crashed": chaos.fell}
         good = verdict.good() and not twice and not chaos.fell
         return good, report
     finally:
