@@ -21,10 +21,7 @@ static const uint64_t late_ms_max = UINT64_C(24) * 3600 * 1000;
 
 struct flash_store {
     struct store *store;
-    char *prefix;
-    char *owner;
-    char *pepper;                 /* copied bytes, wiped at the end */
-    struct session_ground ground; /* borrows the three above */
+    struct session_ground ground; /* what all scripts get */
     struct list calls;            /* all that still wait for something */
 };
 
@@ -149,7 +146,7 @@ static void put_key(struct call *c, const char *kind, const char *tag, struct sl
                     struct slice two)
 {
     char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 256];
-    int n = snprintf(key, sizeof key, "%s%s:{%s}:%.*s%s%.*s", c->s->prefix, kind, tag,
+    int n = snprintf(key, sizeof key, "%s%s:{%s}:%.*s%s%.*s", c->s->ground.prefix, kind, tag,
                      SLICE_ARG(one), two.n > 0 ? ":" : "", SLICE_ARG(two));
     must(n > 0 && (size_t)n < sizeof key);
     session_args_put(&c->args, slice_make(key, (size_t)n));
@@ -454,18 +451,9 @@ static void call_send(struct call *c)
 
 struct flash_store *flash_store_new(struct store *store, const struct session_store_options *o)
 {
-    must(strlen(o->prefix) <= CONFIG_REDIS_PREFIX_BYTES_MAX && o->pepper.n > 0);
     struct flash_store *s = xcalloc(1, sizeof *s);
     s->store = store;
-    s->prefix = slice_dup(slice_of(o->prefix));
-    s->owner = slice_dup(slice_of(o->owner));
-    s->pepper = slice_dup(o->pepper);
-    s->ground = (struct session_ground){.prefix = s->prefix,
-                                        .owner = s->owner,
-                                        .pepper = slice_make(s->pepper, o->pepper.n),
-                                        .keep_ms = o->result_keep_ms,
-                                        .session_keep_ms = o->session_keep_s * 1000,
-                                        .events_keep_s = o->events_keep_s};
+    session_ground_init(&s->ground, o);
     list_init(&s->calls);
     return s;
 }
@@ -487,9 +475,6 @@ void flash_store_destroy(struct flash_store **sp)
             call_free(c);
         }
     }
-    OPENSSL_cleanse(s->pepper, s->ground.pepper.n);
-    free(s->pepper);
-    free(s->owner);
-    free(s->prefix);
+    session_ground_free(&s->ground);
     free(s);
 }

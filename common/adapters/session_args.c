@@ -1,11 +1,14 @@
 #include "common/adapters/session_args.h"
 
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "common/base/clock.h"
+#include "common/meaning/config.h"
 #include "common/meaning/msisdn.h"
 #include "common/meaning/pack.h"
 
@@ -154,6 +157,26 @@ uint64_t session_result_keep_ms(const struct session_job *job, uint64_t least_ms
 {
     uint64_t keep_ms = 2 * job->life_ms + AGAIN_SPARE_MS;
     return keep_ms > least_ms ? keep_ms : least_ms;
+}
+
+void session_ground_init(struct session_ground *g, const struct session_store_options *o)
+{
+    must(strlen(o->prefix) <= CONFIG_REDIS_PREFIX_BYTES_MAX && o->pepper.n > 0);
+    *g = (struct session_ground){.prefix = slice_dup(slice_of(o->prefix)),
+                                 .owner = slice_dup(slice_of(o->owner)),
+                                 .key = slice_dup(o->pepper),
+                                 .keep_ms = o->result_keep_ms,
+                                 .session_keep_ms = o->session_keep_s * 1000,
+                                 .events_keep_s = o->events_keep_s};
+    g->pepper = slice_make(g->key, o->pepper.n);
+}
+
+void session_ground_free(struct session_ground *g)
+{
+    OPENSSL_cleanse(g->key, g->pepper.n);
+    free(g->key);
+    free(g->owner);
+    free(g->prefix);
 }
 
 void session_args_ground(struct session_args *a, const struct session_ground *g,

@@ -1,6 +1,6 @@
 /*
  * session_args.h: the arguments of the session scripts, built once and sent as often as needed.
- * Included by session_store.c alone. Floor 3.
+ * Included by session_store.c and flash_store.c alone. Floor 3.
  */
 #ifndef OTPQ_ADAPTERS_SESSION_ARGS_H
 #define OTPQ_ADAPTERS_SESSION_ARGS_H
@@ -32,13 +32,18 @@ int session_args_slices(const struct session_args *a, struct slice *out);
 
 /* What every script gets: the KEYS and ARGV of shared.lua up to 19. */
 struct session_ground {
-    const char *prefix;
-    const char *owner;
-    struct slice pepper;
+    char *prefix;
+    char *owner;
+    char *key;           /* bytes of the pepper */
+    struct slice pepper; /* of key */
     uint64_t keep_ms;
     uint64_t session_keep_ms;
     uint64_t events_keep_s;
 };
+/* Everything is copied. */
+void session_ground_init(struct session_ground *g, const struct session_store_options *o);
+/* Wipes the pepper. */
+void session_ground_free(struct session_ground *g);
 void session_args_ground(struct session_args *a, const struct session_ground *g,
                          const struct session_job *job, const struct integration *route,
                          const char *op);

@@ -1,7 +1,6 @@
 #include "common/adapters/session_store.h"
 
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,10 +25,7 @@ enum {
 
 struct session_store {
     struct store *store;
-    char *prefix;
-    char *owner;
-    char *pepper;                 /* copied bytes, wiped at the end */
-    struct session_ground ground; /* what all scripts get; borrows the three above */
+    struct session_ground ground; /* what all scripts get */
     struct list calls;            /* all that still wait for something */
     uint64_t tokens;              /* of claims, counted from 1 */
     uint32_t doubts;              /* releases and outcomes that nobody waits for */
@@ -554,7 +550,7 @@ static void newest_ask(struct call *c)
 {
     const struct session_job *job = c->job;
     char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 192];
-    int n = snprintf(key, sizeof key, "%sn:{%s}:%.*s:%.*s:%.*s", c->s->prefix, job->tag,
+    int n = snprintf(key, sizeof key, "%sn:{%s}:%.*s:%.*s:%.*s", c->s->ground.prefix, job->tag,
                      SLICE_ARG(job->party), SLICE_ARG(job->route), SLICE_ARG(job->msisdn));
     must(n > 0 && (size_t)n < sizeof key);
     struct slice argv[2] = {SLICE("GET"), slice_make(key, (size_t)n)};
@@ -622,8 +618,8 @@ static void identity_send(struct call *c)
 {
     char key[CONFIG_REDIS_PREFIX_BYTES_MAX + 160], ours[17], keep_ms[24];
     unsigned tag = (unsigned)(slice_hash(c->job->job_id) & 0xff);
-    int n =
-        snprintf(key, sizeof key, "%sd:{%02x}:%.*s", c->s->prefix, tag, SLICE_ARG(c->job->job_id));
+    int n = snprintf(key, sizeof key, "%sd:{%02x}:%.*s", c->s->ground.prefix, tag,
+                     SLICE_ARG(c->job->job_id));
     must(n > 0 && (size_t)n < sizeof key);
     fingerprint_text(c->job, ours);
     (void)snprintf(keep_ms, sizeof keep_ms, "%" PRIu64,
@@ -731,20 +727,11 @@ void session_release(struct session_store *s, const struct session_job *job,
 
 struct session_store *session_store_new(struct store *store, const struct session_store_options *o)
 {
-    must(strlen(o->prefix) <= CONFIG_REDIS_PREFIX_BYTES_MAX && o->pepper.n > 0);
     struct session_store *s = xcalloc(1, sizeof *s);
     s->store = store;
-    s->prefix = slice_dup(slice_of(o->prefix));
-    s->owner = slice_dup(slice_of(o->owner));
-    s->pepper = slice_dup(o->pepper);
-    s->ground = (struct session_ground){.prefix = s->prefix,
-                                        .owner = s->owner,
-                                        .pepper = slice_make(s->pepper, o->pepper.n),
-                                        .keep_ms = o->result_keep_ms,
-                                        .session_keep_ms = o->session_keep_s * 1000,
-                                        .events_keep_s = o->events_keep_s};
+    session_ground_init(&s->ground, o);
     list_init(&s->calls);
-    s->reassert = reassert_new(store, s->prefix);
+    s->reassert = reassert_new(store, s->ground.prefix);
     return s;
 }
 
@@ -787,9 +774,6 @@ void session_store_destroy(struct session_store **sp)
         }
     }
     reassert_destroy(&s->reassert);
-    OPENSSL_cleanse(s->pepper, s->ground.pepper.n);
-    free(s->pepper);
-    free(s->owner);
-    free(s->prefix);
+    session_ground_free(&s->ground);
     free(s);
 }
